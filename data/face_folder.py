@@ -1,0 +1,65 @@
+"""What all datasets of faces share: a list of files, randomness by sample, and the care for damaged files."""
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from utils.images import BadImage, read_rgb
+
+MAX_REPLACEMENTS = 100  # in a row; so many damaged neighbours mean that the folder is not what it should be
+
+
+class Place(NamedTuple):
+    """Where a sample stands in the training: its epoch, and its index in the dataset."""
+    epoch: int
+    index: int
+
+
+class FaceFolder(Dataset):
+    """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng) -> dict`.
+
+    paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
+    neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
+    is smaller counts as a bad one. load_size: pictures smaller than it are used, and counted.
+
+    Samples carry `index`, `replaced` (another file stands in) and, in `notes`, a list of (kind, path, what): ("bad", ...) for each damaged file
+    that was replaced (by the next one in the list that can be read), ("small", ...) for a picture that had to
+    be enlarged.
+    """
+
+    def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):
+        self.paths = paths
+        self.load_size = load_size
+        self.seed = seed
+        self.min_size = min_size
+        self.on_bad_image = on_bad_image
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, place):
+        epoch, index = place
+        rng = np.random.default_rng([self.seed, epoch, index])
+        notes = []
+        for attempt in range(MAX_REPLACEMENTS):
+            path = self.paths[(index + attempt) % len(self.paths)]
+            try:
+                image = read_rgb(path)
+                if min(image.size) < self.min_size:
+                    raise BadImage(path, f"{image.size[0]}x{image.size[1]} pixels, smaller than --min_size "
+                                         f"{self.min_size}")
+            except BadImage as error:
+                notes.append(("bad", error.path, error.reason))
+                if self.on_bad_image == "stop":
+                    return {"notes": notes}
+                continue
+            if min(image.size) < self.load_size:
+                notes.append(("small", path, f"{image.size[0]}x{image.size[1]} pixels"))
+            sample = self.make_sample(image, rng)
+            sample.update(index=index, replaced=attempt > 0, notes=notes)
+            return sample
+        return {"notes": notes}
+
+    def make_sample(self, image, rng):
+        """{'lr', 'hr', ...: uint8 HWC RGB} from an upright RGB PIL image and numpy's random generator."""
+        raise NotImplementedError

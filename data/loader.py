@@ -1,0 +1,130 @@
+"""From datasets to batches: order of samples, workers, and the report on damaged files."""
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from data.face_folder import Place
+from utils.errors import UserError
+
+MAX_BAD_SHARE = 0.01
+
+
+class TrainingOrder(Sampler):
+    """Batches of Places without end: each epoch a new permutation from (seed, epoch), each image once in it.
+
+    Starts at sample number `start` of the whole training, counted in images, so that a resumed run goes on
+    exactly where it stopped. Batches are all equally large: one that an epoch does not fill takes the first
+    images of the next epoch.
+    """
+
+    def __init__(self, length, batch_size, batches, seed=0, start=0):
+        self.length, self.batch_size, self.batches = length, batch_size, batches
+        self.seed, self.start = seed, start
+
+    def __len__(self):
+        return self.batches
+
+    def permutation(self, epoch):
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+        return torch.randperm(self.length, generator=generator)
+
+    def __iter__(self):
+        epoch, order = None, None
+        position = self.start
+        for _ in range(self.batches):
+            batch = []
+            for place in range(position, position + self.batch_size):
+                if place // self.length != epoch:
+                    epoch = place // self.length
+                    order = self.permutation(epoch)
+                batch.append(Place(epoch, int(order[place % self.length])))
+            position += self.batch_size
+            yield batch
+
+
+class InOrder(Sampler):
+    """Batches of Places once through a dataset, the last one as large as what is left."""
+
+    def __init__(self, length, batch_size):
+        self.length, self.batch_size = length, batch_size
+
+    def __len__(self):
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self):
+        for start in range(0, self.length, self.batch_size):
+            yield [Place(0, i) for i in range(start, min(start + self.batch_size, self.length))]
+
+
+def collate(samples):
+    """{name: uint8 tensor [N, H, W, 3]; 'index', 'replaced', 'notes': lists; 'complete': bool} of samples."""
+    usable = [s for s in samples if "index" in s]
+    batch = {"notes": [note for sample in samples for note in sample["notes"]],
+             "complete": len(usable) == len(samples)}
+    for name, first in (usable[0] if usable else {}).items():
+        if isinstance(first, np.ndarray):
+            batch[name] = torch.from_numpy(np.stack([s[name] for s in usable]))
+        elif name != "notes":
+            batch[name] = [s[name] for s in usable]
+    return batch
+
+
+def make_loader(dataset, order, workers, pin_memory=False):
+    """A DataLoader of `order`'s batches, prepared by `workers` processes (0: in this one) ahead of time."""
+    return DataLoader(
+        dataset, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
+        persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
+        worker_init_fn=one_thread_each if workers else None)
+
+
+def one_thread_each(worker):
+    torch.set_num_threads(1)  # workers are many; OpenCV's and torch's own threads would fight
+
+
+class BadImages:
+    """Counts what the datasets' notes say; stops the run where too much is wrong."""
+
+    def __init__(self, total, on_bad_image, log):
+        self.total, self.stop_at_first, self.log = total, on_bad_image == "stop", log
+        self.bad, self.small = {}, set()
+
+    def check(self, batch):
+        """Take in a batch's notes. UserError at the first bad file or past 1 %, as --on_bad_image has it."""
+        for kind, path, what in batch["notes"]:
+            if kind == "small":
+                if not self.small:
+                    self.log(f"warning: {path} ({what}) is smaller than --load_size and is enlarged; the log's "
+                             f"end says how many were (--min_size refuses them).")
+                self.small.add(path)
+            elif path not in self.bad:
+                self.bad[path] = f"{path}: {what}"
+                self.log(f"warning: bad image {len(self.bad)}: {path}: {what}")
+        if self.bad and self.stop_at_first:
+            raise UserError(f"bad image (and --on_bad_image stop): {next(iter(self.bad.values()))}", status=1)
+        if len(self.bad) > MAX_BAD_SHARE * self.total:
+            raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %; the last: "
+                            f"{list(self.bad.values())[-1]}. Mend or remove them.", status=1)
+        if not batch["complete"]:
+            raise UserError(f"too many bad images in a row, the last: {': '.join(batch['notes'][-1][1:])}.",
+                            status=1)
+
+    def report(self):
+        """Lines for the end of the log; none where all was well."""
+        lines = [f"Bad images: {len(self.bad)}, each replaced by the next one in the folder:"] if self.bad else []
+        lines += [f"  {text}" for text in self.bad.values()]
+        if self.small:
+            lines.append(f"Images smaller than --load_size, enlarged: {len(self.small)}")
+        return lines
+
+
+def hold_out(paths, count):
+    """(training paths, validation paths): `count` files, evenly spread over the list, held out of training.
+
+    UserError when fewer than `count` would be left to train on.
+    """
+    if count == 0:
+        return paths, []
+    if count * 2 > len(paths):
+        raise UserError(f"--val_count {count}: the dataroot has only {len(paths)} images; hold out at most half.")
+    held = {i * len(paths) // count for i in range(count)}
+    return [p for i, p in enumerate(paths) if i not in held], [paths[i] for i in sorted(held)]

@@ -1,0 +1,44 @@
+"""Networks and recipes by name, imported on demand: no model imports what only another one needs."""
+
+from difflib import get_close_matches
+from importlib import import_module
+
+# name: ("module:Class", constructor arguments). Names are those of the released weights where there are any.
+NETWORKS = {
+    "sparnet_v16_attn2d": ("models.sparnet:SPARNet", {"res_depth": 10, "att_name": "spar"}),
+    "sparnet_light_attn3d": ("models.sparnet:SPARNet", {"res_depth": 1, "att_name": "spar3d"}),
+    # A quarter of the widths, for CPUs and quick trials; no released weights.
+    "sparnet_compact": ("models.sparnet:SPARNet", {
+        "min_ch": 8, "max_ch": 32, "hourglass_ch": 16, "res_depth": 2, "att_name": "spar"}),
+}
+
+# name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.
+RECIPES = {
+    "sparnet": "models.sparnet_model:SPARNetModel",
+}
+
+
+def _look_up(table, name, what):
+    if name in table:
+        return table[name]
+    near = get_close_matches(str(name), table, n=1, cutoff=0.0)
+    raise ValueError(f"unknown {what} {name!r}: did you mean {near[0]!r}? Known: {', '.join(table)}")
+
+
+def _import(target):
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)
+
+
+def create_network(name, **overrides):
+    """Build the network called `name` (see NETWORKS) on the CPU, in float32, with torch's default weights.
+
+    `overrides` replace constructor arguments. Raises ValueError, with the nearest name, for an unknown name.
+    """
+    target, arguments = _look_up(NETWORKS, name, "network")
+    return _import(target)(**{**arguments, **overrides})
+
+
+def find_recipe(name):
+    """Return the recipe class called `name` (see RECIPES); ValueError, with the nearest name, if unknown."""
+    return _import(_look_up(RECIPES, name, "model"))

@@ -1,0 +1,51 @@
+"""The contract between the trainer and a recipe.
+
+A recipe holds networks and losses. It knows nothing of devices, ranks, files, logging or precision: the
+trainer moves the networks, wraps the optimizers, and does backward and step for every phase.
+"""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AdamSpec:
+    """One optimizer: the roles of the networks it trains, and Adam's numbers."""
+    roles: tuple
+    lr: float
+    betas: tuple
+    weight_decay: float = 0.0
+
+
+class BaseModel:
+    """A recipe. A subclass sets in __init__(options):
+
+    networks    {role: nn.Module}, all of which are saved; 'G' is the generator
+    optimizers  {phase: AdamSpec}, the phases being named G, D, D_reg, G_reg as far as there are
+    ema_decay   {role: decay a step} of the networks that an average is kept of
+
+    The trainer sets `released`: {role: nn.Module}, the networks to restore with: averages where they are kept.
+    """
+
+    networks: dict
+    optimizers: dict
+    ema_decay: dict = {}
+    released: dict
+
+    @staticmethod
+    def add_options(group):
+        """Add the recipe's own options to an argparse group."""
+
+    def training_step(self, batch, step):
+        """Yield (phase, {loss name: 0-d tensor}) for each phase of this step, in order.
+
+        batch: {'lr', 'hr', ...: float32 NCHW RGB in [-1, 1]} on the device. The trainer calls backward on the
+        sum of the yielded losses (they carry their weights) before it asks for the next phase.
+        """
+        raise NotImplementedError
+
+    def restore(self, lr):
+        """The super-resolved faces, [N, 3, H, W] RGB about [-1, 1], of low-resolution ones taken to H x W."""
+        raise NotImplementedError
+
+    def pictures(self, batch):
+        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown."""
+        raise NotImplementedError

@@ -1,0 +1,103 @@
+"""SPARNet: Chen et al., "Learning Spatial Attention for Face Super-Resolution", TIP 2020."""
+
+from contextlib import contextmanager
+from math import log2
+
+from torch import nn
+
+from models.blocks import ConvLayer, FaceAttentionUnit
+
+ATTENTIONS = ("spar", "spar3d")
+HOURGLASS_SIZE = 64  # the first down block's hourglass is deep enough to take 64 pixels to `bottleneck_size`
+
+
+def _steps(size, smallest, what):
+    """How often `size` halves to `smallest`; ValueError unless that is a whole number of times."""
+    steps = log2(size / smallest) if size >= smallest > 0 else -1
+    if steps < 0 or steps != int(steps):
+        raise ValueError(f"{what}: {size} must be {smallest} times a power of two")
+    return int(steps)
+
+
+class SPARNet(nn.Module):
+    """Face super-resolution by residual blocks with spatial attention.
+
+    Input [N, 3, in_size, in_size], RGB in [-1, 1]: the low-resolution face resized (bicubic) to `in_size`.
+    Output [N, 3, out_size, out_size], RGB, about [-1, 1] and not clipped (the network ends in a convolution).
+    The network is convolutional: at the default widths and depths, any multiple of 8 above 32 goes through.
+
+    min_ch, max_ch: bounds of the number of channels; min_feat_size: size at the narrowest point.
+    res_depth: the body has res_depth + 3 - (number of halvings) blocks.
+    att_name: 'spar', one attention map a block, or 'spar3d', one a channel.
+    hourglass_ch: width inside the hourglasses; bottleneck_size: their smallest size.
+    Raises ValueError for sizes, names or depths that do not fit together.
+    """
+
+    def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
+                 relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64):
+        super().__init__()
+        if att_name not in ATTENTIONS:
+            raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
+        downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
+        ups = _steps(out_size, min_feat_size, "out_size and min_feat_size")
+        depth = _steps(HOURGLASS_SIZE, bottleneck_size, "bottleneck_size")
+        blocks = res_depth + 3 - downs
+        if blocks < 0:
+            raise ValueError(f"res_depth {res_depth} is too small for {downs} halvings: {downs - 3} or more")
+        if downs < 1 or depth - downs + 1 < 1:
+            raise ValueError(f"{downs} halvings do not fit hourglasses of depth {depth}: 1 to {depth}")
+
+        def unit(c_in, c_out, scale, depth):
+            att_channels = c_out if att_name == "spar3d" else 1
+            return FaceAttentionUnit(c_in, c_out, scale, depth, att_channels, hourglass_ch,
+                                     norm_type, relu_type)
+
+        def clip(channels):
+            return max(min_ch, min(channels, max_ch))
+
+        # The width doubles unbounded at every halving and is clipped where it is used.
+        channels = clip(max_ch // (downs + 1))
+        encoder = [ConvLayer(3, channels)]
+        for step in range(downs):
+            encoder.append(unit(clip(channels), clip(channels * 2), "down", depth - step))
+            channels *= 2
+        depth -= downs - 1
+        self.encoder = nn.Sequential(*encoder)
+        self.res_layers = nn.Sequential(*(unit(clip(channels), clip(channels), "none", depth)
+                                          for _ in range(blocks)))
+        decoder = []
+        for step in range(ups):
+            decoder.append(unit(clip(channels), clip(channels // 2), "up", depth + step + 1))
+            channels //= 2
+        self.decoder = nn.Sequential(*decoder)
+        self.out_conv = ConvLayer(clip(channels), 3)
+
+    def forward(self, x):
+        return self.out_conv(self.decoder(self.res_layers(self.encoder(x))))
+
+
+@contextmanager
+def attention_maps(net):
+    """Collect the attention maps of the forward passes made inside the `with` block.
+
+        with attention_maps(net) as maps:
+            sr = net(lr)
+        maps["decoder.2"]  # [N, 1, h, w] ('spar') or [N, C, h, w] ('spar3d'), values in [0, 1]
+
+    The dict is in the network's order, names the blocks as the checkpoint does and holds the latest pass,
+    detached, on the network's device. The output is the same bits with and without it.
+    """
+    maps = {}
+
+    def keep(name):
+        def hook(module, inputs, output):
+            maps[name] = output.detach()
+        return hook
+
+    handles = [module.att_func.out_block.register_forward_hook(keep(name))
+               for name, module in net.named_modules() if isinstance(module, FaceAttentionUnit)]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,20 @@
+"""Train a face super-resolution network.
+
+    python newtrain.py --dataroot FACES                     the published SPARNet, 16 -> 128 pixels
+    python newtrain.py --preset sparnet_light_attn3d --dataroot FACES --valroot OTHER_FACES --name light
+    python newtrain.py --name light --preset sparnet_light_attn3d --dataroot FACES --continue_train
+    python newtrain.py --help
+"""
+import sys
+
+from options.train_options import parse_train
+from utils.errors import run_main
+from utils.trainer import Trainer
+
+
+def main():
+    return Trainer(parse_train(sys.argv[1:])).fit()
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""Command-line options; presets/ holds named recipes (YAML, the command line wins over them)."""

@@ -1,0 +1,146 @@
+"""What newtrain.py and newtest.py share: the parser, presets, and errors that name the nearest option."""
+import argparse
+import os
+from pathlib import Path
+
+import yaml
+
+from utils.errors import UserError, nearest
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are UserErrors, one line each."""
+
+    def error(self, message):
+        raise UserError(f"{message}  (see --help)")
+
+
+def new_parser(description):
+    return Parser(description=description, allow_abbrev=False,
+                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def boolean(text):
+    """True or False from the words people use."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def at_least(smallest, kind=int):
+    """An argparse type: a number of `kind` not below `smallest`."""
+    def convert(text):
+        value = kind(text)
+        if not value >= smallest:
+            raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
+        return value
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def loss_scale(text):
+    """A positive number, or 'dynamic'."""
+    return text if text == "dynamic" else at_least(1e-9, float)(text)
+
+
+def add_common(parser):
+    """Options of every program: which recipe, on what, where to. Returns the group of the data options."""
+    run = parser.add_argument_group("what is run, and where")
+    run.add_argument("--model", default="sparnet", help="the recipe, a name in models/__init__.py")
+    run.add_argument("--preset", default=None, help="a named recipe: " + ", ".join(preset_names())
+                     + ", or a path to a .yml; options on the command line win over it")
+    run.add_argument("--name", default="SPARNet_S16_V4_Attn2D", help="of this run; its files go into a folder so named")
+    run.add_argument("--checkpoints_dir", "--output_path", "--train_url", default="check_points",
+                     help="the output folder that holds the runs' folders")
+    run.add_argument("--device", default="auto", help="auto, npu, cuda or cpu; auto takes the first that is there")
+    run.add_argument("--device_id", type=at_least(0), default=None,
+                     help="which card; unset: ASCEND_DEVICE_ID on an NPU, else 0")
+    run.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
+                     help="mixed precision as apex names it; unset: O2 on npu and cuda, O0 on cpu")
+    run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
+                     help="the half type of O1 and O2; unset: float16 on npu and cuda, bfloat16 on cpu")
+    data = parser.add_argument_group("data")
+    data.add_argument("--load_size", type=at_least(16), default=128, help="pixels of the network's square input")
+    data.add_argument("--scale_factor", type=at_least(1), default=8, help="how many times smaller the LR face is")
+    data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
+                      help="processes that prepare batches; 0: none beside the main one")
+    data.add_argument("--min_size", type=at_least(0), default=0,
+                      help="a picture whose shorter side is smaller counts as bad; 0: small ones are enlarged")
+    data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
+                      help="a damaged file: replaced by its neighbour and reported, or the run stops at the first")
+    return data
+
+
+def default_workers():
+    return min(4, os.cpu_count() or 1)
+
+
+def preset_names():
+    return sorted(p.stem for p in PRESETS.glob("*.yml"))
+
+
+def parse(parser, argv, *files):
+    """The options: those of YAML `files` first, then --preset's, then the command line, which wins.
+
+    Raises UserError for unknown flags and keys, offering the nearest name.
+    """
+    argv = [a for a in argv if a != ""]
+    words = []
+    for path in files:
+        words += file_words(parser, path)
+    preset = peek(argv, "preset")
+    if preset:
+        words += file_words(parser, preset_path(preset))
+    options, unknown = parser.parse_known_args(words + argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"unknown option {unknown[0]}." + nearest(unknown[0].split("=")[0], flags))
+    return options
+
+
+def peek(argv, name, default=None):
+    """The value of --name in argv, before the parser that knows all options can be built."""
+    looker = Parser(add_help=False, allow_abbrev=False)
+    looker.add_argument(f"--{name}", default=default)
+    return getattr(looker.parse_known_args(argv)[0], name)
+
+
+def preset_path(name):
+    path = Path(name) if name.endswith((".yml", ".yaml")) else PRESETS / f"{name}.yml"
+    if not path.is_file() or (path.parent == PRESETS and path.stem != Path(name).stem):
+        raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(preset_names())}."
+                        + nearest(name, preset_names()))
+    return path
+
+
+def read_yaml(path):
+    """{option: value} from a preset or a run's options.yml; UserError where it is something else."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: `option: value` lines are expected.")
+    return content
+
+
+def file_words(parser, path):
+    """The YAML file at `path` as command-line words, so that argparse checks types and choices."""
+    actions = {flag.lstrip("-"): a for a in parser._actions for flag in a.option_strings if flag.startswith("--")}
+    words = []
+    for key, value in read_yaml(path).items():
+        if key not in actions:
+            raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
+        if value is None:
+            continue
+        if actions[key].nargs == 0:  # a bare flag
+            words += [f"--{key}"] if value else []
+        elif isinstance(value, list):
+            words += [f"--{key}", *map(str, value)]
+        else:
+            words.append(f"--{key}={value}")
+    return words

@@ -1,0 +1,76 @@
+"""Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
+from models import find_recipe
+from options.base_options import add_common, at_least, boolean, loss_scale, new_parser, parse, peek
+from options.base_options import preset_path, read_yaml
+from utils.errors import UserError
+from utils.metrics import PROTOCOLS
+from utils.schedule import POLICIES
+
+
+def train_parser(model):
+    """The parser for training with the recipe named `model`."""
+    parser = new_parser("Train a face super-resolution network; prints FPS and PSNR, writes checkpoints and pictures.")
+    data = add_common(parser)
+    data.add_argument("--dataroot", "--data_path", "--data_url", default="../celeba_crop_train",
+                      help="folder of faces to train on, nested folders included")
+    data.add_argument("--dataset_name", default="celeba", help="how to read it, a name in data/__init__.py")
+    data.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="mended",
+                      help="flip and random crop as published, with the crop fault mended or kept")
+    data.add_argument("--valroot", default=None, help="folder of faces to validate on after every epoch")
+    data.add_argument("--val_count", type=at_least(0), default=0,
+                      help="without --valroot: hold out so many of the dataroot's faces and validate on them")
+    data.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
+                      help="how PSNR and SSIM are measured (docs/protocols.md)")
+    data.add_argument("--val_batch_size", type=at_least(1), default=16, help="faces restored at a time")
+
+    length = parser.add_argument_group("length and learning rate")
+    length.add_argument("--batch_size", type=at_least(1), default=32, help="faces a step, per device")
+    length.add_argument("--accumulate", type=at_least(1), default=1, help="batches added up to one step")
+    length.add_argument("--total_epochs", type=at_least(1), default=20, help="passes over the data")
+    length.add_argument("--train_steps", type=at_least(1), default=None, help="stop after so many steps instead")
+    length.add_argument("--lr", type=at_least(0, float), default=0.0002, help="base learning rate")
+    length.add_argument("--lr_policy", choices=POLICIES, default="constant",
+                        help="how it changes; step: halved at 50, 75 and 90 %% of the run (see --lr_decay_at)")
+    length.add_argument("--lr_decay_at", type=float, nargs="+", default=[0.5, 0.75, 0.9], metavar="FRACTION",
+                        help="of the run: where the step policy multiplies by --lr_gamma")
+    length.add_argument("--lr_gamma", type=at_least(0, float), default=0.5, help="factor of the step policy")
+    length.add_argument("--lr_final", type=at_least(0, float), default=0.0,
+                        help="of cosine and linear: the last learning rate as a share of --lr")
+    length.add_argument("--warmup_steps", type=at_least(0), default=0, help="steps of linear rise from near 0")
+    length.add_argument("--beta1", type=float, default=0.9, help="of Adam")
+    length.add_argument("--beta2", type=float, default=0.99, help="of Adam")
+    length.add_argument("--weight_decay", type=at_least(0, float), default=0.0, help="of Adam (L2)")
+    length.add_argument("--ema_decay", type=at_least(0, float), default=0.0,
+                        help="keep an average of the weights with this decay a step, and validate it; 0: none")
+    length.add_argument("--seed", type=at_least(0), default=123, help="of weights, order and augmentation")
+
+    precision = parser.add_argument_group("mixed precision (utils/amp.py)")
+    precision.add_argument("--loss_scale", type=loss_scale, default=128.0, help="a number, or dynamic")
+    precision.add_argument("--combine_grad", type=boolean, nargs="?", const=True, default=True,
+                           help="keep weights, gradients and Adam's states in flat tensors")
+    precision.add_argument("--max_grad_norm", type=at_least(0, float), default=0.0,
+                           help="clip gradients to this total norm; 0: no clipping")
+
+    saves = parser.add_argument_group("log and checkpoints")
+    saves.add_argument("--continue_train", action="store_true",
+                       help="go on from the newest checkpoint of the run named --name")
+    saves.add_argument("--pretrain_model_path", "--pth_path", default=None,
+                       help="start from these generator weights (fine-tuning)")
+    saves.add_argument("--print_freq", type=at_least(1), default=10, help="steps between log lines")
+    saves.add_argument("--visual_freq", type=at_least(1), default=100, help="steps between tensorboard pictures")
+    saves.add_argument("--save_latest_freq", type=at_least(1), default=500, help="steps between checkpoints")
+    saves.add_argument("--save_iter_freq", type=at_least(1), default=10000,
+                       help="steps between weights that are kept (iter_N_net_G.pth)")
+    saves.add_argument("--keep_checkpoints", type=at_least(1), default=2, help="newest complete checkpoints kept")
+    find_recipe(model).add_options(parser.add_argument_group(f"recipe {model}"))
+    return parser
+
+
+def parse_train(argv):
+    """The options of a training run. UserError for unknown, badly formed or contradictory ones."""
+    preset = peek(argv, "preset")
+    default = read_yaml(preset_path(preset)).get("model", "sparnet") if preset else "sparnet"
+    options = parse(train_parser(peek(argv, "model", default)), argv)
+    if options.valroot and options.val_count:
+        raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    return options

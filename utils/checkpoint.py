@@ -1,0 +1,101 @@
+"""Checkpoints: complete, whole or not there at all, the last k kept, and weights as files of their own.
+
+A run's folder holds state_<step>.pth (everything that a resumed run needs) and float32 weights under the
+published names: latest_net_G.pth, iter_<step>_net_G.pth, best_net_G.pth (plain state dicts).
+"""
+import errno
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import torch
+
+from utils.errors import UserError
+
+FORMAT = 1
+VERSION = "0.1.0"  # of the project, written into every checkpoint
+
+
+def save_atomically(content, path):
+    """torch.save to a temporary file in the same folder, flushed to disk, then renamed over `path`.
+
+    UserError (status 1) for a full disk or an unwritable folder; what stood at `path` is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, survives a power cut
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:  # torch wraps some write errors in RuntimeError
+        cause = error if isinstance(error, OSError) else error.__context__
+        temporary.unlink(missing_ok=True)
+        number = getattr(cause, "errno", None)
+        if not isinstance(cause, OSError):
+            raise
+        advice = ("Free some space and go on with --continue_train." if number in (errno.ENOSPC, errno.EDQUOT)
+                  else "Is the folder writable?")
+        raise UserError(f"could not save {path}: {os.strerror(number) if number else cause}. Earlier checkpoints "
+                        f"are untouched. {advice}", status=1) from None
+
+
+def state_path(folder, step):
+    return Path(folder) / f"state_{step:08d}.pth"
+
+
+def list_states(folder):
+    """Complete checkpoints of a run's folder, oldest first."""
+    return sorted(p for p in Path(folder).glob("state_*.pth") if re.fullmatch(r"state_\d+\.pth", p.name))
+
+
+def save_state(folder, step, state, keep):
+    """Write the complete checkpoint of `step` and delete all but the newest `keep`."""
+    save_atomically({"format": FORMAT, "version": VERSION, **state}, state_path(folder, step))
+    for old in list_states(folder)[:-keep]:
+        old.unlink()
+
+
+def save_weights(folder, label, networks):
+    """<label>_net_<role>.pth for each {role: module}: its float32 state dict, contiguous, on the CPU."""
+    for role, net in networks.items():
+        weights = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in net.state_dict().items()}
+        save_atomically(weights, Path(folder) / f"{label}_net_{role}.pth")
+
+
+def load_state(folder):
+    """The newest complete checkpoint below `folder`, on the CPU.
+
+    A damaged one is never skipped silently: the UserError names it and the one before it.
+    """
+    states = list_states(folder)
+    if not states:
+        raise UserError(f"--continue_train: no checkpoint (state_*.pth) in {folder}. Check --name and "
+                        f"--checkpoints_dir, or start without --continue_train.")
+    newest = states[-1]
+    damage = find_damage(newest)
+    if damage:
+        offer = (f"The one before it is {states[-2]}: delete or move {newest.name} to go on from there."
+                 if len(states) > 1 else "There is no earlier one.")
+        raise UserError(f"--continue_train: the checkpoint {newest} is damaged ({damage}). {offer}")
+    state = torch.load(newest, map_location="cpu", weights_only=True)
+    if state.get("format") != FORMAT:
+        raise UserError(f"{newest} has format {state.get('format')}, this version reads format {FORMAT}.")
+    return state
+
+
+def find_damage(path):
+    """Why the checkpoint cannot be read (its zip structure and checksums are looked at), or None."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error)
+    return f"the checksum of {broken} is wrong" if broken else None

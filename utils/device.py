@@ -1,0 +1,163 @@
+"""The device shim: the only file that names npu and cuda.
+
+Everything a device can do through torch's own generic interface (torch.accelerator, torch.Event, torch.amp)
+is used through it; this file writes only what that interface lacks. Nothing here ever falls back silently.
+"""
+import os
+import platform
+import random
+
+import numpy as np
+import torch
+
+from utils.errors import UserError, nearest
+
+try:  # Ascend: registers the device `npu` with torch
+    import torch_npu
+except ImportError:
+    torch_npu = None
+
+DEVICES = ("npu", "cuda", "cpu")
+
+
+def pick_device(name="auto", index=None):
+    """torch.device for --device: `auto` (npu, then cuda, then cpu), or one of DEVICES, or e.g. cuda:1.
+
+    `index` is --device_id; where neither names a card, an NPU takes ASCEND_DEVICE_ID from the environment.
+    Raises UserError for a device that is not there: a device asked for by name is never replaced by another.
+    """
+    kind, _, suffix = name.partition(":")
+    if kind not in ("auto", *DEVICES) or (suffix and not suffix.isdigit()):
+        raise UserError(f"--device {name}: unknown device; it is one of auto, {', '.join(DEVICES)}."
+                        + nearest(kind, DEVICES))
+    if kind == "auto":
+        kind = next(d for d in DEVICES if _is_available(d))
+    elif not _is_available(kind):
+        raise UserError(f"--device {name}: {_why_absent(kind)} Use --device auto to take what is there.")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if suffix:
+        index = int(suffix)
+    elif index is None:
+        index = int(os.environ.get("ASCEND_DEVICE_ID", 0)) if kind == "npu" else 0
+    count = torch.get_device_module(kind).device_count()
+    if index >= count:
+        raise UserError(f"device {kind}:{index} does not exist: this machine shows {count} {kind} device(s), "
+                        f"numbered from 0. Choose another with --device_id.")
+    return torch.device(kind, index)
+
+
+def _is_available(kind):
+    if kind == "cpu":
+        return True
+    if kind == "npu":
+        return hasattr(torch, "npu") and torch.npu.is_available()
+    return torch.cuda.is_available()
+
+
+def _why_absent(kind):
+    if kind == "cuda":
+        if torch.version.cuda is None:
+            return f"this PyTorch ({torch.__version__}) is built without CUDA."
+        return "PyTorch sees no CUDA device (driver, or CUDA_VISIBLE_DEVICES?)."
+    if torch_npu is None and not hasattr(torch, "npu"):
+        return "torch_npu cannot be imported (is torch-npu installed, and CANN's set_env.sh sourced?)."
+    return "torch_npu is installed but sees no NPU (driver, or ASCEND_RT_VISIBLE_DEVICES?)."
+
+
+def set_up(device):
+    """Make `device` current and set the backend switches that this project's networks want."""
+    if device.type != "cpu":
+        torch.get_device_module(device).set_device(device)
+    if device.type == "npu":
+        torch.npu.set_compile_mode(jit_compile=False)  # ready-made kernels: shapes here are few and static
+        if hasattr(torch.npu, "config"):
+            torch.npu.config.allow_internal_format = False
+    torch.backends.cudnn.benchmark = True  # every step has the same shapes
+
+
+def banner(device, opt_level, half, workers):
+    """One line for the log's head: what runs where, in which precision."""
+    if device.type == "cpu":
+        name = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    else:
+        name = torch.get_device_module(device).get_device_name(device)
+    precision = "float32" if opt_level == "O0" else f"{opt_level} with {str(half).removeprefix('torch.')}"
+    return f"Device: {device} ({name}) | precision {precision} | torch {torch.__version__} | {workers} workers"
+
+
+def default_opt_level(device):
+    return "O0" if device.type == "cpu" else "O2"
+
+
+def default_half(device):
+    """float16 on accelerators, as Ascend's apex; bfloat16 on a CPU, which has instructions for it."""
+    return torch.bfloat16 if device.type == "cpu" else torch.float16
+
+
+def memory_format(device):
+    """channels_last is the fast layout on CUDA and CPU; torch_npu does not have it."""
+    return torch.contiguous_format if device.type == "npu" else torch.channels_last
+
+
+def synchronize(device):
+    """Wait for all work queued on `device`; on the CPU there is none."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def timing_event(device):
+    """An event of an accelerator with record() and elapsed_time(end), in milliseconds after a synchronize."""
+    return torch.Event(device, enable_timing=True)
+
+
+def peak_memory_gb(device):
+    """Largest memory allocated on the device so far in GB, None on the CPU."""
+    if device.type == "cpu":
+        return None
+    return torch.get_device_module(device).max_memory_allocated(device) / 1e9
+
+
+def seed_everything(seed):
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def rng_state(device):
+    """{'cpu': tensor, 'device': tensor or None}: what torch's random numbers depend on in this process."""
+    on_device = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+    return {"cpu": torch.get_rng_state(), "device": on_device}
+
+
+def set_rng_state(state, device):
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu" and state["device"] is not None:
+        torch.get_device_module(device).set_rng_state(state["device"], device)
+
+
+def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
+    """Adam in as few launches as the device allows: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
+
+    On an NPU it is Ascend apex's where that is importable (its step needs apex's O1 or O2), else torch_npu's.
+    """
+    options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+    if device.type == "npu":
+        apex = ascend_apex(device)
+        if apex is not None and opt_level != "O0":
+            return apex.optimizers.NpuFusedAdam(params, **options)
+        if torch_npu is not None:
+            return torch_npu.optim.NpuFusedAdam(params, **options)
+    return torch.optim.Adam(params, fused=True, **options)
+
+
+def ascend_apex(device):
+    """Ascend's apex module on an NPU, else None. (The PyPI package of that name is something else.)"""
+    if device.type != "npu":
+        return None
+    try:
+        import apex
+        from apex import amp, optimizers
+    except ImportError:
+        return None
+    return apex if hasattr(optimizers, "NpuFusedAdam") and hasattr(amp, "initialize") else None

@@ -1,0 +1,29 @@
+"""The one exception that means: the user, not the code, has something to mend."""
+import difflib
+import sys
+
+
+class UserError(Exception):
+    """Bad input or an unusable environment. Its text says what was wrong, where, and what to do.
+
+    Entry points print it as one line and exit with `status` (2: bad options or input, 1: a run that failed).
+    """
+
+    def __init__(self, message, status=2):
+        super().__init__(message)
+        self.status = status
+
+
+def nearest(name, known):
+    """' Did you mean X?' for the closest of `known`, or ''."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def run_main(main):
+    """Run an entry point: exit with its return value; a UserError becomes one line on stderr, no traceback."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.status)

@@ -1,0 +1,125 @@
+"""Reading, resizing and writing face pictures. Everything here is RGB, uint8, HWC or a PIL image."""
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.errors import UserError
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+
+# What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+
+
+class BadImage(Exception):
+    """A file that cannot be used as a face: its `path` and the `reason`."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = str(path), reason
+
+
+def list_images(folder, option):
+    """Sorted paths (str) of all pictures below `folder`, nested folders included.
+
+    UserError, naming `option`, when the folder is missing, is a file, cannot be read, or holds no picture.
+    """
+    if not os.path.exists(folder):
+        raise UserError(f"{option}: the folder {folder} does not exist.")
+    if not os.path.isdir(folder):
+        raise UserError(f"{option}: {folder} is a file; a folder of face pictures is needed.")
+    found = []
+
+    def refuse(error):
+        raise UserError(f"{option}: cannot read {error.filename}: {error.strerror}.")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders.sort()
+        found += [os.path.join(parent, n) for n in names if os.path.splitext(n)[1].lower() in EXTENSIONS]
+    if not found:
+        raise UserError(f"{option}: no pictures ({' '.join(sorted(EXTENSIONS))}) below {folder}.")
+    return sorted(found)
+
+
+def read_rgb(path):
+    """The picture at `path` as an upright 8-bit RGB PIL image, whatever its mode on disk.
+
+    EXIF rotation is applied; 16-bit grey is scaled down; transparency is laid over white; CMYK, palette and
+    grey are converted. Raises BadImage for a missing, truncated or undecodable file.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
+            with Image.open(path) as image:
+                image.load()
+                if image.mode == "RGB" and image.format == "JPEG" and 0x0112 not in image.getexif():
+                    return image
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except DECODE_ERRORS as error:
+        reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
+        raise BadImage(path, reason) from None
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        if image.mode == "F":  # float TIFF: [0, 1] or [0, 255]
+            values *= 255 if values.max(initial=0) <= 1 else 1
+        elif image.mode != "I" or values.max(initial=0) > 255:  # 16-bit samples
+            values /= 257
+        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def centre_square(size):
+    """(left, top, right, bottom) of the largest centred square of a (width, height): 178x218 -> 178x178."""
+    width, height = size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def resize(image, side, box=None):
+    """PIL BICUBIC (antialiased when shrinking) to side x side, of `box` (may be fractional) or of the whole."""
+    return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+
+
+def degrade(image, scale):
+    """The protocols' low-resolution input: PIL BICUBIC down by `scale`, then up again, both in uint8.
+
+    Takes a square RGB PIL image, returns one of the same size (reference: every x8 face benchmark).
+    """
+    side = image.size[0]
+    return resize(resize(image, side // scale), side)
+
+
+def to_tensor_range(batch):
+    """uint8 tensor [N, H, W, 3] in 0..255 -> float32 view [N, 3, H, W] in [-1, 1], channels last in memory."""
+    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def save_image(array, path):
+    """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    Image.fromarray(array).save(temporary)
+    os.replace(temporary, path)
+
+
+def grid(rows, gap=2):
+    """One uint8 HWC picture from rows of equally sized uint8 HWC pictures, `gap` white pixels between them."""
+    height, width, _ = rows[0][0].shape
+    columns = max(len(row) for row in rows)
+    canvas = np.full((len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            top, left = gap + y * (height + gap), gap + x * (width + gap)
+            canvas[top:top + height, left:left + width] = picture
+    return canvas

@@ -1,0 +1,53 @@
+"""Pictures of a run: the grid LR | SR | HR | attention, and the curves of loss and PSNR."""
+import os
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from utils.images import grid
+from utils.metrics import quantize
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402  (the backend without a screen must be chosen first)
+
+
+@torch.no_grad()
+def picture_grid(recipe, batch, rows):
+    """uint8 HWC RGB: one row a face, one column for each of the recipe's pictures, in eval mode.
+
+    batch: {'lr', 'hr': float32 NCHW RGB in [-1, 1]} on the device; its first `rows` faces are shown.
+    """
+    batch = {name: faces[:rows] for name, faces in batch.items()}
+    modes = {net: net.training for net in recipe.released.values()}
+    for net in modes:
+        net.eval()
+    columns = [quantize(faces, "round") for faces in recipe.pictures(batch).values()]
+    for net, training in modes.items():
+        net.train(training)
+    return grid(list(zip(*columns, strict=True)))
+
+
+def write_curves(records, path):
+    """A PNG of the losses and of PSNR against steps, from metrics.jsonl's records."""
+    train = [r for r in records if r["kind"] == "train"]
+    val = [r for r in records if r["kind"] == "val"]
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    for name in sorted({key for r in train for key in r if key.startswith("Loss_")}):
+        axes[0].plot([r["step"] for r in train], [r[name] for r in train], label=name, linewidth=1)
+    axes[0].set(xlabel="step", ylabel="loss", yscale="log", title="Training loss")
+    if val:
+        steps = [r["step"] for r in val]
+        protocol = val[-1]["protocol"]
+        axes[1].plot(steps, [r["psnr"] for r in val], "o-", markersize=3, label="restored")
+        axes[1].plot(steps, [r["bicubic_psnr"] for r in val], "--", label="bicubic")
+        axes[1].set(xlabel="step", ylabel=f"PSNR in dB (protocol {protocol})", title="Validation")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend()
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp.png")
+    figure.savefig(temporary, dpi=110)
+    pyplot.close(figure)
+    os.replace(temporary, path)
