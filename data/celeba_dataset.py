@@ -71,7 +71,7 @@ class CelebADataset(FaceFolder):
         self.scale_factor = scale_factor
         self.crop = {"mended": crop_mended, "upstream": crop_upstream, "none": None}[augmentation]
 
-    def make_sample(self, image, rng):
+    def make_sample(self, image, rng, path):
         flip = self.crop is not None and rng.random() < FLIP
         if self.crop is None:
             hr = resize(image, self.load_size, centre_square(image.size))

@@ -16,7 +16,7 @@ class Place(NamedTuple):
 
 
 class FaceFolder(Dataset):
-    """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng) -> dict`.
+    """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
     paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
@@ -48,6 +48,7 @@ class FaceFolder(Dataset):
                 if min(image.size) < self.min_size:
                     raise BadImage(path, f"{image.size[0]}x{image.size[1]} pixels, smaller than --min_size "
                                          f"{self.min_size}")
+                sample = self.make_sample(image, rng, path)
             except BadImage as error:
                 notes.append(("bad", error.path, error.reason))
                 if self.on_bad_image == "stop":
@@ -55,11 +56,12 @@ class FaceFolder(Dataset):
                 continue
             if min(image.size) < self.load_size:
                 notes.append(("small", path, f"{image.size[0]}x{image.size[1]} pixels"))
-            sample = self.make_sample(image, rng)
-            sample.update(index=index, replaced=attempt > 0, notes=notes)
-            return sample
+            return sample | {"index": index, "replaced": attempt > 0, "notes": notes}
         return {"notes": notes}
 
-    def make_sample(self, image, rng):
-        """{'lr', 'hr', ...: uint8 HWC RGB} from an upright RGB PIL image and numpy's random generator."""
+    def make_sample(self, image, rng, path):
+        """{'lr', 'hr', ...: uint8 HWC RGB} from the upright RGB PIL image at `path` and numpy's generator.
+
+        May raise BadImage where what belongs to the picture (its reference, say) cannot be used.
+        """
         raise NotImplementedError

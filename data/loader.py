@@ -1,4 +1,6 @@
 """From datasets to batches: order of samples, workers, and the report on damaged files."""
+import signal
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -74,11 +76,15 @@ def make_loader(dataset, order, workers, pin_memory=False):
     return DataLoader(
         dataset, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
         persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
-        worker_init_fn=one_thread_each if workers else None)
+        worker_init_fn=set_up_worker if workers else None,
+        generator=torch.Generator())  # its own: starting a loader must not move the random numbers of the training
 
 
-def one_thread_each(worker):
-    torch.set_num_threads(1)  # workers are many; OpenCV's and torch's own threads would fight
+def set_up_worker(worker):
+    torch.set_num_threads(1)  # there are many workers
+    # A signal to the whole process group is the trainer's affair: it still needs the workers for this step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class BadImages:

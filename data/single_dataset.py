@@ -1,15 +1,47 @@
-"""A folder of faces to restore: no reference, any size."""
+"""A folder of faces to restore, with or without references of the same names."""
+import os
+
 import numpy as np
 
 from data.face_folder import FaceFolder
-from utils.images import centre_square, resize
+from utils.errors import UserError
+from utils.images import centre_square, read_rgb, resize
 
 
 class SingleDataset(FaceFolder):
-    """Samples {'lr'}: the centred square of each picture, taken by PIL BICUBIC to load_size (uint8 HWC RGB).
+    """Samples {'lr'} or, with `references` (a list of files), {'lr', 'hr'}: uint8 HWC RGB, load_size square.
 
-    A 16-pixel face is so enlarged to what the network expects; one that was enlarged already stays as it is.
+    The centred square of each picture, taken by PIL BICUBIC to load_size: a 16-pixel face is so enlarged to
+    what the network expects, and one that was enlarged already stays as it is. A reference belongs to the face
+    of the same file name, whatever its extension and folder; UserError names a face that has none.
     """
 
-    def make_sample(self, image, rng):
-        return {"lr": np.asarray(resize(image, self.load_size, centre_square(image.size)))}
+    def __init__(self, paths, load_size, references=None, **folder_options):
+        super().__init__(paths, load_size, **folder_options)
+        self.references = match_names(paths, references) if references else None
+
+    def make_sample(self, image, rng, path):
+        sample = {"lr": self._square(image)}
+        if self.references:
+            sample["hr"] = self._square(read_rgb(self.references[path]))
+        return sample
+
+    def _square(self, image):
+        return np.asarray(resize(image, self.load_size, centre_square(image.size)))
+
+
+def match_names(paths, references):
+    """{path: reference of the same name without extension}; UserError for a missing or ambiguous one."""
+    by_name = {}
+    for reference in references:
+        by_name.setdefault(_name(reference), []).append(reference)
+    for path in paths:
+        found = by_name.get(_name(path), [])
+        if len(found) != 1:
+            what = "there are " + " and ".join(found[:2]) if found else "there is none"
+            raise UserError(f"--gtroot: one reference named {_name(path)}.* is needed for {path}; {what}.")
+    return {path: by_name[_name(path)][0] for path in paths}
+
+
+def _name(path):
+    return os.path.splitext(os.path.basename(path))[0]

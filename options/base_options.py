@@ -83,18 +83,15 @@ def preset_names():
     return sorted(p.stem for p in PRESETS.glob("*.yml"))
 
 
-def parse(parser, argv, *files):
-    """The options: those of YAML `files` first, then --preset's, then the command line, which wins.
+def parse(parser, argv, words=(), only=None):
+    """The options: `words` first, then --preset's (all keys, or `only` some), then the command line, which wins.
 
     Raises UserError for unknown flags and keys, offering the nearest name.
     """
-    argv = [a for a in argv if a != ""]
-    words = []
-    for path in files:
-        words += file_words(parser, path)
+    words = list(words)
     preset = peek(argv, "preset")
     if preset:
-        words += file_words(parser, preset_path(preset))
+        words += file_words(parser, preset_path(preset), only)
     options, unknown = parser.parse_known_args(words + argv)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
@@ -102,11 +99,23 @@ def parse(parser, argv, *files):
     return options
 
 
-def peek(argv, name, default=None):
-    """The value of --name in argv, before the parser that knows all options can be built."""
+def peek(argv, *names, default=None):
+    """The value of --<one of names> in argv, before the parser that knows all options can be built."""
     looker = Parser(add_help=False, allow_abbrev=False)
-    looker.add_argument(f"--{name}", default=default)
-    return getattr(looker.parse_known_args(argv)[0], name)
+    looker.add_argument(*(f"--{name}" for name in names), dest="value", default=default)
+    return looker.parse_known_args(argv)[0].value
+
+
+def peek_model(argv, *files):
+    """The recipe that argv, its preset, or one of the YAML `files` names; sparnet where none does."""
+    preset = peek(argv, "preset")
+    for path in ([preset_path(preset)] if preset else []) + list(files):
+        default = read_yaml(path).get("model")
+        if default:
+            break
+    else:
+        default = "sparnet"
+    return peek(argv, "model", default=default)
 
 
 def preset_path(name):
@@ -128,11 +137,16 @@ def read_yaml(path):
     return content
 
 
-def file_words(parser, path):
-    """The YAML file at `path` as command-line words, so that argparse checks types and choices."""
+def file_words(parser, path, only=None):
+    """The YAML file at `path` as command-line words, so that argparse checks types and choices.
+
+    only: the keys to take; None: all of them, each of which must be an option.
+    """
     actions = {flag.lstrip("-"): a for a in parser._actions for flag in a.option_strings if flag.startswith("--")}
     words = []
     for key, value in read_yaml(path).items():
+        if only is not None and key not in only:
+            continue
         if key not in actions:
             raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
         if value is None:

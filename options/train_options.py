@@ -1,7 +1,6 @@
 """Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
 from models import find_recipe
-from options.base_options import add_common, at_least, boolean, loss_scale, new_parser, parse, peek
-from options.base_options import preset_path, read_yaml
+from options.base_options import add_common, at_least, boolean, loss_scale, new_parser, parse, peek_model
 from utils.errors import UserError
 from utils.metrics import PROTOCOLS
 from utils.schedule import POLICIES
@@ -68,9 +67,7 @@ def train_parser(model):
 
 def parse_train(argv):
     """The options of a training run. UserError for unknown, badly formed or contradictory ones."""
-    preset = peek(argv, "preset")
-    default = read_yaml(preset_path(preset)).get("model", "sparnet") if preset else "sparnet"
-    options = parse(train_parser(peek(argv, "model", default)), argv)
+    options = parse(train_parser(peek_model(argv)), argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
     return options

@@ -52,6 +52,12 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
     return net, wrapped
 
 
+def prepare_inference(net, opt_level, half):
+    """`net` for restoring in the precision of `opt_level`, without an optimizer and masters."""
+    _cast_network(net, opt_level, half, masters={})
+    return net
+
+
 @contextlib.contextmanager
 def scale_loss(loss, optimizer):
     """`loss` times the optimizer's loss scale, to call backward() on."""
@@ -77,14 +83,9 @@ class AmpOptimizer:
             group["params"] = [b.master for b in blocks]
             self.blocks += blocks
         for i, net in enumerate(nets):
-            if opt_level == "O2":
-                _halve_the_rest(net, half)
-                _keep_state_dict_float32(net, {name: b.master_views[f"{i}.{name}"] for b in self.blocks
-                                               for name, _ in net.named_parameters()
-                                               if f"{i}.{name}" in b.master_views})
-                net.forward = _cast_io(net.forward, half)
-            elif opt_level == "O1":
-                net.forward = _cast_io(torch.autocast(self.device.type, dtype=half)(net.forward), None)
+            masters = {name.removeprefix(f"{i}."): view for name, view in self.masters.items()
+                       if name.startswith(f"{i}.")}
+            _cast_network(net, opt_level, half, masters)
         self._grads = [b.master.grad for b in self.blocks]
         self._low = [b for b in self.blocks if b.low is not None]
         self._scaling = opt_level != "O0"
@@ -246,6 +247,17 @@ def half_parameters(net):
     """The parameters that O2 keeps in half: all floating ones but BatchNorm's."""
     return [p for module in net.modules() if not isinstance(module, nn.modules.batchnorm._BatchNorm)
             for p in module.parameters(recurse=False) if p.is_floating_point()]
+
+
+def _cast_network(net, opt_level, half, masters):
+    """Make net(x) take and give float32 while it computes as `opt_level` says; `masters`: {name: float32 view}."""
+    if opt_level == "O2":
+        _halve_the_rest(net, half)
+        _keep_state_dict_float32(net, masters)
+        net.forward = _cast_io(net.forward, half)
+    elif opt_level == "O1":
+        device = next(net.parameters()).device
+        net.forward = _cast_io(torch.autocast(device.type, dtype=half)(net.forward), None)
 
 
 def _halve_the_rest(net, half):

@@ -38,9 +38,9 @@ class Logger:
 
     def __init__(self, folder, step=0):
         self.folder = Path(folder)
-        self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1)
+        self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1)  # noqa: SIM115 (closed in close)
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
-        self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)
+        self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
         self._metrics.writelines(json.dumps(record) + "\n" for record in kept)
         self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 

@@ -2,7 +2,7 @@
 
     score(sr, hr, "sparnet")   sr: float tensor in [-1, 1], hr: the uint8 picture it should have been
 
-A picture here is a uint8 numpy array, height x width x 3, RGB. A number is published with its protocol's name.
+A picture here is a uint8 numpy array, height x width x 3, RGB. A number is published with its protocol.
 
     sparnet    SPARNet, CTCNet, WFEN        truncated, Y, Gaussian 11x11 SSIM
     benchmark  SFMNet, the Jiang survey     rounded, Y, 8 pixels cropped from each side, uniform 7x7 SSIM
@@ -14,17 +14,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from skimage.metrics import structural_similarity
 
 from utils.errors import nearest
 
-LUMA = np.array([65.481, 128.553, 24.966])  # BT.601, studio range: Y of RGB in [0, 255] is 16 + RGB.LUMA / 255
+LUMA = np.array([65.481, 128.553, 24.966])  # BT.601, studio range: Y = 16 + RGB.LUMA / 255
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How two pictures are compared: `rounding` of floats to uint8, `luma` or RGB, `crop` pixels each side."""
+    """How two pictures are compared: `rounding` of floats to uint8, Y or RGB, `crop` pixels each side."""
 
     name: str
     rounding: str  # "truncate" or "round"
@@ -46,7 +45,7 @@ PROTOCOLS = {
 
 
 def protocol_named(name):
-    """The Protocol of that name (a Protocol passes through); ValueError, with the nearest name, if unknown."""
+    """The Protocol of that name (a Protocol passes through); ValueError, with the nearest name, if none."""
     if isinstance(name, Protocol):
         return name
     if name not in PROTOCOLS:
@@ -58,19 +57,20 @@ def protocol_named(name):
 def quantize(image, rounding):
     """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
 
-    Values outside the range are clipped first. `rounding` is "truncate" (towards 0) or "round" (ties to
-    even, as numpy and Matlab-free Python code do). nan raises ValueError: it has no colour.
+    Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
+    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. ValueError for nan.
     """
     if rounding not in ("truncate", "round"):
         raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
     if image.ndim not in (3, 4):
         raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
-    values = image.detach().to("cpu", torch.float32)
+    values = image.detach().cpu().double()
     if values.isnan().any():
         raise ValueError("the image holds nan: it cannot be turned into a picture.")
-    values = ((values.clamp(-1, 1) + 1) / 2 * 255)
-    values = values.round() if rounding == "round" else values.trunc()
-    return np.ascontiguousarray(values.to(torch.uint8).movedim(-3, -1).numpy())
+    values = (values.clamp(-1, 1) + 1) / 2 * 255
+    # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
+    values = values.round() if rounding == "round" else (values + 1e-4).trunc()
+    return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
 
 
 def to_uint8(image, protocol):
@@ -104,14 +104,15 @@ def ssim(sr, hr, protocol):
     if min(sr.shape[:2]) < protocol.window:
         raise ValueError(f"SSIM of protocol {protocol.name} needs {protocol.window}x{protocol.window} pixels "
                          f"after cropping {protocol.crop} from each side, got {sr.shape[0]}x{sr.shape[1]}.")
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if protocol.gaussian else {
-        "win_size": protocol.window}
-    return float(structural_similarity(sr, hr, data_range=255, channel_axis=None if protocol.luma else 2,
-                                       **options))
+    options = {"win_size": protocol.window}
+    if protocol.gaussian:  # the window's size follows from sigma and skimage's truncate=3.5
+        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    channel_axis = None if protocol.luma else 2
+    return float(structural_similarity(sr, hr, data_range=255, channel_axis=channel_axis, **options))
 
 
 def score(sr, hr, protocol):
-    """(PSNR in dB, SSIM) of a network's output `sr`, float CHW (or 1xCxHxW) in [-1, 1], against uint8 `hr`."""
+    """(PSNR in dB, SSIM) of a network's output `sr`, float CHW or 1CHW in [-1, 1], against uint8 `hr`."""
     if sr.ndim == 4 and len(sr) == 1:
         sr = sr[0]
     if sr.ndim != 3:
@@ -136,7 +137,8 @@ def _compared(sr, hr, protocol):
     """The parts of the two pictures that `protocol` compares, checked: uint8, HxW or HxWx3."""
     protocol = protocol_named(protocol)
     for name, image in (("sr", sr), ("hr", hr)):
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        right = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
+        if not right or image.shape[2] != 3:
             what = f"{image.dtype} {tuple(image.shape)}" if hasattr(image, "dtype") else type(image).__name__
             raise ValueError(f"{name} must be a uint8 array, height x width x 3, RGB; got {what}.")
     if sr.shape != hr.shape:

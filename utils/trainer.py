@@ -124,7 +124,6 @@ class Trainer:
 
     def fit(self):
         """Train to the end, or to a signal. Returns the exit status: 0, or 143 / 130 after SIGTERM / Ctrl-C."""
-        o = self.options
         self._greet()
         self.started = time.monotonic()
         previous = {s: signal.signal(s, self._note_signal) for s in EXIT_CODES}
@@ -319,7 +318,8 @@ class Trainer:
     def _greet(self):
         o = self.options
         self.log.say(devices.banner(self.device, self.opt_level, self.half, o.workers))
-        networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M" for role, net in self.recipe.networks.items())
+        networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
+                             for role, net in self.recipe.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
                      f"{o.dataroot}" + (f", {len(self.val_set)} to validate on." if self.val_set else "."))
         self.log.say(f"{'Going on after step ' + str(self.step) + ' of' if self.step else 'Training for'} "

@@ -1,0 +1,18 @@
+"""Restore a folder of faces; with references, score it under every protocol beside bicubic.
+
+    python newtest.py --pth_path check_points/NAME/best_net_G.pth --gtroot FACES
+    python newtest.py --pth_path WEIGHTS.pth --preset sparnet_light_attn3d --dataroot SMALL_FACES
+"""
+import sys
+
+from options.test_options import parse_test
+from utils.errors import run_main
+from utils.tester import Tester
+
+
+def main():
+    return Tester(parse_test(sys.argv[1:])).run()
+
+
+if __name__ == "__main__":
+    run_main(main)

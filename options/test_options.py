@@ -1,0 +1,43 @@
+"""Options of newtest.py."""
+from pathlib import Path
+
+from models import find_recipe
+from options.base_options import add_common, at_least, file_words, new_parser, parse, peek, peek_model
+from utils.errors import UserError
+
+# What a network is built from; taken from the run's options.yml, so that they need not be said again.
+SHAPE_OPTIONS = {"model", "load_size", "scale_factor"}
+
+
+def test_parser(model):
+    """The parser for restoring with the recipe named `model`."""
+    parser = new_parser("Restore a folder of faces and, given references, score them under every protocol.")
+    data = add_common(parser)
+    parser.set_defaults(opt_level="O0")
+    data.add_argument("--pretrain_model_path", "--pth_path", required=True,
+                      help="generator weights; an options.yml beside them says how the network is built")
+    data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
+                      help="folder of low-resolution faces to restore")
+    data.add_argument("--gtroot", default=None,
+                      help="folder of references; without --dataroot the faces to restore are made from them, by "
+                           "PIL BICUBIC as the protocols have it")
+    data.add_argument("--results_dir", "--save_as_dir", default="results",
+                      help="the output folder: pictures go into <it>/<name>/, scores into scores.json there")
+    data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
+    data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
+    recipe = parser.add_argument_group(f"recipe {model}")
+    find_recipe(model).add_options(recipe)
+    return parser, {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
+
+
+def parse_test(argv):
+    """The options of newtest.py. UserError for unknown, badly formed or contradictory ones."""
+    weights = peek(argv, "pretrain_model_path", "pth_path")
+    beside = Path(weights or "").parent / "options.yml"
+    files = [beside] if weights and beside.is_file() else []
+    parser, shape = test_parser(peek_model(argv, *files))
+    words = [word for path in files for word in file_words(parser, path, shape)]
+    options = parse(parser, argv, words, only=shape)
+    if not options.dataroot and not options.gtroot:
+        raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
+    return options

@@ -1,0 +1,41 @@
+"""Shared fixtures: small random faces on disk, and a run small enough to train within a test."""
+import os
+
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(2)
+
+TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0", "--bottleneck_size", "16",
+        "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
+
+
+def write_faces(folder, count, size=(40, 40), first_seed=0):
+    """`count` smooth random colour pictures as PNG files; not faces, but as good for what is tested with them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        noise = np.random.default_rng(first_seed + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("data") / "faces", 10)
+
+
+@pytest.fixture
+def train(tmp_path, faces):
+    """train(*words, name=...) -> (exit status, run folder): one tiny run in this process."""
+    from options.train_options import parse_train
+    from utils.trainer import Trainer
+
+    def run(*words, name="run", dataroot=faces):
+        options = parse_train([*TINY, "--dataroot", str(dataroot), "--checkpoints_dir", str(tmp_path), "--name", name,
+                               *map(str, words)])
+        return Trainer(options).fit(), tmp_path / name
+    return run

@@ -1,0 +1,227 @@
+"""Mixed precision: the masters, the scale, overflow, and that precision and combining leave no trace in states."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.networks import init_weights
+from models.sparnet import SPARNet
+from utils import amp
+from utils.errors import UserError
+
+LR = 1e-3
+
+
+def small_net(norm_type="bn"):
+    torch.manual_seed(0)
+    net = SPARNet(in_size=32, out_size=32, min_ch=4, max_ch=8, hourglass_ch=4, res_depth=0, bottleneck_size=16,
+                  norm_type=norm_type)
+    init_weights(net)
+    return net.to(memory_format=torch.channels_last)
+
+
+def adam(net, lr=LR):
+    return torch.optim.Adam(net.parameters(), lr=lr, betas=(0.9, 0.99), fused=True)
+
+
+def pair(step):
+    generator = torch.Generator().manual_seed(step)
+    hr = torch.rand(4, 3, 32, 32, generator=generator) * 2 - 1
+    return F.interpolate(F.avg_pool2d(hr, 8), size=(32, 32)), hr
+
+
+def train(net, optimizer, steps, first=0):
+    losses = []
+    for step in range(first, first + steps):
+        lr, hr = pair(step)
+        loss = F.l1_loss(net(lr), hr)
+        with amp.scale_loss(loss, optimizer) as scaled:
+            scaled.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("combine_grad", [True, False])
+def test_o0_is_plain_adam(combine_grad):
+    plain = small_net()
+    optimizer = adam(plain)
+    for step in range(5):
+        lr, hr = pair(step)
+        F.l1_loss(plain(lr), hr).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    net = small_net()
+    net, wrapped = amp.initialize(net, adam(net), "O0", combine_grad=combine_grad)
+    train(net, wrapped, 5)
+    for name, tensor in plain.state_dict().items():
+        # Rounding in Adam's vector and scalar code differs by where a tensor lies; 5 steps move up to 5e-3.
+        torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_half_follows_float32(level, half):
+    reference = small_net()
+    _, optimizer = amp.initialize(reference, adam(reference), "O0")
+    expected = train(reference, optimizer, 60)
+    net = small_net()
+    _, optimizer = amp.initialize(net, adam(net), level, half=half)
+    losses = train(net, optimizer, 60)
+    assert losses != expected  # it did compute in half
+    difference = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
+    assert difference < (2e-3 if half == torch.float16 else 1.5e-2)
+    assert optimizer.overflows() == (128.0, 0, 0)
+
+
+@pytest.mark.parametrize("combine_grad", [True, False])
+def test_o2_keeps_float32_masters_and_batch_norm(combine_grad):
+    net = small_net()
+    before = copy.deepcopy(net.state_dict())
+    net, optimizer = amp.initialize(net, adam(net), "O2", combine_grad=combine_grad)
+    for module in net.modules():
+        for p in module.parameters(recurse=False):
+            norm = isinstance(module, nn.BatchNorm2d)
+            assert p.dtype == (torch.float32 if norm else torch.float16)
+            assert p.grad.dtype == p.dtype
+    # The masters are the weights as they were, not their rounded copies; state_dict() shows the masters.
+    assert equal(before, net.state_dict())
+    train(net, optimizer, 2)
+    state = net.state_dict()
+    assert all(t.dtype == torch.float32 for t in state.values() if t.is_floating_point())
+    for name, p in net.named_parameters():
+        assert torch.equal(p, state[name].to(p.dtype))
+        assert not torch.equal(state[name], before[name]) or state[name].abs().max() == 0
+    assert any(not torch.equal(t, t.half().float()) for t in state.values() if t.is_floating_point())
+    assert len(optimizer.blocks) == (1 if combine_grad else len(list(net.parameters())))
+
+
+def test_network_keeps_its_memory_layout():
+    net = small_net()
+    amp.initialize(net, adam(net), "O2")
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 3]
+    assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in convs)
+
+
+def test_output_and_loss_are_float32():
+    net = small_net()
+    amp.initialize(net, adam(net), "O2")
+    assert net(pair(0)[0]).dtype == torch.float32
+
+
+@pytest.mark.parametrize("combine_grad", [True, False])
+def test_overflow_skips_the_step_and_is_counted(combine_grad):
+    net = small_net()
+    net, optimizer = amp.initialize(net, adam(net), "O2", loss_scale=128.0, combine_grad=combine_grad)
+    train(net, optimizer, 2)
+    before, states = copy.deepcopy(net.state_dict()), copy.deepcopy(optimizer.state_dict())
+    half_before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    for _ in range(3):
+        next(net.parameters()).grad[0, 0, 0, 0] = float("inf")
+        optimizer.step()
+        optimizer.zero_grad()
+    assert optimizer.overflows() == (128.0, 3, 3)
+    assert equal(before, net.state_dict())
+    assert equal(half_before, dict(net.named_parameters()))
+    after = optimizer.state_dict()
+    assert all(equal(after["params"][n], states["params"][n]) for n in states["params"])
+    assert after["shared"]["step"] == states["shared"]["step"]
+    train(net, optimizer, 1, first=2)
+    assert optimizer.overflows() == (128.0, 3, 0)
+    assert not equal(before, net.state_dict())
+
+
+def test_fp16_overflow_in_backward_is_seen():
+    net = small_net()
+    net, optimizer = amp.initialize(net, adam(net), "O2", loss_scale=2.0 ** 40)
+    before = copy.deepcopy({n: p.detach() for n, p in net.named_parameters()})
+    train(net, optimizer, 2)
+    assert optimizer.overflows().skipped == 2
+    assert equal(before, dict(net.named_parameters()))
+
+
+def test_dynamic_scale_falls_and_grows(monkeypatch):
+    monkeypatch.setattr(amp, "GROWTH_INTERVAL", 2)
+    net = small_net()
+    net, optimizer = amp.initialize(net, adam(net), "O2", loss_scale="dynamic")
+    optimizer.blocks[0].low_grad.fill_(float("nan"))
+    optimizer.step()
+    optimizer.zero_grad()
+    assert optimizer.overflows() == (2.0 ** 15, 1, 1)
+    train(net, optimizer, 2)
+    assert optimizer.overflows() == (2.0 ** 16, 1, 0)
+
+
+def test_optimizers_without_device_side_skipping_are_held_back_too():
+    net = small_net()
+    net, optimizer = amp.initialize(net, torch.optim.RMSprop(net.parameters(), lr=LR), "O2")
+    before = copy.deepcopy(net.state_dict())
+    next(net.parameters()).grad.fill_(float("nan"))
+    optimizer.step()
+    assert equal(before, net.state_dict())
+    assert optimizer.overflows().skipped == 1
+
+
+def test_scale_does_not_change_float32_gradients():
+    weights = []
+    for scale in (1.0, 128.0):
+        net = small_net()
+        net, optimizer = amp.initialize(net, adam(net), "O1", loss_scale=scale, half=torch.bfloat16)
+        train(net, optimizer, 3)
+        weights.append(net.state_dict())
+    assert equal(*weights)  # a power of two scales exactly, and is taken back exactly
+
+
+def test_clipping_bounds_the_update():
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    net, wrapped = amp.initialize(net, optimizer, "O0", max_grad_norm=0.01)
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    train(net, wrapped, 1)
+    moved = torch.cat([(p - before[n]).flatten() for n, p in net.named_parameters()]).norm().item()
+    assert moved == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize("first, second", [("O0", "O0"), ("O2", "O2"), ("O0", "O2"), ("O2", "O1")])
+@pytest.mark.parametrize("combine_first, combine_second", [(True, False), (False, True)])
+def test_state_moves_between_precisions_and_layouts(first, second, combine_first, combine_second):
+    net = small_net()
+    net, optimizer = amp.initialize(net, adam(net), first, combine_grad=combine_first)
+    train(net, optimizer, 3)
+    state, weights = copy.deepcopy(optimizer.state_dict()), copy.deepcopy(net.state_dict())
+    other = small_net().to(memory_format=torch.contiguous_format)
+    other.load_state_dict(weights)
+    other, loaded = amp.initialize(other, adam(other), second, combine_grad=combine_second)
+    loaded.load_state_dict(state)
+    assert equal(other.state_dict(), weights)
+    taken = loaded.state_dict()
+    assert taken["shared"]["step"] == 3
+    assert all(equal(taken["params"][n], state["params"][n]) for n in state["params"])
+
+
+def test_state_of_another_network_is_refused():
+    net, other = small_net(), small_net(norm_type="none")
+    _, optimizer = amp.initialize(net, adam(net), "O0")
+    train(net, optimizer, 1)
+    _, another = amp.initialize(other, adam(other), "O0")
+    with pytest.raises(UserError, match="another network"):
+        another.load_state_dict(optimizer.state_dict())
+
+
+def test_gradients_add_up_until_zeroed():
+    net = small_net().eval()
+    net, optimizer = amp.initialize(net, adam(net), "O0")
+    lr, hr = pair(0)
+    F.l1_loss(net(lr), hr).backward()
+    once = optimizer.blocks[0].master.grad.clone()
+    F.l1_loss(net(lr), hr).backward()
+    torch.testing.assert_close(optimizer.blocks[0].master.grad, 2 * once)
+    optimizer.zero_grad()
+    assert optimizer.blocks[0].master.grad.abs().max() == 0
