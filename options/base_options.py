@@ -120,7 +120,7 @@ def peek_model(argv, *files):
 
 def preset_path(name):
     path = Path(name) if name.endswith((".yml", ".yaml")) else PRESETS / f"{name}.yml"
-    if not path.is_file() or (path.parent == PRESETS and path.stem != Path(name).stem):
+    if not path.is_file() or (path.suffix not in name and path.parent != PRESETS):
         raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(preset_names())}."
                         + nearest(name, preset_names()))
     return path

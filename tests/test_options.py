@@ -1,0 +1,105 @@
+"""Options: the seed configuration, presets, and errors that help."""
+import pytest
+import yaml
+
+from models.sparnet_model import SPARNetModel
+from options.base_options import PRESETS, preset_names
+from options.test_options import parse_test
+from options.train_options import parse_train, train_parser
+from utils.errors import UserError
+
+# reference: the published run of SPARNet's ModelZoo port.
+SEED_CONFIGURATION = {
+    "name": "SPARNet_S16_V4_Attn2D", "model": "sparnet", "Gnorm": "bn", "lr": 0.0002, "beta1": 0.9, "beta2": 0.99,
+    "scale_factor": 8, "load_size": 128, "dataroot": "../celeba_crop_train", "dataset_name": "celeba",
+    "batch_size": 32, "total_epochs": 20, "visual_freq": 100, "print_freq": 10, "save_latest_freq": 500,
+    "res_depth": 10, "att_name": "spar", "bottleneck_size": 4, "loss_scale": 128.0, "combine_grad": True,
+    "lr_policy": "constant", "lambda_pix": 1.0, "ema_decay": 0, "continue_train": False,
+}
+
+
+def test_bare_newtrain_is_the_seed_configuration():
+    options = vars(parse_train([]))
+    assert {key: options[key] for key in SEED_CONFIGURATION} == SEED_CONFIGURATION
+    assert sum(p.numel() for p in SPARNetModel(parse_train([])).networks["G"].parameters()) == pytest.approx(
+        10.519e6, abs=1e3)
+
+
+@pytest.mark.parametrize("flag, name", [
+    ("--data_url", "dataroot"), ("--data_path", "dataroot"), ("--dataroot", "dataroot"),
+    ("--train_url", "checkpoints_dir"), ("--output_path", "checkpoints_dir"), ("--pth_path", "pretrain_model_path"),
+])
+def test_platform_names_of_flags(flag, name):
+    assert getattr(parse_train([f"{flag}=a b'c"]), name) == "a b'c"
+
+
+def test_every_preset_parses_and_the_command_line_wins():
+    assert {"sparnet_celeba", "sparnet_light_attn3d", "sparnet_celeba_upstream"} <= set(preset_names())
+    for name in preset_names():
+        content = yaml.safe_load((PRESETS / f"{name}.yml").read_text())
+        options = parse_train(["--preset", name])
+        assert {key: getattr(options, key) for key in content} == content
+        for words in (["--preset", name, "--batch_size", "5"], ["--batch_size=5", f"--preset={name}"]):
+            assert parse_train(words).batch_size == 5
+
+
+def test_presets_build_the_networks_they_name():
+    light = SPARNetModel(parse_train(["--preset", "sparnet_light_attn3d"])).networks["G"]
+    assert sum(p.numel() for p in light.parameters()) == pytest.approx(5.242e6, abs=1e3)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--batch_sise", "3"], r"unknown option --batch_sise\. Did you mean --batch_size\?"),
+    (["--lr=fast"], "argument --lr: "),
+    (["--total_epochs", "0"], "argument --total_epochs: 0 is below 1"),
+    (["--train_steps", "-1"], "argument --train_steps: -1 is below 1"),
+    (["--batch_size", "0"], "argument --batch_size: 0 is below 1"),
+    (["--opt_level", "O3"], "invalid choice: 'O3'"),
+    (["--loss_scale", "big"], "argument --loss_scale: "),
+    (["--loss_scale", "0"], "argument --loss_scale: "),
+    (["--model", "sparnett"], "unknown model 'sparnett'.*sparnet"),
+    (["--preset", "sparnet_celebb"], r"no such preset.*Did you mean sparnet_celeba\?"),
+    (["--preset", "../presets/sparnet_celeba"], "no such preset"),
+    (["--combine_grad", "perhaps"], "neither true nor false"),
+    (["--valroot", "x", "--val_count", "3"], "contradict each other"),
+])
+def test_wrong_options_are_one_clear_line(words, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse_train(words)
+    assert error.value.status == 2 and "\n" not in str(error.value)
+
+
+def test_wrong_preset_files(tmp_path):
+    path = tmp_path / "mine.yml"
+    for content, message in [("batchsize: 3", r"mine.yml: unknown option 'batchsize'\. Did you mean batch_size\?"),
+                             ("batch_size: many", "argument --batch_size"),
+                             ("- a\n- b", "`option: value` lines are expected"),
+                             ("a: [", "cannot be read as YAML")]:
+        path.write_text(content)
+        with pytest.raises(UserError, match=message):
+            parse_train(["--preset", str(path)])
+
+
+def test_values_of_presets_are_checked_and_lists_pass(tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text("lr_decay_at: [0.2, 0.4]\ncontinue_train: true\ncombine_grad: false\nloss_scale: dynamic\n")
+    options = parse_train(["--preset", str(path)])
+    assert (options.lr_decay_at, options.continue_train, options.combine_grad, options.loss_scale) == (
+        [0.2, 0.4], True, False, "dynamic")
+
+
+def test_help_is_grouped():
+    text = train_parser("sparnet").format_help()
+    for title in ("what is run, and where", "data", "length and learning rate", "mixed precision", "recipe sparnet"):
+        assert f"\n{title}" in text
+
+
+def test_newtest_takes_the_network_from_beside_the_weights(tmp_path):
+    (tmp_path / "options.yml").write_text("res_depth: 3\nbatch_size: 99\nload_size: 64\nlr: 0.1\n")
+    words = ["--pth_path", str(tmp_path / "best_net_G.pth"), "--gtroot", "x"]
+    options = parse_test(words)
+    assert (options.res_depth, options.load_size, options.batch_size) == (3, 64, 16)
+    assert parse_test([*words, "--res_depth", "4"]).res_depth == 4
+    assert parse_test([*words, "--preset", "sparnet_light_attn3d"]).att_name == "spar3d"
+    with pytest.raises(UserError, match="nothing to do"):
+        parse_test(words[:2])
