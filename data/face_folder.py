@@ -22,9 +22,9 @@ class FaceFolder(Dataset):
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
     is smaller counts as a bad one. load_size: pictures smaller than it are used, and counted.
 
-    Samples carry `index`, `replaced` (another file stands in) and, in `notes`, a list of (kind, path, what): ("bad", ...) for each damaged file
-    that was replaced (by the next one in the list that can be read), ("small", ...) for a picture that had to
-    be enlarged.
+    Samples carry `index`, `replaced` (another file stands in) and, in `notes`, a list of (kind, path, what):
+    ("bad", ...) for each damaged file that was replaced (by the next one in the list that can be read),
+    ("small", ...) for a picture that had to be enlarged.
     """
 
     def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):

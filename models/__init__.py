@@ -1,7 +1,8 @@
 """Networks and recipes by name, imported on demand: no model imports what only another one needs."""
 
-from difflib import get_close_matches
 from importlib import import_module
+
+from utils.errors import UserError, nearest
 
 # name: ("module:Class", constructor arguments). Names are those of the released weights where there are any.
 NETWORKS = {
@@ -19,10 +20,9 @@ RECIPES = {
 
 
 def _look_up(table, name, what):
-    if name in table:
-        return table[name]
-    near = get_close_matches(str(name), table, n=1, cutoff=0.0)
-    raise ValueError(f"unknown {what} {name!r}: did you mean {near[0]!r}? Known: {', '.join(table)}")
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}; there are {', '.join(table)}." + nearest(str(name), table))
+    return table[name]
 
 
 def _import(target):
@@ -33,12 +33,20 @@ def _import(target):
 def create_network(name, **overrides):
     """Build the network called `name` (see NETWORKS) on the CPU, in float32, with torch's default weights.
 
-    `overrides` replace constructor arguments. Raises ValueError, with the nearest name, for an unknown name.
+    `overrides` replace constructor arguments. Raises UserError, with the nearest name, for an unknown name.
     """
     target, arguments = _look_up(NETWORKS, name, "network")
     return _import(target)(**{**arguments, **overrides})
 
 
 def find_recipe(name):
-    """Return the recipe class called `name` (see RECIPES); ValueError, with the nearest name, if unknown."""
+    """Return the recipe class called `name` (see RECIPES); UserError, with the nearest name, if unknown."""
     return _import(_look_up(RECIPES, name, "model"))
+
+
+def build_recipe(options):
+    """The recipe that `options.model` names, built; UserError where its network's options do not fit together."""
+    try:
+        return find_recipe(options.model)(options)
+    except ValueError as error:
+        raise UserError(f"--model {options.model}: the network cannot be built: {error}") from None

@@ -5,6 +5,8 @@ import os
 import torch
 from torch import nn
 
+from utils.errors import UserError
+
 # A checkpoint may hold the weights under one of these keys; the first one present is read.
 CONTAINERS = ("state_dict", "params_ema", "params", "model")
 # Put before every key by DataParallel and by torch.compile.
@@ -12,7 +14,7 @@ PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys of a kind that an error lists
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """A weights file that cannot be read, or that does not fit the network."""
 
 

@@ -47,6 +47,10 @@ class SPARNet(nn.Module):
         if downs < 1 or depth - downs + 1 < 1:
             raise ValueError(f"{downs} halvings do not fit hourglasses of depth {depth}: 1 to {depth}")
 
+        if in_size // 2 <= 2 ** depth:
+            raise ValueError(f"in_size {in_size} is too small for hourglasses of depth {depth} (bottleneck_size "
+                             f"{bottleneck_size}): {4 * 2 ** depth} or more")
+
         def unit(c_in, c_out, scale, depth):
             att_channels = c_out if att_name == "spar3d" else 1
             return FaceAttentionUnit(c_in, c_out, scale, depth, att_channels, hourglass_ch,

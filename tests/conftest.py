@@ -10,8 +10,8 @@ from PIL import Image
 
 torch.set_num_threads(2)
 
-TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0", "--bottleneck_size", "16",
-        "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
+TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
+        "--bottleneck_size", "16", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
 
 
 def write_faces(folder, count, size=(40, 40), first_seed=0):

@@ -1,5 +1,4 @@
 """A whole run on the CPU: exact resume, signals, non-finite losses, what is written and what is said."""
-import json
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from PIL import Image
 from tests.conftest import TINY, write_faces
 from utils import checkpoint
 from utils.errors import UserError
+from utils.logger import read_metrics
 from utils.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -71,8 +71,7 @@ def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_late
         assert whole["progress"][key] == parts["progress"][key]
 
     def logged(run):
-        return [(r["step"], r["Loss_Pix"]) for r in map(json.loads, open(folder.parent / run / "metrics.jsonl"))
-                if r["kind"] == "train"]
+        return [(r["step"], r["Loss_Pix"]) for r in read_metrics(folder.parent / run) if r["kind"] == "train"]
     kept = dict(logged("parts"))
     assert all(kept[step] == loss for step, loss in logged("whole"))
 
@@ -104,10 +103,11 @@ def test_files_and_words_of_a_run(train, capsys):
     # 8 faces are left to train on, 3 a step: step 4 begins in the second epoch's middle.
     assert re.search(r"^Iter: \[1\|2/3\]2/12\t\tLoss_Pix: \d\.\d{6}$", out, re.M)
     assert re.search(r"^Iter: \[2\|1/3\]4/12\t\tLoss_Pix: ", out, re.M)
-    assert re.search(r"^Performance: [\d.]+ images/sec, [\d.]+ sec/step \(mean of 6 steps, the first 6 left out\)$", out, re.M)
+    assert re.search(r"^Performance: [\d.]+ images/sec, [\d.]+ sec/step \(mean of 6 steps, the first 6 left out\)$",
+                     out, re.M)
     assert re.search(r"^Accuracy: [\d.]+ dB PSNR, bicubic [\d.]+ dB \(protocol sparnet\)$", out, re.M)
 
-    records = [json.loads(line) for line in open(folder / "metrics.jsonl")]
+    records = read_metrics(folder)
     best = max((r for r in records if r["kind"] == "val"), key=lambda r: r["psnr"])
     assert last["progress"]["best"]["psnr"] == best["psnr"]
     # An epoch has 8 images: validations after steps 3, 6, 8, 11 and at the end.
@@ -129,7 +129,7 @@ def test_fps_is_measured(train, monkeypatch, capsys):
 def test_training_learns(train):
     """60 steps on ten smooth pictures take more than a third of the loss away."""
     _, folder = train("--train_steps", 60, "--lr", 0.005, "--augmentation", "none", "--print_freq", 1)
-    losses = [r["Loss_Pix"] for r in map(json.loads, open(folder / "metrics.jsonl")) if r["kind"] == "train"]
+    losses = [r["Loss_Pix"] for r in read_metrics(folder) if r["kind"] == "train"]
     assert np.mean(losses[-5:]) < 0.65 * np.mean(losses[:5])
 
 

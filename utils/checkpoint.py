@@ -5,6 +5,7 @@ published names: latest_net_G.pth, iter_<step>_net_G.pth, best_net_G.pth (plain 
 """
 import errno
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -85,9 +86,12 @@ def load_state(folder):
         offer = (f"The one before it is {states[-2]}: delete or move {newest.name} to go on from there."
                  if len(states) > 1 else "There is no earlier one.")
         raise UserError(f"--continue_train: the checkpoint {newest} is damaged ({damage}). {offer}")
-    state = torch.load(newest, map_location="cpu", weights_only=True)
-    if state.get("format") != FORMAT:
-        raise UserError(f"{newest} has format {state.get('format')}, this version reads format {FORMAT}.")
+    try:
+        state = torch.load(newest, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):  # whole, but with more than tensors in it, or of another make
+        state = None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"--continue_train: {newest} is not a checkpoint of this version (format {FORMAT}).")
     return state
 
 

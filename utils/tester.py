@@ -13,7 +13,7 @@ import torch
 from data.celeba_dataset import CelebADataset
 from data.loader import BadImages, InOrder, make_loader
 from data.single_dataset import SingleDataset
-from models import find_recipe
+from models import build_recipe
 from models.networks import count_parameters, load_weights
 from utils import amp
 from utils import device as devices
@@ -40,7 +40,7 @@ class Tester:
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
-        self.recipe = find_recipe(o.model)(o)
+        self.recipe = build_recipe(o)
         net = self.recipe.networks["G"]
         load_weights(net, o.pretrain_model_path)
         net.to(self.device, memory_format=devices.memory_format(self.device)).eval()

@@ -8,8 +8,8 @@ import yaml
 
 from data import find_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader
-from models import find_recipe
-from models.networks import count_parameters, load_weights
+from models import build_recipe
+from models.networks import WeightsError, count_parameters, load_weights, match_weights
 from utils import amp, checkpoint
 from utils import device as devices
 from utils.ema import Ema
@@ -36,11 +36,13 @@ class Trainer:
         self._plan_steps()
         self.folder = self._make_folder()
         state = checkpoint.load_state(self.folder) if o.continue_train else None
-        self.log = Logger(self.folder, state["progress"]["step"] if state else 0)
-        self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.say)
         devices.set_up(self.device)
         devices.seed_everything(o.seed)
         self._build_networks(state)
+        # From here on the run's folder changes: all that could be refused has been looked at.
+        self._write_options()
+        self.log = Logger(self.folder, state["progress"]["step"] if state else 0)
+        self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.say)
         self._restore_progress(state)
         self.stop_signal = None
 
@@ -75,20 +77,30 @@ class Trainer:
             if not o.continue_train and checkpoint.list_states(folder):
                 raise UserError(f"{folder} already holds checkpoints of a run: go on with it (--continue_train), "
                                 f"or choose another --name, or remove the folder.")
-            (folder / "options.yml").write_text(yaml.safe_dump(vars(o), sort_keys=False))
         except OSError as error:
             raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
         return folder
 
+    def _write_options(self):
+        path = self.folder / "options.yml"
+        try:
+            path.write_text(yaml.safe_dump(vars(self.options), sort_keys=False))
+        except OSError as error:
+            raise UserError(f"--checkpoints_dir: cannot write {path}: {error.strerror}.") from None
+
     def _build_networks(self, state):
         o = self.options
-        self.recipe = find_recipe(o.model)(o)
+        self.recipe = build_recipe(o)
         if o.pretrain_model_path and not state:
             load_weights(self.recipe.networks["G"], o.pretrain_model_path)
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
-                net.load_state_dict(state["networks"][role])
+                try:
+                    net.load_state_dict(match_weights(net, state["networks"][role]))
+                except WeightsError as error:
+                    raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
+                                    f"{error}") from None
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)

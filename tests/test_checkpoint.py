@@ -1,0 +1,98 @@
+"""Checkpoints survive what can happen to them, and say what is wrong with them."""
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+from utils import checkpoint
+from utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def save(folder, step, keep=2):
+    checkpoint.save_state(folder, step, {"x": torch.full((1000,), float(step))}, keep)
+
+
+def test_last_k_are_kept_and_the_newest_is_loaded(tmp_path):
+    for step in (5, 100, 20, 30):
+        save(tmp_path, step, keep=3)
+    assert [p.name for p in checkpoint.list_states(tmp_path)] == [
+        "state_00000020.pth", "state_00000030.pth", "state_00000100.pth"]
+    assert checkpoint.load_state(tmp_path)["x"][0] == 100
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: bytes(len(b)),
+                                    lambda b: b[:len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1:]])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(tmp_path, damage):
+    for step in (10, 20):
+        save(tmp_path, step)
+    newest = checkpoint.state_path(tmp_path, 20)
+    newest.write_bytes(damage(newest.read_bytes()))
+    with pytest.raises(UserError, match=r"state_00000020.pth is damaged .*before it is .*state_00000010.pth"):
+        checkpoint.load_state(tmp_path)
+    newest.unlink()
+    assert checkpoint.load_state(tmp_path)["x"][0] == 10
+    checkpoint.state_path(tmp_path, 10).write_bytes(b"PK")
+    with pytest.raises(UserError, match="There is no earlier one"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    with pytest.raises(UserError, match="--continue_train: no checkpoint"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+    torch.save({"format": 1, "x": Evil()}, checkpoint.state_path(tmp_path, 1))
+    with pytest.raises(UserError, match="state_00000001.pth .*not a checkpoint"):
+        checkpoint.load_state(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("fault", ["fsync", "replace"])
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, fault):
+    save(tmp_path, 10)
+    before = checkpoint.state_path(tmp_path, 10).read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, fault, full)
+    with pytest.raises(UserError, match="could not save .*No space left.*Earlier checkpoints are untouched") as error:
+        save(tmp_path, 20, keep=1)
+    assert error.value.status == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["state_00000010.pth"]
+    assert checkpoint.state_path(tmp_path, 10).read_bytes() == before
+
+
+def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
+    """The kernel refuses to write past a file size: the run ends with one line, status 1, and no torn file."""
+    command = [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--dataroot", str(faces), "--checkpoints_dir",
+               str(tmp_path), "--name", "run", "--train_steps", "2"]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: could not save ") and "Traceback" not in done.stderr
+    assert not checkpoint.list_states(tmp_path / "run")
+    assert not [p for p in (tmp_path / "run").iterdir() if "tmp" in p.name]
+    assert subprocess.run(command).returncode == 0
+
+
+def test_weights_stand_alone_as_the_public_code_wants_them(tmp_path):
+    net = torch.nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    checkpoint.save_weights(tmp_path, "latest", {"G": net})
+    weights = torch.load(tmp_path / "latest_net_G.pth", weights_only=True)
+    assert list(weights) == ["weight", "bias"] and weights["weight"].is_contiguous()
+    assert torch.equal(weights["weight"], net.weight)
