@@ -123,14 +123,17 @@ class BadImages:
         return lines
 
 
+def spread(count, total):
+    """`count` of the indices 0..total-1, evenly spread."""
+    return [i * total // count for i in range(count)]
+
+
 def hold_out(paths, count):
     """(training paths, validation paths): `count` files, evenly spread over the list, held out of training.
 
     UserError when fewer than `count` would be left to train on.
     """
-    if count == 0:
-        return paths, []
     if count * 2 > len(paths):
         raise UserError(f"--val_count {count}: the dataroot has only {len(paths)} images; hold out at most half.")
-    held = {i * len(paths) // count for i in range(count)}
-    return [p for i, p in enumerate(paths) if i not in held], [paths[i] for i in sorted(held)]
+    held = dict.fromkeys(spread(count, len(paths)))
+    return [p for i, p in enumerate(paths) if i not in held], [paths[i] for i in held]

@@ -48,14 +48,12 @@ def loss_scale(text):
 
 
 def add_common(parser):
-    """Options of every program: which recipe, on what, where to. Returns the group of the data options."""
+    """Options of every program: which recipe, on what. Returns the groups of the run's and the data's options."""
     run = parser.add_argument_group("what is run, and where")
     run.add_argument("--model", default="sparnet", help="the recipe, a name in models/__init__.py")
     run.add_argument("--preset", default=None, help="a named recipe: " + ", ".join(preset_names())
                      + ", or a path to a .yml; options on the command line win over it")
     run.add_argument("--name", default="SPARNet_S16_V4_Attn2D", help="of this run; its files go into a folder so named")
-    run.add_argument("--checkpoints_dir", "--output_path", "--train_url", default="check_points",
-                     help="the output folder that holds the runs' folders")
     run.add_argument("--device", default="auto", help="auto, npu, cuda or cpu; auto takes the first that is there")
     run.add_argument("--device_id", type=at_least(0), default=None,
                      help="which card; unset: ASCEND_DEVICE_ID on an NPU, else 0")
@@ -72,7 +70,7 @@ def add_common(parser):
                       help="a picture whose shorter side is smaller counts as bad; 0: small ones are enlarged")
     data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
                       help="a damaged file: replaced by its neighbour and reported, or the run stops at the first")
-    return data
+    return run, data
 
 
 def default_workers():

@@ -12,7 +12,9 @@ SHAPE_OPTIONS = {"model", "load_size", "scale_factor"}
 def test_parser(model):
     """The parser for restoring with the recipe named `model`."""
     parser = new_parser("Restore a folder of faces and, given references, score them under every protocol.")
-    data = add_common(parser)
+    run, data = add_common(parser)
+    run.add_argument("--results_dir", "--save_as_dir", "--output_path", default="results",
+                     help="the output folder: pictures go into <it>/<name>/restored, scores into scores.json there")
     parser.set_defaults(opt_level="O0")
     data.add_argument("--pretrain_model_path", "--pth_path", required=True,
                       help="generator weights; an options.yml beside them says how the network is built")
@@ -21,8 +23,6 @@ def test_parser(model):
     data.add_argument("--gtroot", default=None,
                       help="folder of references; without --dataroot the faces to restore are made from them, by "
                            "PIL BICUBIC as the protocols have it")
-    data.add_argument("--results_dir", "--save_as_dir", default="results",
-                      help="the output folder: pictures go into <it>/<name>/, scores into scores.json there")
     data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
     data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
     recipe = parser.add_argument_group(f"recipe {model}")

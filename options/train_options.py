@@ -9,7 +9,9 @@ from utils.schedule import POLICIES
 def train_parser(model):
     """The parser for training with the recipe named `model`."""
     parser = new_parser("Train a face super-resolution network; prints FPS and PSNR, writes checkpoints and pictures.")
-    data = add_common(parser)
+    run, data = add_common(parser)
+    run.add_argument("--checkpoints_dir", "--output_path", "--train_url", default="check_points",
+                     help="the output folder that holds the runs' folders")
     data.add_argument("--dataroot", "--data_path", "--data_url", default="../celeba_crop_train",
                       help="folder of faces to train on, nested folders included")
     data.add_argument("--dataset_name", default="celeba", help="how to read it, a name in data/__init__.py")
@@ -18,8 +20,10 @@ def train_parser(model):
     data.add_argument("--valroot", default=None, help="folder of faces to validate on after every epoch")
     data.add_argument("--val_count", type=at_least(0), default=0,
                       help="without --valroot: hold out so many of the dataroot's faces and validate on them")
+    data.add_argument("--val_max", type=at_least(1), default=None,
+                      help="validate on at most so many faces, evenly spread over --valroot; unset: on all")
     data.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
-                      help="how PSNR and SSIM are measured (docs/protocols.md)")
+                      help="how PSNR and SSIM are measured (utils/metrics.py)")
     data.add_argument("--val_batch_size", type=at_least(1), default=16, help="faces restored at a time")
 
     length = parser.add_argument_group("length and learning rate")

@@ -1,7 +1,5 @@
 """Shared fixtures: small random faces on disk, and a run small enough to train within a test."""
-import os
-
-os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+import utils  # noqa: F401, I001 (before torch: it sets variables that torch reads while it loads)
 
 import numpy as np
 import pytest

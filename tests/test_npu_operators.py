@@ -1,4 +1,4 @@
-"""Every operator of a training step has a native kernel in torch_npu 2.13 (as far as its registrations tell)."""
+"""Every operator of a training step has a native kernel in torch_npu 2.13, going by its registrations."""
 import pytest
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 @pytest.fixture
 def operators():
     """The module npusim.operators, with the simulated devices visible during this test only."""
-    from npusim.build import NoCompiler  # noqa: PLC0415  (importing npusim registers the device)
+    from npusim.build import NoCompiler  # not at the top: it registers the device
     try:
         import npusim
         from npusim import operators

@@ -5,7 +5,7 @@ The wheel is no requirement: where it is not installed these tests skip. To run 
     python -m venv /tmp/npu && /tmp/npu/bin/pip install torch==2.13.0 torch-npu==2.13.0 numpy pyyaml
     TORCH_NPU_PYTHON=/tmp/npu/bin/python python -m pytest tests/test_torch_npu_wheel.py
 
-Without CANN the wheel is imported over do-nothing libraries (tests/npusim/make_stub_libraries.py), so nothing is
+Without CANN the wheel is imported over do-nothing libraries (tests/npusim/make_stub_libraries.py): nothing is
 computed by it here. The simulated NPU's stand-in is held against the same table.
 """
 import importlib
@@ -22,7 +22,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "tests/npusim/site"
 
-# Dotted name below torch_npu -> the arguments it is called with: (positional, by keyword), or None for a value.
+# Dotted name below torch_npu -> the arguments it is called with (positional, by keyword); None: not called.
 ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CALLS = {
     "optim.NpuFusedAdam": (["params"], ADAM),
@@ -73,8 +73,8 @@ print(json.dumps({"version": torch_npu.__version__, "wrong": wrong,
 
 
 def probe(python, **environment):
-    done = subprocess.run([python, "-c", PROBE], input=json.dumps(CALLS), capture_output=True, text=True, timeout=120,
-                          env=os.environ | environment)
+    done = subprocess.run([python, "-c", PROBE], input=json.dumps(CALLS), capture_output=True, text=True,
+                          timeout=120, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,9 +1,12 @@
 """Shared tools: device, precision, training loop, checkpoints, logs, metrics, pictures.
 
-Imported before torch by every entry point, because of the line below: with torch-npu's wheel installed on
-a machine without CANN, plain `import torch` fails unless backend autoloading is off. utils/device.py then
-imports torch_npu itself, guarded.
+Every entry point imports it before torch, which reads these variables while it loads.
 """
 import os
 
+# With torch-npu's wheel installed on a machine without CANN, plain `import torch` fails unless backend
+# autoloading is off. utils/device.py imports torch_npu itself, guarded.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+# OpenMP's threads otherwise spin while they wait, on the very cores that a loader's worker (or another program)
+# needs: where there are more of them than cores, a step takes several times as long (benchmarks/RESULTS.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

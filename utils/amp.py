@@ -54,7 +54,7 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
 
 def prepare_inference(net, opt_level, half):
     """`net` for restoring in the precision of `opt_level`, without an optimizer and masters."""
-    _cast_network(net, opt_level, half, masters={})
+    _cast_network(net, opt_level, half, masters={}, prefix="")
     return net
 
 
@@ -83,9 +83,7 @@ class AmpOptimizer:
             group["params"] = [b.master for b in blocks]
             self.blocks += blocks
         for i, net in enumerate(nets):
-            masters = {name.removeprefix(f"{i}."): view for name, view in self.masters.items()
-                       if name.startswith(f"{i}.")}
-            _cast_network(net, opt_level, half, masters)
+            _cast_network(net, opt_level, half, self.masters, f"{i}.")
         self._grads = [b.master.grad for b in self.blocks]
         self._low = [b for b in self.blocks if b.low is not None]
         self._scaling = opt_level != "O0"
@@ -167,8 +165,8 @@ class AmpOptimizer:
                 if torch.is_tensor(value) and value.shape == block.master.shape:
                     for name, view in block.views_of(value).items():
                         params.setdefault(name, {})[key] = view.contiguous().clone()
-                else:
-                    shared[key] = value
+                else:  # the count of steps: a tensor here, a number there
+                    shared[key] = value.item() if torch.is_tensor(value) else value
         scaler = {"scale": self.scale, "skipped": self.skipped, "in_a_row": self.in_a_row,
                   "growth": self._growth}
         return {"params": params, "shared": shared, "scaler": scaler}
@@ -178,16 +176,14 @@ class AmpOptimizer:
 
         Raises UserError when the parameters are not the same.
         """
-        names = {name for block in self.blocks for name in block.master_views}
-        if state["params"] and set(state["params"]) != names:
-            differing = sorted(names ^ set(state["params"]))
-            raise UserError(f"the checkpoint's optimizer belongs to another network: {len(differing)} parameters "
-                            f"differ, the first is {differing[0]}.")
+        check_names(state, self.masters)
         inner = self.inner.state_dict()
         if state["params"]:
             inner["state"] = {i: self._block_state(b, state) for i, b in enumerate(self.blocks)}
             self.inner.load_state_dict(inner)
         scaler = state["scaler"]
+        if "apex" in scaler:  # its counts are its own
+            return
         for mine, saved in ((self.skipped, scaler["skipped"]), (self.in_a_row, scaler["in_a_row"]),
                             (self._growth, scaler["growth"])):
             mine.copy_(saved)
@@ -196,8 +192,7 @@ class AmpOptimizer:
 
     @staticmethod
     def _block_state(block, state):
-        merged = {key: value.clone() if torch.is_tensor(value) else value
-                  for key, value in state["shared"].items()}
+        merged = dict(state["shared"])
         for name in block.master_views:
             for key, value in state["params"][name].items():
                 flat = merged.setdefault(key, torch.zeros_like(block.master))
@@ -209,6 +204,7 @@ class _Block:
     """Parameters laid end to end in one flat float32 master: first those in half precision, then the others.
 
     Every parameter's data and grad become views: of `low` and `low_grad` (half) or of `master` and its grad.
+    They share its storage object, which they follow when NpuFusedAdam gives that another memory.
     """
 
     def __init__(self, params, names, low_ids, half):
@@ -249,11 +245,11 @@ def half_parameters(net):
             for p in module.parameters(recurse=False) if p.is_floating_point()]
 
 
-def _cast_network(net, opt_level, half, masters):
-    """Make net(x) take and give float32 while it computes as `opt_level` says; `masters`: {name: float32 view}."""
+def _cast_network(net, opt_level, half, masters, prefix):
+    """Make net(x) take and give float32 while it computes as `opt_level` says; masters: see float32_state_dict."""
     if opt_level == "O2":
         _halve_the_rest(net, half)
-        _keep_state_dict_float32(net, masters)
+        float32_state_dict(net, masters, prefix)
         net.forward = _cast_io(net.forward, half)
     elif opt_level == "O1":
         device = next(net.parameters()).device
@@ -273,12 +269,24 @@ def _halve_the_rest(net, half):
                 setattr(module, name, buffer.to(half))
 
 
-def _keep_state_dict_float32(net, masters):
-    def hook(module, state, prefix, _):
+def float32_state_dict(net, masters, prefix):
+    """Let net.state_dict() be float32, a parameter's master standing for it.
+
+    masters: {prefix + parameter name: float32 tensor}, looked at anew by every state_dict().
+    """
+    def hook(module, state, module_prefix, _):
         for key, value in state.items():
-            if key.startswith(prefix) and torch.is_tensor(value) and value.is_floating_point():
-                state[key] = masters.get(key[len(prefix):], value).float()
+            if key.startswith(module_prefix) and torch.is_tensor(value) and value.is_floating_point():
+                state[key] = masters.get(prefix + key[len(module_prefix):], value).detach().float()
     net.register_state_dict_post_hook(hook)
+
+
+def check_names(state, names):
+    """UserError unless an optimizer's saved state is of the parameters called `names`, or of no step at all."""
+    differing = sorted(set(names) ^ set(state["params"]))
+    if state["params"] and differing:
+        raise UserError(f"the checkpoint's optimizer belongs to another network: {len(differing)} parameters differ, "
+                        f"the first is {differing[0]}.")
 
 
 def _cast_io(forward, half):

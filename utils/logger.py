@@ -17,10 +17,10 @@ def clock(seconds):
 
 
 def time_line(elapsed, left, means):
-    """'<date> <time> Elapse: H:MM:SS TimeLeft: H:MM:SS IterTotal: 0.2500s DataTime|Forward|Backward: ...'."""
+    """'<date> <time> Elapse: H:MM:SS TimeLeft: H:MM:SS IterTotal: 0.250000s DataTime|Forward|Backward: ...'."""
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    parts = "|".join(f"{means[part]:.4f}s" for part in ("data", "forward", "backward"))
-    return (f"{now}\tElapse: {clock(elapsed)}\tTimeLeft: {clock(left)}\t\tIterTotal: {means['total']:.4f}s"
+    parts = "|".join(f"{means[part]:.6f}s" for part in ("data", "forward", "backward"))
+    return (f"{now}\tElapse: {clock(elapsed)}\tTimeLeft: {clock(left)}\t\tIterTotal: {means['total']:.6f}s"
             f"\tDataTime|Forward|Backward: {parts}")
 
 

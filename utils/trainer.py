@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from data import find_dataset
-from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader
+from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.networks import WeightsError, count_parameters, load_weights, match_weights
 from utils import amp, checkpoint
@@ -53,6 +53,8 @@ class Trainer:
         train, val = hold_out(list_images(o.dataroot, "--dataroot"), o.val_count)
         if o.valroot:
             val = list_images(o.valroot, "--valroot")
+        if o.val_max and len(val) > o.val_max:
+            val = [val[i] for i in spread(o.val_max, len(val))]
         common = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed,
                   "min_size": o.min_size, "on_bad_image": o.on_bad_image}
         dataset = find_dataset(o.dataset_name)
@@ -257,7 +259,8 @@ class Trainer:
         lr = self.lr_factor * o.lr
         self.log.say(time_line(self._elapsed(), left, means))
         self.log.say(loss_line(epoch + 1, self.step - first, last - first, self.step, self.total_steps, self.losses))
-        scales = " ".join(f"{phase}: scale {v.scale:g} skipped {v.skipped}" for phase, v in overflows.items())
+        scales = " ".join(f"{phase}: scale {v.scale:g} skipped {'unknown' if v.skipped is None else v.skipped}"
+                          for phase, v in overflows.items())
         self.log.say(f"Progress: {100 * self.step / self.total_steps:.1f} %  {fps:.2f} images/sec  "
                      f"ETA {clock(left)}  lr {lr:.3e}" + (f"  {scales}" if self.opt_level != "O0" else ""))
         self.log.record("train", self.step, images_per_sec=fps, sec_per_step=means["total"], lr=lr,
@@ -265,7 +268,7 @@ class Trainer:
                         **{f"Loss_{name}": value for name, value in self.losses.items()},
                         **{f"skipped_{phase}": v.skipped for phase, v in overflows.items()})
         for phase, seen in overflows.items():
-            if seen.in_a_row >= amp.MAX_SKIPS_IN_A_ROW:
+            if (seen.in_a_row or 0) >= amp.MAX_SKIPS_IN_A_ROW:
                 raise UserError(f"{seen.in_a_row} steps in a row overflowed in phase {phase} (step {self.step}, losses "
                                 f"{self.losses}). Lower --loss_scale or use --loss_scale dynamic; checkpoints up "
                                 f"to here are untouched.", status=1)
@@ -352,7 +355,7 @@ class Trainer:
         if memory is not None:
             self.log.say(f"Memory: {memory:.2f} GB on the device at most")
         if seconds:
-            self.log.say(f"Performance: {self.images_per_step / seconds:.2f} images/sec, {seconds:.4f} sec/step "
+            self.log.say(f"Performance: {self.images_per_step / seconds:.2f} images/sec, {seconds:.6f} sec/step "
                          f"(mean of {steps} steps, the first {self.timer.skip} left out)")
         if self.last_val:
             self.log.say(f"Accuracy: {self.last_val['psnr']:.4f} dB PSNR, bicubic "

@@ -1,0 +1,64 @@
+"""What the benchmarks share: alternation, medians, the machine in words, a table and JSON."""
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from utils import device as devices
+
+ROOT = Path(__file__).parents[1]
+
+
+def alternate(jobs, rounds, device):
+    """{name: [seconds of each round]} of {name: function}, run in turn, the device synchronised around each."""
+    seconds = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            devices.synchronize(device)
+            start = time.perf_counter()
+            job()
+            devices.synchronize(device)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(slow, fast):
+    """Median over the rounds of slow / fast: how many times faster `fast` is, whatever the machine's mood."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def machine(device):
+    """One line: processor or accelerator, threads, torch."""
+    if device.type == "cpu":
+        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+        name = f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+    else:
+        name = torch.get_device_module(device).get_device_name(device)
+    return f"{name}, torch {torch.__version__}"
+
+
+def commit():
+    """The commit measured, '+' where files differ from it, '' outside a checkout."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def show(title, rows, path=None):
+    """Print dicts as a table and, with `path`, write them there as JSON with command, commit and time."""
+    columns = list(rows[0])
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
+    print(f"\n{title}")
+    for line in [columns, *cells]:
+        print("  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    record = {"title": title, "command": "python " + " ".join(sys.argv), "commit": commit(),
+              "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    print(json.dumps(record))
+    if path:
+        Path(path).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,144 @@
+"""The whole Trainer iteration against a plain float32 loop over the same network, in alternation.
+
+    python -m benchmarks.train_step [--preset sparnet_celeba] [--batch_size 8] [--opt_level O0] [--json FILE]
+
+trainer   Trainer.fit's own loop: loader, augmentation, copy to the device, step, checks, log lines
+bare      the same network, layout and precision, one batch over and over: what the Trainer adds is the rest
+plain     float32, NCHW, torch.optim.Adam(lr, betas) as in the published code, one batch over and over
+The time of writing a checkpoint is measured apart and spread over the default --save_latest_freq.
+"""
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.measuring import alternate, machine, median_ratio, show
+from data.builtin_faces import write_faces
+from models import build_recipe
+from options.train_options import parse_train
+from utils import amp
+from utils import device as devices
+from utils.trainer import Trainer
+
+SAVE_EVERY = 500  # newtrain.py's default --save_latest_freq
+
+
+class SteppedTrainer(Trainer):
+    """A Trainer whose loop hands over to `between` after every `stride` steps."""
+
+    stride, between = 1, None
+
+    def _after_step(self, faces):
+        super()._after_step(faces)
+        if self.step % self.stride == 0 and self.step < self.total_steps:
+            self.timer.pause()
+            devices.synchronize(self.device)
+            self.between(time.perf_counter())
+            self.timer.resume()
+            self.window_began = time.perf_counter()
+
+
+def bare_loop(options, trainer, steps):
+    """A function that takes `steps` steps as the Trainer does, without loader, log and checks."""
+    recipe = build_recipe(options)
+    net = recipe.networks["G"].to(trainer.device, memory_format=devices.memory_format(trainer.device))
+    adam = devices.adam(net.parameters(), trainer.device, trainer.opt_level, options.lr, (options.beta1, options.beta2))
+    _, optimizer = amp.initialize(net, adam, trainer.opt_level, options.loss_scale, options.combine_grad, trainer.half)
+    batch = fixed_batch(options, trainer.device, devices.memory_format(trainer.device))
+
+    def run():
+        for _ in range(steps):
+            for _, losses in recipe.training_step(batch, 0):
+                with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
+                    scaled.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return run
+
+
+def plain_loop(options, trainer, steps):
+    """A function that takes `steps` plain steps: float32, NCHW, torch.optim.Adam."""
+    net = build_recipe(options).networks["G"].to(trainer.device).train()
+    optimizer = torch.optim.Adam(net.parameters(), options.lr, (options.beta1, options.beta2))
+    batch = fixed_batch(options, trainer.device, torch.contiguous_format)
+
+    def run():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.l1_loss(net(batch["lr"]), batch["hr"]).backward()
+            optimizer.step()
+    return run
+
+
+def fixed_batch(options, device, memory_format):
+    shape = (options.batch_size, 3, options.load_size, options.load_size)
+    return {name: (torch.rand(shape, device=device) * 2 - 1).contiguous(memory_format=memory_format)
+            for name in ("lr", "hr")}
+
+
+def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folder):
+    """One row: seconds a step of each loop and the ratios of their rounds."""
+    faces = Path(folder) / "faces"
+    write_faces(faces, max(256, 2 * batch_size), first_seed=0)
+    options = parse_train([
+        "--preset", preset, f"--batch_size={batch_size}", f"--device={device}", f"--workers={workers}",
+        "--dataroot", str(faces / "images"), f"--checkpoints_dir={folder}", f"--name={preset}_{batch_size}",
+        f"--train_steps={steps * (rounds + 1)}", f"--save_latest_freq={10 ** 9}", f"--visual_freq={10 ** 9}",
+        "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else [])])
+    trainer = SteppedTrainer(options)
+    device = trainer.device
+    others = {"bare": bare_loop(options, trainer, steps), "plain": plain_loop(options, trainer, steps)}
+    alternate(others, 1, device)  # warm up
+    seconds = {"trainer": [], "bare": [], "plain": []}
+
+    def between(now):
+        if hasattr(trainer, "window_began"):  # the first window warms up
+            seconds["trainer"].append(now - trainer.window_began)
+            for name, (value,) in alternate(others, 1, device).items():
+                seconds[name].append(value)
+    trainer.stride, trainer.between = steps, between
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        trainer.fit()
+    print(f"{preset} batch {batch_size}: measured for {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    start = time.perf_counter()
+    trainer._save()
+    save = time.perf_counter() - start
+    per_step = {name: statistics.median(values) / steps for name, values in seconds.items()}
+    return {"preset": preset, "batch": batch_size, "precision": trainer.opt_level,
+            **{f"{name} s/step": value for name, value in per_step.items()},
+            "trainer images/s": batch_size / per_step["trainer"],
+            "faster than plain": median_ratio(seconds["plain"], seconds["trainer"]),
+            "trainer adds": f"{100 * (median_ratio(seconds['trainer'], seconds['bare']) - 1):.1f} %",
+            "checkpoint adds": f"{100 * save / SAVE_EVERY / per_step['bare']:.2f} %",
+            "GB": devices.peak_memory_gb(device) or 0}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"])
+    parser.add_argument("--batch_size", type=int, nargs="+", default=None, help="8 on a CPU, 32 and 256 elsewhere")
+    parser.add_argument("--opt_level", default=None)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--steps", type=int, default=5, help="a round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--json", default=None)
+    a = parser.parse_args()
+    device = devices.pick_device(a.device)
+    sizes = a.batch_size or ([8] if device.type == "cpu" else [32, 256])
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [measure(preset, size, a.opt_level, a.device, a.steps, a.rounds, a.workers, folder)
+                for preset in a.preset for size in sizes]
+    show(f"Training step on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""ModelArts entry: test/train_performance_1p.sh on --data_url, results into --train_url.
+
+    python modelarts_entry_perf.py --data_url=FACES --train_url=RESULTS [arguments of the script]
+"""
+import sys
+
+from utils.modelarts import run_job
+
+if __name__ == "__main__":
+    sys.exit(run_job("train_performance_1p.sh", sys.argv[1:]))

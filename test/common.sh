@@ -1,0 +1,317 @@
+#!/bin/bash
+# What the train_*_1p.sh scripts share; they source it, call parse_arguments, then train or evaluate.
+set -u -o pipefail
+
+caller_dir=$PWD
+test_dir=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) || exit 1
+repo_dir=$(dirname -- "$test_dir")
+Network=$(basename -- "$repo_dir")
+
+# The built-in faces, drawn where no --data_path is given. Other seeds are other people.
+builtin_dir=$repo_dir/.cache/builtin_faces
+builtin_train_faces=2000
+builtin_val_faces=100
+builtin_val_seed=1000000
+
+held_out_at_most=100  # of a flat --data_path, and never more than a tenth of it
+skipped_steps=10      # at the start of a training, left out of the speed
+lines_of_failure=30
+
+# Read by the scripts that source this file.
+# shellcheck disable=SC2034
+training_arguments="data_path output_path train_epochs train_steps batch_size device_id workers precision_mode \
+preset model"
+# shellcheck disable=SC2034
+evaluation_arguments="pth_path data_path output_path batch_size device_id workers precision_mode preset model"
+
+data_path="" output_path="" train_epochs="" train_steps="" batch_size="" device_id="" workers="" pth_path=""
+precision_mode="" preset="" model="" opt_level="" print_freq=""
+
+awk() { LC_ALL=C command awk "$@"; }  # decimal points, whatever the locale
+
+die() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# -- arguments ------------------------------------------------------------------------------------------------------
+
+# parse_arguments "KNOWN NAMES" "$@": --name=value for each known name becomes the variable of that name.
+parse_arguments() {
+    local known=$1 para name value
+    shift
+    for para in "$@"; do
+        case $para in
+            -h | --help) show_usage "$known"; exit 0 ;;
+            --*=*) name=${para%%=*} value=${para#*=} ;;
+            *) name=$para value="" ;;
+        esac
+        name=${name#--}
+        if ! [[ $name =~ ^[a-z_]+$ && " $known " == *" $name "* ]]; then
+            die "unknown argument $para; known: $(list_arguments "$known")"
+        fi
+        [ -n "$value" ] || die "$para lacks a value: write --$name=VALUE"
+        case $name=$value in
+            *_path=* | preset=*.yml | preset=*.yaml) value=$(absolute "$value") ;;
+        esac
+        printf -v "$name" '%s' "$value"
+    done
+    export RANK_SIZE=1 RANK_ID=0 JOB_ID=10087
+    export ASCEND_DEVICE_ID=${device_id:-${ASCEND_DEVICE_ID:-0}}
+    [[ $ASCEND_DEVICE_ID =~ ^[0-9]+$ ]] || die "the device id is a number, not '$ASCEND_DEVICE_ID'"
+    choose_opt_level
+}
+
+show_usage() {
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
+    printf '\nArguments: %s\n' "$(list_arguments "$1")"
+}
+
+list_arguments() {
+    printf '%s -h --help' "--${1// /= --}="
+}
+
+# Paths given relative are relative to the caller; the shell leaves the ~ of --data_path=~/faces to us.
+absolute() {
+    # shellcheck disable=SC2088
+    case $1 in
+        /*) printf '%s' "$1" ;;
+        '~/'*) printf '%s' "$HOME/${1#??}" ;;
+        *) printf '%s' "$caller_dir/$1" ;;
+    esac
+}
+
+# The ModelZoo's names are TensorFlow's: nothing in half; what gains most in half; all but the normalisation in half.
+choose_opt_level() {
+    case $precision_mode in
+        "" | O0 | O1 | O2) opt_level=$precision_mode ;;
+        must_keep_origin_dtype) opt_level=O0 ;;
+        allow_fp32_to_fp16) opt_level=O1 ;;
+        allow_mix_precision) opt_level=O2 ;;
+        *) die "--precision_mode=$precision_mode is none of O0, O1, O2, must_keep_origin_dtype (O0)," \
+               "allow_fp32_to_fp16 (O1), allow_mix_precision (O2)" ;;
+    esac
+}
+
+# add_option NAME VALUE: to `options`, unless the value is empty and the program's own default stands.
+add_option() {
+    [ -z "$2" ] || options+=("--$1=$2")
+}
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+# Empties test/output/$ASCEND_DEVICE_ID, but for what --pth_path or --data_path name inside it.
+prepare_output() {
+    local path keep=() states
+    cd -- "$repo_dir" || exit 1
+    source "$test_dir/env_npu.sh"
+    run_name=$(basename -- "$0" .sh)
+    output_dir=$test_dir/output/$ASCEND_DEVICE_ID
+    mkdir -p -- "$output_dir" || exit 1
+    for path in "$pth_path" "$data_path"; do
+        path=$(readlink -f -- "${path:-/}")/
+        path=${path#"$(readlink -f -- "$output_dir")"/}
+        keep+=(! -name "${path%%/*}")
+    done
+    find "$output_dir" -mindepth 1 -maxdepth 1 "${keep[@]}" -exec rm -rf -- {} + || exit 1
+    log=$output_dir/train_$ASCEND_DEVICE_ID.log
+    run_dir=${output_path:-$output_dir}/$run_name
+    states=("$run_dir"/state_*.pth)
+    [ ! -e "${states[0]}" ] || die "$run_dir holds an earlier run: choose another --output_path= or remove it"
+}
+
+# From --dataroot, --valroot and --val_count: no face is both trained and validated on.
+choose_training_data() {
+    local val
+    if [ -z "$data_path" ]; then
+        draw_builtin_faces "$builtin_train_faces" 0 train
+        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
+        options+=("--dataroot=$builtin_dir/train/images" "--valroot=$builtin_dir/val/images")
+        preset=${preset:-${model:-sparnet}_builtin}
+    elif [ -d "$data_path/train" ]; then
+        options+=("--dataroot=$data_path/train")
+        val=$(first_folder "$data_path/val" "$data_path/test")
+        if [ -n "$val" ]; then
+            options+=("--valroot=$val")
+        else
+            options+=("--val_count=$(count_held_out "$data_path/train")")
+        fi
+    else
+        options+=("--dataroot=$data_path" "--val_count=$(count_held_out "$data_path")")
+    fi
+}
+
+choose_reference_faces() {
+    local faces
+    if [ -z "$data_path" ]; then
+        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
+        faces=$builtin_dir/val/images
+    else
+        faces=$(first_folder "$data_path/test" "$data_path/val" "$data_path")
+    fi
+    options+=("--gtroot=${faces:-$data_path}")
+}
+
+draw_builtin_faces() {
+    echo "No --data_path: using the built-in faces drawn by this project ($1 in $builtin_dir/$3)"
+    python3 -m data.builtin_faces "$builtin_dir/$3" --count "$1" --first_seed "$2" || exit
+}
+
+first_folder() {
+    local folder
+    for folder in "$@"; do
+        if [ -d "$folder" ]; then
+            printf '%s' "$folder"
+            return
+        fi
+    done
+}
+
+# 0 also for a folder that cannot be read: newtrain.py then says why.
+count_held_out() {
+    local count
+    count=$(python3 -c 'import sys; from utils.images import list_images; print(len(list_images(*sys.argv[1:])))' \
+        "$1" --data_path 2>/dev/null) || count=0
+    count=$((count / 10))
+    echo $((count < held_out_at_most ? count : held_out_at_most))
+}
+
+# -- running --------------------------------------------------------------------------------------------------------
+
+# run_logged COMMAND...: output to the console and to $log; signals go on to the command; exits if it fails.
+run_logged() {
+    local pipe status tee_pid signalled="" child="" start
+    pipe=$(mktemp -d) && mkfifo "$pipe/log" || exit 1
+    # tee must outlive a signal to the whole process group: the training still saves, and says so.
+    (trap '' INT TERM HUP; exec tee -- "$log") <"$pipe/log" &
+    tee_pid=$!
+    trap 'pass_on TERM' TERM HUP
+    trap 'pass_on INT' INT
+    start=$(date +%s)
+    set -m  # a process group of its own: else Ctrl-C would reach it twice, or (in the background) not at all
+    PYTHONUNBUFFERED=1 "$@" </dev/null >"$pipe/log" 2>&1 &
+    child=$!
+    set +m
+    [ -z "$signalled" ] || pass_on "$signalled"  # it came before there was a child
+    while signalled="" && { wait "$child"; status=$?; } && [ -n "$signalled" ]; do :; done
+    wait "$tee_pid"
+    trap - TERM HUP INT
+    rm -rf -- "$pipe"
+    e2e_seconds=$(($(date +%s) - start))
+    case $status in
+        0) return ;;
+        130 | 143)
+            echo "$run_name was stopped (exit status $status); to go on, add --continue_train to"
+            echo "cd $(printf '%q && ' "$repo_dir")$(printf '%q ' "$@")"
+            ;;
+        *)
+            echo "---- the last $lines_of_failure lines of $log ----"
+            tail -n "$lines_of_failure" -- "$log"
+            echo "error: $run_name failed with exit status $status"
+            ;;
+    esac >&2
+    exit "$status"
+}
+
+pass_on() {
+    signalled=$1
+    [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
+}
+
+# train_and_report acc|perf: newtrain.py with the parsed arguments, then the closing block.
+train_and_report() {
+    local options=() weights
+    prepare_output
+    choose_training_data
+    options+=("--checkpoints_dir=${run_dir%/*}" "--name=$run_name" "--device_id=$ASCEND_DEVICE_ID")
+    add_option preset "$preset"
+    add_option model "$model"
+    add_option pth_path "$pth_path"
+    add_option total_epochs "$train_epochs"
+    add_option train_steps "$train_steps"
+    add_option batch_size "$batch_size"
+    add_option workers "$workers"
+    add_option opt_level "$opt_level"
+    add_option print_freq "$print_freq"
+    run_logged python3 newtrain.py "${options[@]}"
+
+    batch_size=$(read_option batch_size)
+    step_seconds=$(measure_step)
+    FPS=$(awk -v n="$((RANK_SIZE * batch_size * $(read_option accumulate)))" -v s="$step_seconds" \
+        'BEGIN { printf "%.2f", n / s }')
+    CaseName=${Network}_bs${batch_size}_${RANK_SIZE}p_$1
+    awk '/Loss_Pix:/ { print $4 }' "$log" >"$output_dir/${CaseName}_loss.txt"
+    ActualLoss=$(tail -n 1 -- "$output_dir/${CaseName}_loss.txt")
+    echo "Look at: $run_dir/samples.png, $run_dir/curves.png"
+    weights=("$run_dir"/best_net_*.pth)
+    [ -e "${weights[0]}" ] || weights=("$run_dir"/latest_net_*.pth)  # nothing to validate on, so no best ones
+    echo "Weights: ${weights[*]}"
+    report
+}
+
+# evaluate_and_report: newtest.py with the parsed arguments, then the closing block.
+evaluate_and_report() {
+    local options=()
+    prepare_output
+    choose_reference_faces
+    batch_size=${batch_size:-16}
+    options+=("--pth_path=$pth_path" "--results_dir=${run_dir%/*}" "--name=$run_name"
+              "--device_id=$ASCEND_DEVICE_ID" "--batch_size=$batch_size")
+    add_option preset "$preset"
+    add_option model "$model"
+    add_option workers "$workers"
+    add_option opt_level "$opt_level"
+    run_logged python3 newtest.py "${options[@]}"
+
+    FPS=$(awk '/^Restoring took/ { print $3 }' "$log")
+    step_seconds=$(awk -v n="$batch_size" -v fps="$FPS" 'BEGIN { printf "%.6f", n / fps }')
+    CaseName=${Network}_bs${batch_size}_${RANK_SIZE}p_acc
+    ActualLoss=NA
+    echo "Look at: $run_dir/samples.png, $run_dir/restored; scores: $run_dir/scores.json"
+    report
+}
+
+# -- figures --------------------------------------------------------------------------------------------------------
+
+# read_option NAME: as it was in effect, whoever set it (argument, preset or default).
+read_option() {
+    awk -F ': *' -v name="$1" '$1 == name { print $2 }' "$run_dir/options.yml"
+}
+
+# Mean seconds a step. The source is the log's IterTotal lines, each the mean of the steps since the one before,
+# so that the figure can be checked against the log; lines that hold some of the first steps are left out. A run
+# too short to leave such lines has newtrain.py's own mean, the Performance line.
+measure_step() {
+    awk -v skipped="$skipped_steps" '
+        /IterTotal:/ { seconds = $8 + 0 }
+        $1 == "Iter:" {
+            step = $2; sub(/.*\]/, "", step); step += 0  # "[epoch|i/n]step/total"
+            if (last >= skipped) { sum += seconds * (step - last); steps += step - last }
+            last = step
+        }
+        /^Performance:/ { own = $4 + 0 }
+        END { printf "%.6f", (sum > 0) ? sum / steps : own }' "$log"
+}
+
+report() {
+    local accuracy
+    accuracy=$(awk '/^Accuracy:/ { value = $2 } END { print value == "" ? "NA" : value }' "$log")
+    [ "$accuracy" != NA ] || echo "No accuracy: there were no faces to validate on (it takes 10 to hold one out)."
+    {
+        echo "Network = $Network"
+        echo "RankSize = $RANK_SIZE"
+        echo "BatchSize = $batch_size"
+        echo "DeviceType = $(uname -m)"
+        echo "CaseName = $CaseName"
+        echo "ActualFPS = $FPS"
+        echo "TrainingTime = $(awk -v s="$step_seconds" 'BEGIN { printf "%.2f", s * 1000 }')"
+        echo "TrainAccuracy = $accuracy"
+        echo "ActualLoss = $ActualLoss"
+        echo "E2ETrainingTime = $e2e_seconds"
+    } >"$output_dir/$CaseName.log" || exit 1
+    echo "------------------ Final result ------------------"
+    echo "Final Performance images/sec : $FPS"
+    echo "Final Performance sec/step : $step_seconds"
+    echo "E2E Training Duration sec : $e2e_seconds"
+    echo "Final Train Accuracy : $accuracy"
+}

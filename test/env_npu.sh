@@ -1,0 +1,33 @@
+#!/bin/bash
+# CANN's environment where CANN is installed, and Ascend's usual settings; a value that is already set is kept.
+# To be sourced. Without CANN it only exports variables that nothing reads.
+
+source_cann() {
+    local restore_u=""
+    case $- in *u*) restore_u=1 ;; esac
+    set +u  # CANN's script reads variables that may be unset
+    local script
+    for script in "${ASCEND_TOOLKIT_HOME:-/nonexistent}/../set_env.sh" \
+                  /usr/local/Ascend/cann/set_env.sh "$HOME/Ascend/cann/set_env.sh" \
+                  /usr/local/Ascend/ascend-toolkit/set_env.sh "$HOME/Ascend/ascend-toolkit/set_env.sh"; do
+        if [ -f "$script" ]; then
+            # shellcheck disable=SC1090
+            source "$script" || true
+            break
+        fi
+    done
+    [ -z "$restore_u" ] || set -u
+    return 0
+}
+source_cann
+
+export HCCL_WHITELIST_DISABLE="${HCCL_WHITELIST_DISABLE:-1}"
+export PTCOPY_ENABLE="${PTCOPY_ENABLE:-1}"
+export TASK_QUEUE_ENABLE="${TASK_QUEUE_ENABLE:-1}"  # 2 is faster with newer versions of torch_npu
+export COMBINED_ENABLE="${COMBINED_ENABLE:-1}"
+export DYNAMIC_OP="${DYNAMIC_OP:-ADD#MUL}"
+export ASCEND_GLOBAL_LOG_LEVEL="${ASCEND_GLOBAL_LOG_LEVEL:-3}"
+export ASCEND_SLOG_PRINT_TO_STDOUT="${ASCEND_SLOG_PRINT_TO_STDOUT:-0}"
+export ASCEND_GLOBAL_EVENT_ENABLE="${ASCEND_GLOBAL_EVENT_ENABLE:-0}"
+export HCCL_CONNECT_TIMEOUT="${HCCL_CONNECT_TIMEOUT:-1800}"
+export CPU_AFFINITY_CONF="${CPU_AFFINITY_CONF:-2}"

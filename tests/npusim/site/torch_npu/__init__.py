@@ -1,0 +1,46 @@
+"""A stand-in for torch_npu: `import torch_npu` registers the simulated NPU, as the real one does the real.
+
+Put tests/npusim/site on PYTHONPATH. Only what this project may call is here, with the real wheel's names and
+signatures; tests/test_torch_npu_wheel.py holds the same table against the wheel (2.13.0).
+"""
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def _load_npusim():
+    """Import the package tests/npusim, whose folder need not be on sys.path."""
+    if "npusim" not in sys.modules:
+        folder = Path(__file__).resolve().parents[2]
+        spec = importlib.util.spec_from_file_location("npusim", folder / "__init__.py",
+                                                      submodule_search_locations=[str(folder)])
+        sys.modules["npusim"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules["npusim"]
+
+
+_npusim = _load_npusim()
+
+from npusim import device_module as npu  # noqa: E402
+
+from . import optim  # noqa: E402
+
+__all__ = ["npu", "optim"]
+__version__ = "2.13.0+simulated"
+
+
+def get_npu_format(tensor):
+    """Storage layout; 2 is ND, the plain one. (allow_internal_format=False keeps it so on a real NPU.)"""
+    return 2
+
+
+def npu_format_cast(tensor, acl_format):
+    return tensor
+
+
+def get_storage_size(tensor):
+    """Elements in the tensor's whole storage, which for a view is more than the view's own."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+
+npu_change_data_ptr = _npusim._C.change_data_ptr

@@ -1,0 +1,93 @@
+"""Ascend's apex behind the same methods as utils.amp.AmpOptimizer, for NPUs that have it.
+
+Only apex's public calls are used. It makes its float32 masters at the first scale_loss, from weights that are
+then already half; so the exact float32 weights and the optimizer's states are handed over at that moment.
+"""
+import contextlib
+
+import torch
+
+from utils.amp import Overflows, check_names, float32_state_dict
+
+
+class ApexOptimizer:
+    """An NpuFusedAdam that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
+
+    def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm):
+        self.amp, self.max_grad_norm = apex.amp, max_grad_norm
+        names = {id(p): f"{i}.{name}" for i, net in enumerate(nets) for name, p in net.named_parameters()}
+        self._params = [p for group in optimizer.param_groups for p in group["params"]]
+        self.names = [names[id(p)] for p in self._params]
+        self._exact = [p.detach().clone() for p in self._params]
+        self._state = None
+        self.masters = dict(zip(self.names, self._exact, strict=True))
+        for i, (net, prepared) in enumerate(zip(nets, self._prepare(
+                nets, optimizer, opt_level, loss_scale, combine_grad), strict=True)):
+            assert net is prepared  # apex prepares in place; the recipe holds these modules
+            float32_state_dict(net, self.masters, f"{i}.")
+
+    def _prepare(self, nets, optimizer, opt_level, loss_scale, combine_grad):
+        prepared, self.inner = self.amp.initialize(
+            list(nets), optimizer, opt_level=opt_level, loss_scale=loss_scale, combine_grad=combine_grad, verbosity=0)
+        return prepared
+
+    def set_lr(self, lr):
+        for group in self.inner.param_groups:
+            group["lr"] = lr
+
+    def zero_grad(self):
+        self.inner.zero_grad()
+
+    @contextlib.contextmanager
+    def scale_loss(self, loss):
+        with self.amp.scale_loss(loss, self.inner) as scaled:
+            if self._exact is not None:
+                self._take_over()
+            yield scaled
+
+    @torch.no_grad()
+    def _take_over(self):
+        """The masters exist from now on: give them the exact weights, and the optimizer its saved state."""
+        masters = list(self.amp.master_params(self.inner))
+        for master, exact, p in zip(masters, self._exact, self._params, strict=True):
+            if master is not p:  # float32 weights are their own masters
+                master.copy_(exact)
+        self.masters.update(zip(self.names, masters, strict=True))
+        self._exact = None
+        if self._state:
+            inner = self.inner.state_dict()
+            inner["state"] = {  # laid out in memory as the masters are: fused kernels read them side by side
+                i: self._state["shared"] | {key: torch.empty_like(master).copy_(value)
+                                            for key, value in self._state["params"][name].items()}
+                for i, (name, master) in enumerate(zip(self.names, masters, strict=True))}
+            self.inner.load_state_dict(inner)
+            self._state = None
+
+    def step(self):
+        """apex's step: it copies the masters to the half weights. With a static scale it never skips one."""
+        if self.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(list(self.amp.master_params(self.inner)), self.max_grad_norm)
+        self.inner.step()
+
+    def overflows(self):
+        """apex does not tell how often it skipped a step: those counts are None."""
+        return Overflows(float(self.amp.state_dict()["loss_scaler0"]["loss_scale"]), None, None)
+
+    def state_dict(self):
+        """In the form of AmpOptimizer.state_dict, so that a run can go on with or without apex."""
+        if self._exact is not None:  # no step taken yet
+            return self._state or {"params": {}, "shared": {}, "scaler": {"apex": self.amp.state_dict()}}
+        params, shared = {}, {}
+        for i, state in self.inner.state_dict()["state"].items():
+            for key, value in state.items():
+                if torch.is_tensor(value) and value.dim():
+                    params.setdefault(self.names[i], {})[key] = value.contiguous().clone()
+                else:
+                    shared[key] = value.item() if torch.is_tensor(value) else value
+        return {"params": params, "shared": shared, "scaler": {"apex": self.amp.state_dict()}}
+
+    def load_state_dict(self, state):
+        check_names(state, self.names)
+        self._state = state if state["params"] else None
+        if "apex" in state["scaler"]:
+            self.amp.load_state_dict(state["scaler"]["apex"])
