@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from models.base_model import AdamSpec, BaseModel
-from models.networks import init_weights
+from models.networks import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
 
 
@@ -20,6 +20,8 @@ class SPARNetModel(BaseModel):
         group.add_argument("--min_ch", type=int, default=32, help="fewest channels")
         group.add_argument("--max_ch", type=int, default=128, help="most channels")
         group.add_argument("--hourglass_ch", type=int, default=64, help="channels in an hourglass")
+        group.add_argument("--init_type", choices=INITS, default="normal",
+                           help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
         group.add_argument("--lambda_pix", type=float, default=1.0, help="weight of the L1 loss")
 
     def __init__(self, options):
@@ -27,7 +29,7 @@ class SPARNetModel(BaseModel):
             in_size=options.load_size, out_size=options.load_size, norm_type=options.Gnorm,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
             min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch)
-        init_weights(network)
+        init_weights(network, options.init_type)
         self.networks = {"G": network}
         self.released = self.networks
         self.lambda_pix = options.lambda_pix

@@ -14,6 +14,7 @@ builtin_val_faces=100
 builtin_val_seed=1000000
 
 held_out_at_most=100  # of a flat --data_path, and never more than a tenth of it
+val_max=1000          # faces to validate on after an epoch, evenly spread over the folder
 skipped_steps=10      # at the start of a training, left out of the speed
 lines_of_failure=30
 
@@ -233,6 +234,7 @@ train_and_report() {
     add_option workers "$workers"
     add_option opt_level "$opt_level"
     add_option print_freq "$print_freq"
+    add_option val_max "$val_max"
     run_logged python3 newtrain.py "${options[@]}"
 
     batch_size=$(read_option batch_size)

@@ -16,5 +16,5 @@ if [ -z "$train_steps$train_epochs" ]; then
 fi
 # The first log line then holds exactly the steps that are left out.
 # shellcheck disable=SC2034
-print_freq=$skipped_steps
+print_freq=$skipped_steps val_max=100
 train_and_report perf

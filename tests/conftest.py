@@ -37,3 +37,34 @@ def train(tmp_path, faces):
                                *map(str, words)])
         return Trainer(options).fit(), tmp_path / name
     return run
+
+
+def pytest_collection_finish(session):
+    """Register the simulated NPU before the first backward of the process, where any test will want it.
+
+    Autograd makes its queues, one a device, at the first backward; devices that come later have none.
+    """
+    if any("npu" in getattr(item, "fixturenames", ()) for item in session.items):
+        from npusim.build import NoCompiler  # not at the top: it registers the device
+        try:
+            import npusim
+        except NoCompiler:
+            return  # the fixture says so
+        torch.ones((), requires_grad=True).backward()
+        npusim.set_visible(0)
+
+
+@pytest.fixture
+def npu():
+    """The module npusim, its eight devices visible during this test only."""
+    from npusim.build import NoCompiler
+    try:
+        import npusim
+    except NoCompiler as error:
+        pytest.skip(str(error))
+    npusim.set_visible(npusim.DEVICES)
+    yield npusim
+    npusim.set_visible(npusim.DEVICES)
+    torch.npu.ban([])
+    torch.npu.set_device(0)
+    npusim.set_visible(0)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from models.networks import init_weights
 from models.sparnet import SPARNet
 from utils import amp
+from utils import device as devices
 from utils.errors import UserError
 
 LR = 1e-3
@@ -157,6 +158,27 @@ def test_dynamic_scale_falls_and_grows(monkeypatch):
     assert optimizer.overflows() == (2.0 ** 15, 1, 1)
     train(net, optimizer, 2)
     assert optimizer.overflows() == (2.0 ** 16, 1, 0)
+
+
+def test_a_saturating_npu_is_asked_for_its_float_status(monkeypatch):
+    """A 910A gives no inf: the flag that it raises during backward is what holds the step back."""
+    flag = {"raised": False}
+    monkeypatch.setattr(devices, "saturates", lambda device: True)
+    monkeypatch.setattr(devices, "float_status_overflowed", lambda: flag["raised"])
+    monkeypatch.setattr(devices, "clear_float_status", lambda: flag.update(raised=False))
+    net = small_net()
+    flag["raised"] = True  # from before the training: of no concern
+    net, optimizer = amp.initialize(net, adam(net), "O2")
+    train(net, optimizer, 1)
+    before = copy.deepcopy(net.state_dict())
+    learned = [n for n, _ in net.named_parameters()]
+    flag["raised"] = True
+    train(net, optimizer, 1, first=1)
+    assert optimizer.overflows() == (128.0, 1, 1) and not flag["raised"]
+    assert all(torch.equal(net.state_dict()[n], before[n]) for n in learned)
+    train(net, optimizer, 1, first=2)
+    assert optimizer.overflows() == (128.0, 1, 0)
+    assert not all(torch.equal(net.state_dict()[n], before[n]) for n in learned)
 
 
 def test_optimizers_without_device_side_skipping_are_held_back_too():

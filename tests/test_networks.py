@@ -69,6 +69,20 @@ def test_init_weights():
     assert abs(weights.mean() - 1) < 0.005 and 0.018 < weights.std() < 0.022
 
 
+def test_kaiming_is_pytorchs_own_with_zero_biases():
+    torch.manual_seed(3)
+    plain = nn.Conv2d(4, 5, 3)
+    torch.manual_seed(3)
+    net = init_weights(nn.Conv2d(4, 5, 3), "kaiming", torch.Generator().manual_seed(9))
+    bound = 1 / (4 * 9) ** 0.5
+    assert net.weight.abs().max() <= bound and plain.weight.abs().max() <= bound
+    assert abs(net.weight.std() - bound / 3 ** 0.5) < 0.1 * bound and not net.bias.any()
+    norm = init_weights(nn.BatchNorm2d(7), "kaiming")
+    assert (norm.weight == 1).all() and not norm.bias.any()
+    with pytest.raises(ValueError, match="init_type must be one of normal, kaiming"):
+        init_weights(net, "xavier")
+
+
 def test_init_weights_is_deterministic():
     net, other = small(), small()
     torch.manual_seed(5)
@@ -78,9 +92,9 @@ def test_init_weights_is_deterministic():
     torch.manual_seed(6)
     assert not same(init_weights(other), net.state_dict())
 
-    init_weights(net, torch.Generator().manual_seed(7))
+    init_weights(net, generator=torch.Generator().manual_seed(7))
     torch.manual_seed(8)  # a generator of its own makes the global one irrelevant
-    assert same(init_weights(other, torch.Generator().manual_seed(7)), net.state_dict())
+    assert same(init_weights(other, generator=torch.Generator().manual_seed(7)), net.state_dict())
 
 
 def test_count_parameters():

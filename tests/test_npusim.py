@@ -17,22 +17,6 @@ from torch.utils.data import DataLoader, TensorDataset
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def npu():
-    """The module npusim, its eight devices visible during this test only."""
-    from npusim.build import NoCompiler  # not at the top: it registers the device
-    try:
-        import npusim
-    except NoCompiler as error:
-        pytest.skip(str(error))
-    npusim.set_visible(npusim.DEVICES)
-    yield npusim
-    npusim.set_visible(npusim.DEVICES)
-    torch.npu.ban([])
-    torch.npu.set_device(0)
-    npusim.set_visible(0)
-
-
 def run_python(code, **environment):
     """The output of a Python process of its own that runs `code`; its traceback fails the test."""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,

@@ -43,7 +43,8 @@ CALLS = {
     "npu.manual_seed_all": ([0], {}),
     "npu.get_rng_state": (["npu:0"], {}),
     "npu.set_rng_state": (["state", "npu:0"], {}),
-    "npu.get_npu_overflow_flag": ([], {}),    # 910A only: from 910B on it raises RuntimeError
+    "npu.utils.is_support_inf_nan": ([], {}),  # False on a 910A, whose overflows only the float status shows:
+    "npu.get_npu_overflow_flag": ([], {}),    # from 910B on it raises RuntimeError
     "npu.clear_npu_overflow_flag": ([], {}),
     "npu_change_data_ptr": None,              # what the combining of NpuFusedAdam rests on
     "get_storage_size": None,

@@ -88,6 +88,10 @@ class AmpOptimizer:
         self._low = [b for b in self.blocks if b.low is not None]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
+        self._saturating = self._scaling and devices.saturates(self.device)
+        if self._saturating:
+            devices.clear_float_status()
+        self._saturated = False  # in the backward passes since the last step
         first = FIRST_DYNAMIC_SCALE if self._dynamic else float(loss_scale)
         # On the device, so that a step needs no word from the host: scale, and the counts of skipped steps.
         self.scale, self.skipped, self.in_a_row = (
@@ -116,6 +120,9 @@ class AmpOptimizer:
     @contextlib.contextmanager
     def scale_loss(self, loss):
         yield loss * self.scale if self._scaling else loss
+        if self._saturating and devices.float_status_overflowed():
+            self._saturated = True
+            devices.clear_float_status()
 
     @torch.no_grad()
     def step(self):
@@ -132,7 +139,9 @@ class AmpOptimizer:
         if self.max_grad_norm:
             torch._foreach_mul_(self._grads, (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         if self._scaling:
-            self._step_unless(norm.isfinite().logical_not().float())
+            overflow = norm.isfinite().logical_not().float()
+            self._step_unless(torch.ones_like(overflow) if self._saturated else overflow)
+            self._saturated = False
         else:
             self.inner.step()
         if self._low:

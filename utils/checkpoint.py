@@ -58,10 +58,21 @@ def list_states(folder):
 
 
 def save_state(folder, step, state, keep):
-    """Write the complete checkpoint of `step` and delete all but the newest `keep`."""
-    save_atomically({"format": FORMAT, "version": VERSION, **state}, state_path(folder, step))
+    """Write the complete checkpoint of `step`, its tensors on the CPU, and delete all but the newest `keep`."""
+    save_atomically({"format": FORMAT, "version": VERSION, **on_cpu(state)}, state_path(folder, step))
     for old in list_states(folder)[:-keep]:
         old.unlink()
+
+
+def on_cpu(state):
+    """A nested state (dicts, lists, tensors, plain values) with its tensors on the CPU."""
+    if torch.is_tensor(state):
+        return state.detach().cpu()
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [on_cpu(value) for value in state]
+    return state
 
 
 def save_weights(folder, label, networks):

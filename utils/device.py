@@ -151,6 +151,24 @@ def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
     return torch.optim.Adam(params, fused=True, **options)
 
 
+def saturates(device):
+    """True on an NPU whose half arithmetic stops at the largest number instead of giving inf (Ascend 910A).
+
+    There an overflow leaves no trace in the gradients, only in the device's float status.
+    """
+    return device.type == "npu" and torch_npu is not None and not torch_npu.npu.utils.is_support_inf_nan()
+
+
+def clear_float_status():
+    """Forget the overflows that a saturating NPU has seen so far."""
+    torch_npu.npu.clear_npu_overflow_flag()
+
+
+def float_status_overflowed():
+    """Whether a saturating NPU has seen an overflow since clear_float_status (waits for the device)."""
+    return torch_npu.npu.get_npu_overflow_flag()
+
+
 def ascend_apex(device):
     """Ascend's apex module on an NPU, else None. (The PyPI package of that name is something else.)"""
     if device.type != "npu":
