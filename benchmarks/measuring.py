@@ -1,6 +1,7 @@
 """What the benchmarks share: alternation, medians, the machine in words, a table and JSON."""
 import json
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def show(title, rows, path=None):
     print(f"\n{title}")
     for line in [columns, *cells]:
         print("  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-    record = {"title": title, "command": "python " + " ".join(sys.argv), "commit": commit(),
+    program = f"benchmarks.{Path(sys.argv[0]).stem}"
+    record = {"title": title, "command": shlex.join(["python", "-m", program, *sys.argv[1:]]), "commit": commit(),
               "date": time.strftime("%Y-%m-%d"), "rows": rows}
     print(json.dumps(record))
     if path:

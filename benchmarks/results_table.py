@@ -1,0 +1,31 @@
+"""Write benchmarks/RESULTS.md from the JSON files that the benchmarks left in benchmarks/results/.
+
+    python -m benchmarks.results_table
+"""
+import json
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+HEAD = """# What was measured
+
+Written by `python -m benchmarks.results_table` from benchmarks/results/*.json, which the commands below wrote. Times
+are medians, ratios are medians over rounds that alternate (machines are noisy: trust the ratios). A `+` after a commit
+says that the files measured differed from it. Nothing here was measured on a GPU or an NPU yet.
+"""
+
+
+def section(record):
+    rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in record["rows"]]
+    lines = [f"\n## {record['title']}\n", f"`{record['command']}`, commit {record['commit']}, {record['date']}\n",
+             "| " + " | ".join(record["rows"][0]) + " |", "|" + "---|" * len(record["rows"][0])]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def main():
+    records = [json.loads(path.read_text()) for path in sorted((FOLDER / "results").glob("*.json"))]
+    (FOLDER / "RESULTS.md").write_text(HEAD + "".join(section(record) for record in records))
+    print(f"{FOLDER / 'RESULTS.md'}: {len(records)} tables")
+
+
+if __name__ == "__main__":
+    main()
