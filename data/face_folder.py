@@ -18,6 +18,8 @@ class Place(NamedTuple):
 class FaceFolder(Dataset):
     """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
+    trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
+
     paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
     is smaller counts as a bad one. load_size: pictures smaller than it are used, and counted.
@@ -26,6 +28,8 @@ class FaceFolder(Dataset):
     ("bad", ...) for each damaged file that was replaced (by the next one in the list that can be read),
     ("small", ...) for a picture that had to be enlarged.
     """
+
+    trains = True
 
     def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):
         self.paths = paths

@@ -16,6 +16,8 @@ class SingleDataset(FaceFolder):
     of the same file name, whatever its extension and folder; UserError names a face that has none.
     """
 
+    trains = False
+
     def __init__(self, paths, load_size, references=None, **folder_options):
         super().__init__(paths, load_size, **folder_options)
         self.references = match_names(paths, references) if references else None

@@ -17,9 +17,22 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}  (see --help)")
 
 
-def new_parser(description):
-    return Parser(description=description, allow_abbrev=False,
-                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Two columns, an option's type in place of its own name in capitals, and only defaults that say something."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=36, width=110)
+
+    def _get_default_metavar_for_optional(self, action):
+        return getattr(action.type, "__name__", "text").upper()
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def new_parser(program, description):
+    return Parser(usage=f"python {program} [options]", description=description, allow_abbrev=False,
+                  formatter_class=HelpFormatter)
 
 
 def boolean(text):

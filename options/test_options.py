@@ -11,7 +11,8 @@ SHAPE_OPTIONS = {"model", "load_size", "scale_factor"}
 
 def test_parser(model):
     """The parser for restoring with the recipe named `model`."""
-    parser = new_parser("Restore a folder of faces and, given references, score them under every protocol.")
+    parser = new_parser("newtest.py", "Restore a folder of faces and, given references, score them under every "
+                        "protocol.")
     run, data = add_common(parser)
     run.add_argument("--results_dir", "--save_as_dir", "--output_path", default="results",
                      help="the output folder: pictures go into <it>/<name>/restored, scores into scores.json there")

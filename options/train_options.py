@@ -8,7 +8,8 @@ from utils.schedule import POLICIES
 
 def train_parser(model):
     """The parser for training with the recipe named `model`."""
-    parser = new_parser("Train a face super-resolution network; prints FPS and PSNR, writes checkpoints and pictures.")
+    parser = new_parser("newtrain.py", "Train a face super-resolution network; prints FPS and PSNR, writes "
+                        "checkpoints and pictures.")
     run, data = add_common(parser)
     run.add_argument("--checkpoints_dir", "--output_path", "--train_url", default="check_points",
                      help="the output folder that holds the runs' folders")

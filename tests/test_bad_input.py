@@ -38,6 +38,7 @@ def test_the_program_says_it_in_one_line(words, message):
     (["--device", "cuda"], "--device cuda: .*CUDA.*--device auto"),
     (["--device", "tpu"], "--device tpu: unknown device.*auto, npu, cuda, cpu"),
     (["--dataset_name", "celebb"], "Did you mean celeba"),
+    (["--dataset_name", "single"], "--dataset_name single is for restoring"),
     (["--valroot", "/nowhere"], "--valroot: the folder /nowhere does not exist"),
     (["--val_count", "6"], "--val_count 6: the dataroot has only 10 images"),
     (["--name", "../x"], "--name '../x' must be a plain folder name"),

@@ -5,14 +5,14 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from data.celeba_dataset import CelebADataset
+from data import find_dataset
 from data.loader import BadImages, InOrder, make_loader
-from data.single_dataset import SingleDataset
 from models import build_recipe
 from models.networks import count_parameters, load_weights
 from utils import amp
@@ -52,8 +52,9 @@ class Tester:
         common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
         references = list_images(o.gtroot, "--gtroot") if o.gtroot else None
         if not o.dataroot:
-            return CelebADataset(references[:o.max_images], scale_factor=o.scale_factor, **common)
-        return SingleDataset(list_images(o.dataroot, "--dataroot")[:o.max_images], references=references, **common)
+            return find_dataset("celeba")(references[:o.max_images], scale_factor=o.scale_factor, **common)
+        faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
+        return find_dataset("single")(faces, references=references, **common)
 
     def run(self):
         o = self.options
@@ -122,6 +123,6 @@ class Tester:
 def output_names(paths, root):
     """Relative .png names for restored faces, as nested as the inputs; no two of them the same."""
     names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
-    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    return [os.path.relpath(path, root) + ".png" if name in repeated else name
+    count = Counter(names)
+    return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name
             for path, name in zip(paths, names, strict=True)]

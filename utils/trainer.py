@@ -58,6 +58,8 @@ class Trainer:
         common = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed,
                   "min_size": o.min_size, "on_bad_image": o.on_bad_image}
         dataset = find_dataset(o.dataset_name)
+        if not dataset.trains:
+            raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
         self.train_set = dataset(train, augmentation=o.augmentation, **common)
         self.val_set = dataset(val, augmentation="none", **common) if val else None
 

@@ -1,0 +1,96 @@
+"""newtest.py: what it restores, scores and writes, against the same done by hand."""
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from options.test_options import parse_test
+from options.train_options import parse_train
+from tests.conftest import TINY, write_faces
+from utils import checkpoint, tester
+from utils.images import centre_square, degrade, resize, to_tensor_range
+from utils.metrics import PROTOCOLS, psnr, score, ssim
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A run's folder with the weights of an untrained network and the options that build it."""
+    from models import build_recipe
+    torch.manual_seed(0)
+    options = parse_train([*TINY, "--init_type", "kaiming"])
+    net = build_recipe(options).networks["G"].eval()
+    checkpoint.save_weights(tmp_path, "best", {"G": net})
+    names = ("load_size", "min_ch", "max_ch", "hourglass_ch", "res_depth", "bottleneck_size", "batch_size")
+    (tmp_path / "options.yml").write_text("".join(f"{n}: {getattr(options, n)}\n" for n in names))
+    return tmp_path / "best_net_G.pth", net
+
+
+def run(tmp_path, path, *words):
+    options = parse_test(["--pth_path", str(path), "--results_dir", str(tmp_path / "results"), "--name", "t",
+                          "--workers", "0", "--device", "cpu", *map(str, words)])
+    assert tester.Tester(options).run() == 0
+    return tmp_path / "results" / "t"
+
+
+def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
+    path, net = weights
+    faces = write_faces(tmp_path / "faces" / "deep", 5, size=(40, 44))
+    folder = run(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2)
+    report = json.loads((folder / "scores.json").read_text())
+    rows = []
+    for file in sorted(faces.iterdir()):
+        image = Image.open(file)
+        hr = resize(image, 32, centre_square(image.size))
+        lr = degrade(hr, 8)
+        with torch.no_grad():
+            sr = net(to_tensor_range(torch.from_numpy(np.array(lr))[None]))
+        hr, lr = np.asarray(hr), np.asarray(lr)
+        rows.append({p: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for p in PROTOCOLS})
+    assert report["faces"] == 5 and len(report["images"]) == 5
+    for p in PROTOCOLS:
+        means = np.mean([row[p] for row in rows], axis=0)
+        told = report["protocols"][p]
+        assert [told["sr"]["psnr"], told["sr"]["ssim"], told["bicubic"]["psnr"], told["bicubic"]["ssim"]] == (
+            pytest.approx(means.tolist(), abs=1e-3))
+    out = capsys.readouterr().out
+    assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
+    assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
+    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, 5 * 34 + 2)
+
+
+def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):
+    path, _ = weights
+    small = write_faces(tmp_path / "small", 3, size=(4, 4))
+    big = write_faces(tmp_path / "big", 3, size=(32, 32))
+    folder = run(tmp_path, path, "--dataroot", small)
+    assert not (folder / "scores.json").exists() and len(list((folder / "restored").iterdir())) == 3
+    run(tmp_path, path, "--dataroot", small, "--gtroot", big, "--max_images", 2)
+    assert json.loads((folder / "scores.json").read_text())["faces"] == 2
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_half_precision_restores_the_same_faces(tmp_path, weights, level):
+    path, _ = weights
+    faces = write_faces(tmp_path / "faces", 2)
+    pictures = []
+    for words in ([], ["--opt_level", level, "--amp_dtype", "bfloat16"]):
+        folder = run(tmp_path, path, "--gtroot", faces, *words)
+        pictures.append(np.asarray(Image.open(folder / "restored" / "000.png")).astype(float))
+    assert 0 < np.abs(pictures[0] - pictures[1]).max() < 12
+
+
+def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
+    path, _ = weights
+    faces = write_faces(tmp_path / "faces", 101, size=(32, 32))
+    (faces / "050.png").write_bytes(b"broken")
+    folder = run(tmp_path, path, "--gtroot", faces)
+    assert json.loads((folder / "scores.json").read_text())["faces"] == 100
+    assert not (folder / "restored" / "050.png").exists()
+    assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
+
+
+def test_output_names_never_collide():
+    assert tester.output_names(["/r/a.jpg", "/r/a.png", "/r/b/a.jpg"], "/r") == ["a.jpg.png", "a.png.png", "b/a.png"]
