@@ -7,26 +7,22 @@ import torch
 class Ema:
     """A float32 copy of `net` that follows it: copy = decay * copy + (1 - decay) * net, buffers taken as they are.
 
-    Made before mixed precision touches `net`; `follow` then binds it to the float32 masters.
+    To be made before mixed precision touches `net`, and updated after each step.
     """
 
     def __init__(self, net, decay):
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.decay = decay
-
-    def follow(self, net):
-        """Follow `net`, whose float32 state (views that stay valid) is read once here."""
-        source = net.state_dict()
-        mine = self.net.state_dict()
-        self._averaged, self._copied = ([], []), ([], [])
-        learned = {name for name, _ in self.net.named_parameters()}
-        for name, tensor in mine.items():
-            pair = self._averaged if name in learned else self._copied
-            pair[0].append(tensor)
-            pair[1].append(source[name])
+        self._pairs = None
 
     @torch.no_grad()
-    def update(self):
-        torch._foreach_lerp_(*self._averaged, 1 - self.decay)
-        if self._copied[0]:
-            torch._foreach_copy_(*self._copied)
+    def update(self, net):
+        if self._pairs is None:  # once, after the first step: by then the float32 masters are where they stay
+            masters, buffers = net.state_dict(), dict(net.named_buffers())
+            self._pairs = (
+                [p for _, p in self.net.named_parameters()], [masters[name] for name, _ in self.net.named_parameters()],
+                [b for _, b in self.net.named_buffers()], [buffers[name] for name, _ in self.net.named_buffers()])
+        averaged, learned, copied, buffers = self._pairs
+        torch._foreach_lerp_(averaged, learned, 1 - self.decay)
+        if copied:
+            torch._foreach_copy_(copied, buffers)

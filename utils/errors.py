@@ -27,3 +27,6 @@ def run_main(main):
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("interrupted before there was anything to save", file=sys.stderr)
+        sys.exit(130)

@@ -119,8 +119,6 @@ class Trainer:
                 nets, adam, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm)[1]
             if state:
                 self.optimizers[phase].load_state_dict(state["optimizers"][phase])
-        for role, average_of in averages.items():
-            average_of.follow(self.recipe.networks[role])
         self.averages = averages
         self.recipe.released = self.recipe.networks | {role: a.net for role, a in averages.items()}
 
@@ -200,8 +198,8 @@ class Trainer:
             for _, losses in parts:
                 for name, value in losses.items():
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
-        for average_of in self.averages.values():
-            average_of.update()
+        for role, average_of in self.averages.items():
+            average_of.update(self.recipe.networks[role])
         self.timer.mark("backward")
         return shown
 
@@ -228,7 +226,9 @@ class Trainer:
         at_end = self.step == self.total_steps
         if self.step % o.print_freq == 0 or at_end or self.stop_signal:
             self._log_window()
-        epoch_ended = self.samples // len(self.train_set) > self._epoch_of(self.step - 1)
+        if self.stop_signal:
+            return  # what is left of the time is for saving
+        epoch_ended = self.samples // len(self.train_set) > self._epoch()
         jobs = []
         if self.step % o.visual_freq == 0:
             jobs.append(lambda: self._show(faces))
@@ -244,16 +244,16 @@ class Trainer:
                 job()
             self.timer.resume()
 
-    def _epoch_of(self, step):
-        """The 0-based epoch that the first image of the 0-based `step` belongs to."""
-        return step * self.images_per_step // len(self.train_set)
+    def _epoch(self):
+        """The 0-based epoch that the first image of the last step belongs to."""
+        return (self.samples - self.images_per_step) // len(self.train_set)
 
     def _log_window(self):
         o, length = self.options, len(self.train_set)
         means = self.timer.window()
         self._read_losses()
         left = means["total"] * (self.total_steps - self.step)
-        epoch = self._epoch_of(self.step - 1)
+        epoch = self._epoch()
         first = -(-epoch * length // self.images_per_step)  # the epoch's first step, 0-based
         last = -(-(epoch + 1) * length // self.images_per_step)
         fps = self.images_per_step / means["total"]
