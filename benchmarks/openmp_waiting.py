@@ -19,7 +19,7 @@ from data.builtin_faces import write_faces
 
 SETTINGS = {"GNU's default": {"GOMP_SPINCOUNT": "300000"}, "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
             "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"}}
-PATIENCE = 120  # seconds; a run that takes longer is stopped
+PATIENCE = 60  # seconds; a run that takes longer is stopped
 
 
 def train(folder, name, setting):

@@ -115,7 +115,7 @@ def claim_folder(folder, request):
             found = None
         if found not in (request, {**request, "complete": False}):
             raise ValueError(f"{folder} holds another set of faces (see {marker}); "
-                             "give an empty or new folder")
+                             "give an empty or new folder, or remove this one")
         return found["complete"] and set_is_whole(folder, request["count"])
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds other files and no {MARKER}; give an empty or new folder")
