@@ -40,7 +40,7 @@ def write_curves(records, path):
         steps = [r["step"] for r in val]
         protocol = val[-1]["protocol"]
         axes[1].plot(steps, [r["psnr"] for r in val], "o-", markersize=3, label="restored")
-        axes[1].plot(steps, [r["bicubic_psnr"] for r in val], "--", label="bicubic")
+        axes[1].axhline(val[-1]["bicubic_psnr"], linestyle="--", color="tab:orange", label="bicubic")
         axes[1].set(xlabel="step", ylabel=f"PSNR in dB (protocol {protocol})", title="Validation")
     for axis in axes:
         axis.grid(alpha=0.3)
