@@ -3,13 +3,16 @@
     python -m benchmarks.train_step [--preset sparnet_celeba] [--batch_size 8] [--opt_level O0] [--json FILE]
 
 trainer   Trainer.fit's own loop: loader, augmentation, copy to the device, step, checks, log lines
-bare      the same network, layout and precision, one batch over and over: what the Trainer adds is the rest
+fed       the same network, layout, precision, loader and copy to the device, and nothing else: what the Trainer
+          adds (log, checks, timing) is the rest
+bare      as fed, with one batch over and over
 plain     float32, NCHW, torch.optim.Adam(lr, betas) as in the published code, one batch over and over
 The time of writing a checkpoint is measured apart and spread over the default --save_latest_freq.
 """
 import argparse
 import contextlib
 import io
+import itertools
 import statistics
 import sys
 import tempfile
@@ -25,6 +28,7 @@ from models import build_recipe
 from options.train_options import parse_train
 from utils import amp
 from utils import device as devices
+from utils.evaluate import to_device
 from utils.trainer import Trainer
 
 SAVE_EVERY = 500  # newtrain.py's default --save_latest_freq
@@ -45,17 +49,16 @@ class SteppedTrainer(Trainer):
             self.window_began = time.perf_counter()
 
 
-def bare_loop(options, trainer, steps):
-    """A function that takes `steps` steps as the Trainer does, without loader, log and checks."""
+def bare_loop(options, trainer, steps, batches):
+    """A function that takes `steps` steps as the Trainer does, without log and checks, on the iterator's batches."""
     recipe = build_recipe(options)
     net = recipe.networks["G"].to(trainer.device, memory_format=devices.memory_format(trainer.device))
     adam = devices.adam(net.parameters(), trainer.device, trainer.opt_level, options.lr, (options.beta1, options.beta2))
     _, optimizer = amp.initialize(net, adam, trainer.opt_level, options.loss_scale, options.combine_grad, trainer.half)
-    batch = fixed_batch(options, trainer.device, devices.memory_format(trainer.device))
 
     def run():
         for _ in range(steps):
-            for _, losses in recipe.training_step(batch, 0):
+            for _, losses in recipe.training_step(next(batches), 0):
                 with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
                     scaled.backward()
             optimizer.step()
@@ -90,13 +93,16 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
     options = parse_train([
         "--preset", preset, f"--batch_size={batch_size}", f"--device={device}", f"--workers={workers}",
         "--dataroot", str(faces / "images"), f"--checkpoints_dir={folder}", f"--name={preset}_{batch_size}",
-        f"--train_steps={steps * (rounds + 1)}", f"--save_latest_freq={10 ** 9}", f"--visual_freq={10 ** 9}",
+        f"--train_steps={steps * (rounds + 2)}", f"--save_latest_freq={10 ** 9}", f"--visual_freq={10 ** 9}",
         "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else [])])
     trainer = SteppedTrainer(options)
     device = trainer.device
-    others = {"bare": bare_loop(options, trainer, steps), "plain": plain_loop(options, trainer, steps)}
+    one = fixed_batch(options, device, devices.memory_format(device))
+    others = {"fed": bare_loop(options, trainer, steps, (to_device(b, device) for b in trainer._train_loader())),
+              "bare": bare_loop(options, trainer, steps, itertools.repeat(one)),
+              "plain": plain_loop(options, trainer, steps)}
     alternate(others, 1, device)  # warm up
-    seconds = {"trainer": [], "bare": [], "plain": []}
+    seconds = {"trainer": [], **{name: [] for name in others}}
 
     def between(now):
         if hasattr(trainer, "window_began"):  # the first window warms up
@@ -116,7 +122,8 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
             **{f"{name} s/step": value for name, value in per_step.items()},
             "trainer images/s": batch_size / per_step["trainer"],
             "faster than plain": median_ratio(seconds["plain"], seconds["trainer"]),
-            "trainer adds": f"{100 * (median_ratio(seconds['trainer'], seconds['bare']) - 1):.1f} %",
+            "loading adds": f"{100 * (median_ratio(seconds['fed'], seconds['bare']) - 1):.1f} %",
+            "trainer adds": f"{100 * (median_ratio(seconds['trainer'], seconds['fed']) - 1):.1f} %",
             "checkpoint adds": f"{100 * save / SAVE_EVERY / per_step['bare']:.2f} %",
             "GB": devices.peak_memory_gb(device) or 0}
 

@@ -7,7 +7,6 @@ import os
 # With torch-npu's wheel installed on a machine without CANN, plain `import torch` fails unless backend
 # autoloading is off. utils/device.py imports torch_npu itself, guarded.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-# OpenMP's threads spin while they wait, on the very cores that a loader's worker (or another program) needs.
-# GNU's default of 300,000 turns made two trainings on two cores more than ten times slower, 1,000 a third faster
-# than OMP_WAIT_POLICY=PASSIVE when alone (benchmarks/RESULTS.md).
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# OpenMP's threads otherwise spin while they wait, on the very cores that a loader's worker (or another program)
+# needs: two trainings on two cores then all but stop (benchmarks/openmp_waiting.py, RESULTS.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
