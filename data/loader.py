@@ -1,5 +1,5 @@
 """From datasets to batches: order of samples, workers, and the report on damaged files."""
-import signal
+import os
 
 import numpy as np
 import torch
@@ -82,9 +82,9 @@ def make_loader(dataset, order, workers, pin_memory=False):
 
 def set_up_worker(worker):
     torch.set_num_threads(1)  # there are many workers
-    # A signal to the whole process group is the trainer's affair: it still needs the workers for this step.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # In a process group of its own: a signal to the trainer's whole group (Ctrl-C, a scheduler) is the trainer's
+    # affair, which still needs the workers for its step. It ends them itself, and they end when it is gone.
+    os.setpgrp()
 
 
 class BadImages:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import write_faces
+from tests.conftest import TINY, write_faces
 from utils import checkpoint
 from utils.errors import UserError
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 def program(name, *words, **env):
     done = subprocess.run([sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, text=True,
-                          env=os.environ | env)
+                          env=os.environ | env, timeout=120)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
 
@@ -100,6 +100,14 @@ def test_a_truncated_checkpoint_offers_the_one_before(train):
         train("--train_steps", 6, "--continue_train")
     newest.unlink()
     assert train("--train_steps", 6, "--continue_train")[0] == 0
+
+
+def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
+    folder = write_faces(tmp_path / "faces", 60)
+    (folder / "030.png").write_bytes(b"broken")
+    words = [*TINY, "--workers", 2, "--dataroot", folder, "--checkpoints_dir", tmp_path, "--total_epochs", 50]
+    done = program("newtrain.py", *words, "--on_bad_image", "stop")  # a hang would be cut off after 120 s
+    assert done.returncode == 1 and "error: bad image (and --on_bad_image stop): " in done.stderr
 
 
 def test_newtest_refuses(tmp_path, faces):
