@@ -21,15 +21,11 @@ class ApexOptimizer:
         self._exact = [p.detach().clone() for p in self._params]
         self._state = None
         self.masters = dict(zip(self.names, self._exact, strict=True))
-        for i, (net, prepared) in enumerate(zip(nets, self._prepare(
-                nets, optimizer, opt_level, loss_scale, combine_grad), strict=True)):
-            assert net is prepared  # apex prepares in place; the recipe holds these modules
-            float32_state_dict(net, self.masters, f"{i}.")
-
-    def _prepare(self, nets, optimizer, opt_level, loss_scale, combine_grad):
-        prepared, self.inner = self.amp.initialize(
+        # apex prepares the networks in place, so the modules that the recipe holds stay the right ones.
+        _, self.inner = self.amp.initialize(
             list(nets), optimizer, opt_level=opt_level, loss_scale=loss_scale, combine_grad=combine_grad, verbosity=0)
-        return prepared
+        for i, net in enumerate(nets):
+            float32_state_dict(net, self.masters, f"{i}.")
 
     def set_lr(self, lr):
         for group in self.inner.param_groups:
