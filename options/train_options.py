@@ -32,6 +32,9 @@ def train_parser(model):
     length.add_argument("--accumulate", type=at_least(1), default=1, help="batches added up to one step")
     length.add_argument("--total_epochs", type=at_least(1), default=20, help="passes over the data")
     length.add_argument("--train_steps", type=at_least(1), default=None, help="stop after so many steps instead")
+    length.add_argument("--max_minutes", type=at_least(0.0, float), default=0.0,
+                        help="save and end after so many minutes of this call, the schedule being that of the whole "
+                             "length; --continue_train goes on; 0: no limit")
     length.add_argument("--lr", type=at_least(0, float), default=0.0002, help="base learning rate")
     length.add_argument("--lr_policy", choices=POLICIES, default="constant",
                         help="how it changes; step: halved at 50, 75 and 90 %% of the run (see --lr_decay_at)")

@@ -76,6 +76,25 @@ def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_late
     assert all(kept[step] == loss for step, loss in logged("whole"))
 
 
+def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, capsys):
+    """The clock runs out in the third step of a run of seven, and in none of a run that just reaches its end."""
+    words = ["--train_steps", 7, "--lr_policy", "cosine", "--val_count", 2]
+    train(*words, name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_must_stop", lambda self: 3 <= self.step < self.total_steps)
+        status, folder = train(*words, "--max_minutes", 5, name="parts")
+    assert status == 0 and state(folder)["progress"]["step"] == 3
+    assert "--max_minutes 5 are over after step 3 of 7; saved. Go on with --continue_train." in capsys.readouterr().out
+    assert (folder / "curves.png").exists() and (folder / "samples.png").exists()
+    train(*words, "--continue_train", "--max_minutes", 100, name="parts")
+    whole, parts = state(folder.parent / "whole"), state(folder)
+    for part in ("networks", "optimizers", "rng"):
+        assert same(whole[part], parts[part]) == ""
+    assert whole["progress"]["last_val"] == parts["progress"]["last_val"]
+    train("--train_steps", 2, "--max_minutes", 1e-9, name="none")  # the minutes are over before the first step
+    assert state(folder.parent / "none")["progress"]["step"] == 0
+
+
 def test_files_and_words_of_a_run(train, capsys):
     status, folder = train("--train_steps", 12, "--val_count", 2, "--save_latest_freq", 4, "--save_iter_freq", 5,
                            "--visual_freq", 6, "--ema_decay", "0.5")

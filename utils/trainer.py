@@ -137,7 +137,10 @@ class Trainer:
     # -- the run ----------------------------------------------------------------------------------------------
 
     def fit(self):
-        """Train to the end, or to a signal. Returns the exit status: 0, or 143 / 130 after SIGTERM / Ctrl-C."""
+        """Train to the end, to --max_minutes or to a signal.
+
+        Returns the exit status: 0, or 143 / 130 after SIGTERM / Ctrl-C.
+        """
         self._greet()
         self.started = time.monotonic()
         previous = {s: signal.signal(s, self._note_signal) for s in EXIT_CODES}
@@ -148,6 +151,9 @@ class Trainer:
                              f"Go on with --continue_train.")
                 return EXIT_CODES[self.stop_signal]
             self._finish()
+            if self.step < self.total_steps:
+                self.log.say(f"--max_minutes {self.options.max_minutes:g} are over after step {self.step} of "
+                             f"{self.total_steps}; saved. Go on with --continue_train.")
             return 0
         finally:
             for number, handler in previous.items():
@@ -163,7 +169,7 @@ class Trainer:
         self.timer = StepTimer(self.device, self.total_steps - self.step)
         self.pending = []  # (step, losses on the device, indices) since the last log line
         batches = iter(self._train_loader())
-        while self.step < self.total_steps and not self.stop_signal:
+        while self.step < self.total_steps and not self._must_stop():
             self.timer.start_step()
             micro_batches = [self._next_batch(batches) for _ in range(o.accumulate)]
             self._set_lr()
@@ -174,6 +180,12 @@ class Trainer:
             self.pending.append((self.step, losses, [i for b in micro_batches for i in b["index"]]))
             self._after_step(micro_batches[0]["faces"])
         self._save()
+
+    def _must_stop(self):
+        """Whether a signal came, or --max_minutes are over before the end is reached."""
+        limit = self.options.max_minutes
+        return bool(self.stop_signal or (limit and self.step < self.total_steps
+                                         and time.monotonic() - self.started >= 60 * limit))
 
     def _train_loader(self):
         o = self.options
@@ -224,9 +236,10 @@ class Trainer:
     def _after_step(self, faces):
         o = self.options
         at_end = self.step == self.total_steps
-        if self.step % o.print_freq == 0 or at_end or self.stop_signal:
+        must_stop = self._must_stop()
+        if self.step % o.print_freq == 0 or at_end or must_stop:
             self._log_window()
-        if self.stop_signal:
+        if must_stop:
             return  # what is left of the time is for saving
         epoch_ended = self.samples // len(self.train_set) > self._epoch()
         jobs = []
