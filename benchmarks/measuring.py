@@ -3,7 +3,6 @@ import json
 import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from utils import device as devices
+from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,12 +42,6 @@ def machine(device):
     else:
         name = torch.get_device_module(device).get_device_name(device)
     return f"{name}, torch {torch.__version__}"
-
-
-def commit():
-    """The commit measured, '+' where files differ from it, '' outside a checkout."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def show(title, rows, path=None):

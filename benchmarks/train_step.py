@@ -49,20 +49,29 @@ class SteppedTrainer(Trainer):
             self.window_began = time.perf_counter()
 
 
-def bare_loop(options, trainer, steps, batches):
-    """A function that takes `steps` steps as the Trainer does, without log and checks, on the iterator's batches."""
+def bare_step(options, device, opt_level, half):
+    """A function that takes a step as the Trainer does, without log and checks, on the batch it is given."""
     recipe = build_recipe(options)
-    net = recipe.networks["G"].to(trainer.device, memory_format=devices.memory_format(trainer.device))
-    adam = devices.adam(net.parameters(), trainer.device, trainer.opt_level, options.lr, (options.beta1, options.beta2))
-    _, optimizer = amp.initialize(net, adam, trainer.opt_level, options.loss_scale, options.combine_grad, trainer.half)
+    net = recipe.networks["G"].to(device, memory_format=devices.memory_format(device))
+    adam = devices.adam(net.parameters(), device, opt_level, options.lr, (options.beta1, options.beta2))
+    _, optimizer = amp.initialize(net, adam, opt_level, options.loss_scale, options.combine_grad, half)
+
+    def step(batch):
+        for _, losses in recipe.training_step(batch, 0):
+            with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
+                scaled.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return step
+
+
+def bare_loop(options, trainer, steps, batches):
+    """A function that takes `steps` bare steps on the iterator's batches."""
+    step = bare_step(options, trainer.device, trainer.opt_level, trainer.half)
 
     def run():
         for _ in range(steps):
-            for _, losses in recipe.training_step(next(batches), 0):
-                with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
-                    scaled.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            step(next(batches))
     return run
 
 

@@ -1,5 +1,6 @@
 """From datasets to batches: order of samples, workers, and the report on damaged files."""
 import os
+import signal
 
 import numpy as np
 import torch
@@ -82,9 +83,10 @@ def make_loader(dataset, order, workers, pin_memory=False):
 
 def set_up_worker(worker):
     torch.set_num_threads(1)  # there are many workers
-    # In a process group of its own: a signal to the trainer's whole group (Ctrl-C, a scheduler) is the trainer's
-    # affair, which still needs the workers for its step. It ends them itself, and they end when it is gone.
+    # A signal to the trainer's whole group (Ctrl-C, a scheduler), or to all processes of its name (pkill), is the
+    # trainer's affair, which still needs the workers for its step. It ends them itself, and they end when it is gone.
     os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class BadImages:

@@ -2,6 +2,7 @@
 
 import os
 
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -53,15 +54,19 @@ def count_parameters(net):
 def read_weights(path):
     """Read a checkpoint to {key: CPU tensor}; nothing but tensors and plain containers is ever unpickled.
 
-    Accepts a plain state dict or one under a key of CONTAINERS, with or without PREFIXES. Tensors stored in
-    float16 or bfloat16 come back in float32. Raises WeightsError, naming the file, for anything else.
+    Accepts .safetensors, and of torch's own format a plain state dict or one under a key of CONTAINERS; with or without
+    PREFIXES. Tensors stored in float16 or bfloat16 come back in float32. Raises WeightsError, naming the file, for
+    anything else.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise WeightsError(f"no weights file at {path!r}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle raise a dozen kinds for a damaged file
+        if path.endswith(".safetensors"):
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors, torch, zipfile and pickle raise a dozen kinds for a damaged file
         size = os.path.getsize(path)
         raise WeightsError(f"{path!r} ({size} bytes) cannot be read as a checkpoint: it is cut short or "
                            f"damaged, is no checkpoint, or holds more than tensors") from error

@@ -4,6 +4,7 @@ from pathlib import Path
 from models import find_recipe
 from options.base_options import add_common, at_least, file_words, new_parser, parse, peek, peek_model
 from utils.errors import UserError
+from utils.pretrained import find_pretrained, pretrained_names
 
 # What a network is built from; taken from the run's options.yml, so that they need not be said again.
 SHAPE_OPTIONS = {"model", "load_size", "scale_factor"}
@@ -17,8 +18,10 @@ def test_parser(model):
     run.add_argument("--results_dir", "--save_as_dir", "--output_path", default="results",
                      help="the output folder: pictures go into <it>/<name>/restored, scores into scores.json there")
     parser.set_defaults(opt_level="O0")
-    data.add_argument("--pretrain_model_path", "--pth_path", required=True,
+    data.add_argument("--pretrain_model_path", "--pth_path", default=None,
                       help="generator weights; an options.yml beside them says how the network is built")
+    data.add_argument("--pretrained", default=None, help="in place of --pth_path: weights that ship with the project: "
+                      + ", ".join(pretrained_names()))
     data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
                       help="folder of low-resolution faces to restore")
     data.add_argument("--gtroot", default=None,
@@ -34,11 +37,19 @@ def test_parser(model):
 def parse_test(argv):
     """The options of newtest.py. UserError for unknown, badly formed or contradictory ones."""
     weights = peek(argv, "pretrain_model_path", "pth_path")
+    pretrained = peek(argv, "pretrained")
+    if pretrained and weights:
+        raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
+    if pretrained:
+        weights = find_pretrained(pretrained)
     beside = Path(weights or "").parent / "options.yml"
     files = [beside] if weights and beside.is_file() else []
     parser, shape = test_parser(peek_model(argv, *files))
     words = [word for path in files for word in file_words(parser, path, shape)]
     options = parse(parser, argv, words, only=shape)
+    if not weights:
+        raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
+    options.pretrain_model_path = str(weights)
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
     return options

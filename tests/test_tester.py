@@ -1,4 +1,5 @@
 """newtest.py: what it restores, scores and writes, against the same done by hand."""
+import csv
 import json
 import re
 
@@ -49,7 +50,12 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
             sr = net(to_tensor_range(torch.from_numpy(np.array(lr))[None]))
         hr, lr = np.asarray(hr), np.asarray(lr)
         rows.append({p: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for p in PROTOCOLS})
-    assert report["faces"] == 5 and len(report["images"]) == 5
+    of_faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
+    assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
+    for face, row in zip(of_faces, rows, strict=True):
+        for p in PROTOCOLS:
+            told = [float(face[f"{p}_{which}_{metric}"]) for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
+            assert told == pytest.approx(row[p], abs=1e-3)
     for p in PROTOCOLS:
         means = np.mean([row[p] for row in rows], axis=0)
         told = report["protocols"][p]

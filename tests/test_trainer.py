@@ -196,7 +196,7 @@ def test_many_overflows_in_a_row_stop_the_run(train):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
-    """As a user or a scheduler does it: the signal goes to the whole group, workers included."""
+    """As users and schedulers do it: the signal goes to the whole group, and as with `pkill -f` to each worker."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
          "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
@@ -204,7 +204,12 @@ def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
     for line in process.stdout:
         if "Progress:" in line:
             break
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert workers
     os.killpg(process.pid, number)
+    if number == signal.SIGTERM:
+        for worker in workers:
+            os.kill(int(worker), number)
     rest = process.stdout.read()
     assert process.wait(60) == code
     assert "Go on with --continue_train" in rest and "Traceback" not in rest

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
+from utils.version import VERSION
 
 FORMAT = 1
-VERSION = "0.1.0"  # of the project, written into every checkpoint
 
 
 def save_atomically(content, path):

@@ -1,5 +1,5 @@
 """What newtest.py does, to be read from top to bottom: Tester.run."""
-import hashlib
+import csv
 import json
 import os
 import shlex
@@ -17,11 +17,12 @@ from models import build_recipe
 from models.networks import count_parameters, load_weights
 from utils import amp
 from utils import device as devices
-from utils.checkpoint import VERSION
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces
 from utils.images import grid, list_images, save_image
 from utils.metrics import PROTOCOLS, quantize
+from utils.pretrained import sha256
+from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
 
@@ -107,17 +108,21 @@ class Tester:
         gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in PROTOCOLS}
         print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in PROTOCOLS) + "\n")
         report = {"faces": len(rows), "protocols": table, "name": o.name, "weights": str(o.pretrain_model_path),
-                  "weights_sha256": hashlib.sha256(Path(o.pretrain_model_path).read_bytes()).hexdigest(),
-                  "device": str(self.device), "opt_level": o.opt_level, "version": VERSION,
-                  "command": shlex.join(["python", *sys.argv]),
-                  "images": [{"file": name, **{p: {"psnr": row[p]["sr"][0], "ssim": row[p]["sr"][1]}
-                                               for p in PROTOCOLS}}
-                             for name, row in zip(scored, rows, strict=True)]}
+                  "weights_sha256": sha256(o.pretrain_model_path), "parameters": self.parameters,
+                  "device": str(self.device), "opt_level": o.opt_level, "version": VERSION, "commit": commit(),
+                  "command": shlex.join(["python", *sys.argv])}
         (self.folder / "scores.json").write_text(json.dumps(report, indent=1) + "\n")
+        with open(self.folder / "faces.csv", "w", newline="") as file:
+            table_of_faces = csv.writer(file)
+            table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in PROTOCOLS
+                                                for which in ("sr", "bicubic") for metric in ("psnr", "ssim")])
+            table_of_faces.writerows([name] + [value for p in PROTOCOLS for which in ("sr", "bicubic")
+                                               for value in row[p][which]]
+                                     for name, row in zip(scored, rows, strict=True))
         best = table["sparnet"]["sr"]
         print(f"Accuracy: {best['psnr']:.4f} dB PSNR, bicubic {table['sparnet']['bicubic']['psnr']:.4f} dB "
               f"(protocol sparnet)")
-        print(f"Scores of every face: {self.folder}/scores.json")
+        print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")
 
 
 def output_names(paths, root):

@@ -1,0 +1,1 @@
+"""Preparing data, training in instalments, publishing what came out. Each file is run as `python -m tools.NAME`."""

@@ -1,0 +1,43 @@
+"""The weights that ship with the project: pretrained/NAME/generator.safetensors, each with its checksum."""
+import hashlib
+from pathlib import Path
+
+from utils.errors import UserError, nearest
+
+FOLDER = Path(__file__).parents[1] / "pretrained"
+SUMS = FOLDER / "SHA256SUMS"  # as `sha256sum --check` reads it
+WEIGHTS = "generator.safetensors"
+
+
+def pretrained_names():
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}"))
+
+
+def find_pretrained(name):
+    """Path of the weights called `name`; UserError where there are none, or where their checksum is wrong."""
+    if name not in pretrained_names():
+        raise UserError(f"--pretrained {name}: there are no such weights; there are {', '.join(pretrained_names())}."
+                        + nearest(name, pretrained_names()))
+    path = FOLDER / name / WEIGHTS
+    if read_checksums().get(path) != sha256(path):
+        raise UserError(f"--pretrained {name}: the checksum of {path} is not the one in {SUMS}: the file is damaged "
+                        f"or was changed. Get it anew (git checkout), or name it with --pth_path.")
+    return path
+
+
+def sha256(path):
+    """Hexadecimal digest of the file at `path`."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def read_checksums():
+    """{path: digest} of SHA256SUMS."""
+    lines = SUMS.read_text().splitlines() if SUMS.exists() else []
+    return {FOLDER / name.strip(): digest for digest, name in (line.split(None, 1) for line in lines)}
+
+
+def record_checksum(path):
+    """Write the digest of `path`, a file below pretrained/, into SHA256SUMS and return it."""
+    sums = read_checksums() | {Path(path): sha256(path)}
+    SUMS.write_text("".join(f"{digest}  {p.relative_to(FOLDER)}\n" for p, digest in sorted(sums.items())))
+    return sums[Path(path)]
