@@ -6,12 +6,14 @@
 import sys
 
 from options.test_options import parse_test
+from utils import distributed
 from utils.errors import run_main
 from utils.tester import Tester
 
 
 def main():
-    return Tester(parse_test(sys.argv[1:])).run()
+    with distributed.session():
+        return Tester(parse_test(sys.argv[1:])).run()
 
 
 if __name__ == "__main__":

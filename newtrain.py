@@ -3,17 +3,20 @@
     python newtrain.py --dataroot FACES                     the published SPARNet, 16 -> 128 pixels
     python newtrain.py --preset sparnet_light_attn3d --dataroot FACES --valroot OTHER_FACES --name light
     python newtrain.py --name light --preset sparnet_light_attn3d --dataroot FACES --continue_train
+    torchrun --nproc_per_node=8 newtrain.py --dataroot FACES     on 8 devices, --batch_size faces each
     python newtrain.py --help
 """
 import sys
 
 from options.train_options import parse_train
+from utils import distributed
 from utils.errors import run_main
 from utils.trainer import Trainer
 
 
 def main():
-    return Trainer(parse_train(sys.argv[1:])).fit()
+    with distributed.session():
+        return Trainer(parse_train(sys.argv[1:])).fit()
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ class TrainingOrder(Sampler):
 
     Starts at sample number `start` of the whole training, counted in images, so that a resumed run goes on
     exactly where it stopped. Batches are all equally large: one that an epoch does not fill takes the first
-    images of the next epoch.
+    images of the next epoch. With several ranks, the ranks' batches laid side by side are what one rank with a
+    batch so large would take: each image is used exactly once over all ranks.
     """
 
-    def __init__(self, length, batch_size, batches, seed=0, start=0):
+    def __init__(self, length, batch_size, batches, seed=0, start=0, rank=0, ranks=1):
         self.length, self.batch_size, self.batches = length, batch_size, batches
         self.seed, self.start = seed, start
+        self.rank, self.ranks = rank, ranks
 
     def __len__(self):
         return self.batches
@@ -33,7 +35,7 @@ class TrainingOrder(Sampler):
 
     def __iter__(self):
         epoch, order = None, None
-        position = self.start
+        position = self.start + self.rank * self.batch_size
         for _ in range(self.batches):
             batch = []
             for place in range(position, position + self.batch_size):
@@ -41,22 +43,25 @@ class TrainingOrder(Sampler):
                     epoch = place // self.length
                     order = self.permutation(epoch)
                 batch.append(Place(epoch, int(order[place % self.length])))
-            position += self.batch_size
+            position += self.batch_size * self.ranks
             yield batch
 
 
 class InOrder(Sampler):
-    """Batches of Places once through a dataset, the last one as large as what is left."""
+    """Batches of Places once through a dataset, the last one as large as what is left.
 
-    def __init__(self, length, batch_size):
-        self.length, self.batch_size = length, batch_size
+    With several ranks, this one's part: every `ranks`-th image, so that all parts together hold each image once.
+    """
+
+    def __init__(self, length, batch_size, rank=0, ranks=1):
+        self.indices, self.batch_size = range(rank, length, ranks), batch_size
 
     def __len__(self):
-        return -(-self.length // self.batch_size)
+        return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self):
-        for start in range(0, self.length, self.batch_size):
-            yield [Place(0, i) for i in range(start, min(start + self.batch_size, self.length))]
+        for start in range(0, len(self.indices), self.batch_size):
+            yield [Place(0, i) for i in self.indices[start:start + self.batch_size]]
 
 
 def collate(samples):

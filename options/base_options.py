@@ -74,6 +74,8 @@ def add_common(parser):
                      help="mixed precision as apex names it; unset: O2 on npu and cuda, O0 on cpu")
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
                      help="the half type of O1 and O2; unset: float16 on npu and cuda, bfloat16 on cpu")
+    run.add_argument("--dist_timeout", type=at_least(1.0, float), default=600.0,
+                     help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange")
     data = parser.add_argument_group("data")
     data.add_argument("--load_size", type=at_least(16), default=128, help="pixels of the network's square input")
     data.add_argument("--scale_factor", type=at_least(1), default=8, help="how many times smaller the LR face is")
@@ -87,7 +89,8 @@ def add_common(parser):
 
 
 def default_workers():
-    return min(4, os.cpu_count() or 1)
+    """Up to 4, and no more than this process's share of the cores where torchrun started several."""
+    return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def preset_names():

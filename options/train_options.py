@@ -3,7 +3,7 @@ from models import find_recipe
 from options.base_options import add_common, at_least, boolean, loss_scale, new_parser, parse, peek_model
 from utils.errors import UserError
 from utils.metrics import PROTOCOLS
-from utils.schedule import POLICIES
+from utils.schedule import LR_SCALES, POLICIES
 
 
 def train_parser(model):
@@ -50,11 +50,16 @@ def train_parser(model):
     length.add_argument("--ema_decay", type=at_least(0, float), default=0.0,
                         help="keep an average of the weights with this decay a step, and validate it; 0: none")
     length.add_argument("--seed", type=at_least(0), default=123, help="of weights, order and augmentation")
+    length.add_argument("--scale_lr", choices=list(LR_SCALES), default="none",
+                        help="multiply --lr for several devices: by their number, by its root, or not")
+
+    length.add_argument("--sync_bn", action="store_true", help="batch norm's statistics over all devices' batches")
 
     precision = parser.add_argument_group("mixed precision (utils/amp.py)")
     precision.add_argument("--loss_scale", type=loss_scale, default=128.0, help="a number, or dynamic")
     precision.add_argument("--combine_grad", type=boolean, nargs="?", const=True, default=True,
-                           help="keep weights, gradients and Adam's states in flat tensors")
+                           help="keep weights, gradients and Adam's states in flat tensors; several devices then "
+                                "average one flat gradient, otherwise DistributedDataParallel's buckets")
     precision.add_argument("--max_grad_norm", type=at_least(0, float), default=0.0,
                            help="clip gradients to this total norm; 0: no clipping")
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the train_*_1p.sh scripts share; they source it, call parse_arguments, then train or evaluate.
+# What the train_*_1p.sh and train_*_8p.sh scripts share; they source it, call parse_arguments, then train or evaluate.
 set -u -o pipefail
 
 caller_dir=$PWD
@@ -25,6 +25,7 @@ preset model"
 # shellcheck disable=SC2034
 evaluation_arguments="pth_path data_path output_path batch_size device_id workers precision_mode preset model"
 
+rank_size=1  # devices, of this machine; the _8p scripts set it to 8 and know --rank_size=
 data_path="" output_path="" train_epochs="" train_steps="" batch_size="" device_id="" workers="" pth_path=""
 precision_mode="" preset="" model="" opt_level="" print_freq=""
 
@@ -57,8 +58,10 @@ parse_arguments() {
         esac
         printf -v "$name" '%s' "$value"
     done
-    export RANK_SIZE=1 RANK_ID=0 JOB_ID=10087
+    [[ $rank_size =~ ^[1-9][0-9]*$ ]] || die "--rank_size is a number of devices, not '$rank_size'"
+    export RANK_SIZE=$rank_size RANK_ID=0 JOB_ID=10087
     export ASCEND_DEVICE_ID=${device_id:-${ASCEND_DEVICE_ID:-0}}
+    [ "$RANK_SIZE" -eq 1 ] || ASCEND_DEVICE_ID=0  # of rank 0, which keeps the log; torchrun tells the ranks their cards
     [[ $ASCEND_DEVICE_ID =~ ^[0-9]+$ ]] || die "the device id is a number, not '$ASCEND_DEVICE_ID'"
     choose_opt_level
 }
@@ -179,6 +182,32 @@ count_held_out() {
 
 # -- running --------------------------------------------------------------------------------------------------------
 
+# run_ranks PROGRAM OPTIONS...: in one process, or in a process a device, by torchrun. Rank 0 speaks on the console and
+# in $log; what another rank says stands in train_<rank>.log beside it, in the end also where the training failed.
+run_ranks() {
+    local rank redirects=""
+    if [ "$RANK_SIZE" -eq 1 ]; then
+        run_logged python3 "$@" "--device_id=$ASCEND_DEVICE_ID"
+        return
+    fi
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) > RANK_SIZE ? $(nproc) / RANK_SIZE : 1))}
+    for ((rank = 1; rank < RANK_SIZE; rank++)); do
+        redirects+=${redirects:+,}$rank:3
+    done
+    trap collect_rank_logs EXIT
+    run_logged python3 -m utils.launch --standalone "--nproc_per_node=$RANK_SIZE" \
+        "--log-dir=$output_dir/ranks" "--redirects=$redirects" "$@"
+}
+
+# torchrun chooses the names of its folders itself.
+collect_rank_logs() {
+    local rank
+    for ((rank = 1; rank < RANK_SIZE; rank++)); do
+        cat "$output_dir"/ranks/*/attempt_*/"$rank"/std{out,err}.log >"$output_dir/train_$rank.log" 2>/dev/null
+    done
+    rm -rf -- "$output_dir/ranks"
+}
+
 # run_logged COMMAND...: output to the console and to $log; signals go on to the command; exits if it fails.
 run_logged() {
     local pipe status tee_pid signalled="" child="" start
@@ -219,12 +248,22 @@ pass_on() {
     [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
 }
 
+# limit_steps: to 100, on a CPU to 30, where neither --train_steps= nor --train_epochs= says how many; for measuring speed.
+limit_steps() {
+    local device
+    [ -z "$train_steps$train_epochs" ] || return
+    device=$(cd -- "$repo_dir" && source test/env_npu.sh &&
+        python3 -c 'from utils.device import pick_device; print(pick_device().type)') || exit 1
+    train_steps=100
+    [ "$device" != cpu ] || train_steps=30
+}
+
 # train_and_report acc|perf: newtrain.py with the parsed arguments, then the closing block.
 train_and_report() {
     local options=() weights
     prepare_output
     choose_training_data
-    options+=("--checkpoints_dir=${run_dir%/*}" "--name=$run_name" "--device_id=$ASCEND_DEVICE_ID")
+    options+=("--checkpoints_dir=${run_dir%/*}" "--name=$run_name")
     add_option preset "$preset"
     add_option model "$model"
     add_option pth_path "$pth_path"
@@ -235,7 +274,7 @@ train_and_report() {
     add_option opt_level "$opt_level"
     add_option print_freq "$print_freq"
     add_option val_max "$val_max"
-    run_logged python3 newtrain.py "${options[@]}"
+    run_ranks newtrain.py "${options[@]}"
 
     batch_size=$(read_option batch_size)
     step_seconds=$(measure_step)
@@ -257,13 +296,12 @@ evaluate_and_report() {
     prepare_output
     choose_reference_faces
     batch_size=${batch_size:-16}
-    options+=("--pth_path=$pth_path" "--results_dir=${run_dir%/*}" "--name=$run_name"
-              "--device_id=$ASCEND_DEVICE_ID" "--batch_size=$batch_size")
+    options+=("--pth_path=$pth_path" "--results_dir=${run_dir%/*}" "--name=$run_name" "--batch_size=$batch_size")
     add_option preset "$preset"
     add_option model "$model"
     add_option workers "$workers"
     add_option opt_level "$opt_level"
-    run_logged python3 newtest.py "${options[@]}"
+    run_ranks newtest.py "${options[@]}"
 
     FPS=$(awk '/^Restoring took/ { print $3 }' "$log")
     step_seconds=$(awk -v n="$batch_size" -v fps="$FPS" 'BEGIN { printf "%.6f", n / fps }')

@@ -8,12 +8,7 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 parse_arguments "$training_arguments" "$@"
-if [ -z "$train_steps$train_epochs" ]; then
-    device=$(cd -- "$repo_dir" && source test/env_npu.sh &&
-        python3 -c 'from utils.device import pick_device; print(pick_device().type)') || exit 1
-    train_steps=100
-    [ "$device" != cpu ] || train_steps=30
-fi
+limit_steps
 # The first log line then holds exactly the steps that are left out.
 # shellcheck disable=SC2034
 print_freq=$skipped_steps val_max=100

@@ -92,14 +92,18 @@ def test_checkpoints_of_another_network_are_refused_readably(train, tmp_path):
         train("--train_steps", 1, "--pth_path", tmp_path / "torn.pth", name="third")
 
 
-def test_a_truncated_checkpoint_offers_the_one_before(train):
+def test_a_truncated_checkpoint_is_named_and_the_one_before_it_taken(train, capsys):
+    words = ["--train_steps", 6, "--save_latest_freq", 2]
+    _, whole = train(*words, name="whole")
     _, folder = train("--train_steps", 4, "--save_latest_freq", 2)
     newest = checkpoint.list_states(folder)[-1]
     newest.write_bytes(newest.read_bytes()[:10000])
-    with pytest.raises(UserError, match="state_00000004.pth is damaged.*state_00000002.pth"):
-        train("--train_steps", 6, "--continue_train")
-    newest.unlink()
-    assert train("--train_steps", 6, "--continue_train")[0] == 0
+    capsys.readouterr()
+    assert train(*words, "--continue_train")[0] == 0
+    out = capsys.readouterr().out
+    assert "state_00000004.pth is damaged" in out and "Going on after step 2 of 6" in out
+    weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
@@ -112,7 +116,9 @@ def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
 
 def test_newtest_refuses(tmp_path, faces):
     for words, message in [
-        ([], "the following arguments are required: --pretrain_model_path"),
+        ([], "which weights? Give --pth_path FILE or --pretrained NAME"),
+        (["--pretrained", "no_such"], "--pretrained no_such: there are no such weights"),
+        (["--pretrained", "sparnet", "--pth_path", tmp_path / "gone.pth"], "contradict each other"),
         (["--pth_path", tmp_path / "gone.pth", "--gtroot", faces], "gone.pth"),
         (["--pth_path", tmp_path / "gone.pth"], "nothing to do"),
         (["--pth_path", tmp_path / "gone.pth", "--gtroot", tmp_path / "no"], "--gtroot: the folder"),

@@ -50,14 +50,14 @@ def same(a, b, path=""):
 ])
 def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_later):
     assert train("--train_steps", 7, *words, name="whole")[0] == 0
-    after_step = Trainer._after_step
+    wish = Trainer._wish_to_stop
 
-    def stop(self, faces):
-        after_step(self, faces)
+    def stop(self):
         if self.step == stop_after:
             self.stop_signal = signal.SIGTERM
+        return wish(self)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_after_step", stop)
+        patch.setattr(Trainer, "_wish_to_stop", stop)
         status, folder = train("--train_steps", 7, *words, name="parts")
     assert status == 143
     assert state(folder)["progress"]["step"] == stop_after
@@ -81,7 +81,7 @@ def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, ca
     words = ["--train_steps", 7, "--lr_policy", "cosine", "--val_count", 2]
     train(*words, name="whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_must_stop", lambda self: 3 <= self.step < self.total_steps)
+        patch.setattr(Trainer, "_wish_to_stop", lambda self: self.step == 3)
         status, folder = train(*words, "--max_minutes", 5, name="parts")
     assert status == 0 and state(folder)["progress"]["step"] == 3
     assert "--max_minutes 5 are over after step 3 of 7; saved. Go on with --continue_train." in capsys.readouterr().out
@@ -215,6 +215,22 @@ def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
     assert "Go on with --continue_train" in rest and "Traceback" not in rest
     step = int(re.search(r"after step (\d+)", rest).group(1))
     assert state(tmp_path / "run")["progress"]["step"] == step
+
+
+def test_a_worker_that_is_killed_is_one_clear_line(tmp_path, faces):
+    """As the kernel does it where memory runs out."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
+         "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if "Progress:" in line:
+            break
+    worker, = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"error: a process that prepares batches ended: .*Fewer --workers.*--continue_train\.\n", err)
 
 
 def test_fine_tuning_starts_from_the_weights_given(train):

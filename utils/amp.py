@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from utils import device as devices
+from utils import distributed
 from utils.errors import UserError
 
 ALIGNMENT = 16  # elements: every view starts on a 32-byte (half) or 64-byte (float32) border, as kernels like
@@ -34,12 +35,15 @@ Overflows = namedtuple("Overflows", "scale skipped in_a_row")
 
 
 def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=True, half=torch.float16,
-               max_grad_norm=0.0):
+               max_grad_norm=0.0, average=None):
     """Prepare `net` (a module or a list of them) and `optimizer` over its parameters; return both.
 
     Load weights before this call (they are float32 here) and the optimizer's state after it. Copies of the
     network (an EMA) are to be made before it. loss_scale: a number, or "dynamic". max_grad_norm: gradients
-    are clipped to this total norm; 0 clips nothing.
+    are clipped to this total norm; 0 clips nothing. average: for data-parallel training, a function that replaces a
+    list of tensors by their means over the ranks. Combined gradients go through it in step(), one tensor a type, half
+    ones in half; otherwise the optimizer's `needs_ddp` is True, and the networks are to be called through
+    DistributedDataParallel.
     """
     nets = net if isinstance(net, (list, tuple)) else [net]
     device = next(nets[0].parameters()).device
@@ -47,8 +51,9 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
         from utils.amp_ascend import ApexOptimizer  # only there: it needs Ascend's apex
         wrapped = ApexOptimizer(nets, optimizer, devices.ascend_apex(device), opt_level, loss_scale,
                                 combine_grad, max_grad_norm)
+        wrapped.needs_ddp = average is not None
     else:
-        wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm)
+        wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average)
     return net, wrapped
 
 
@@ -68,8 +73,10 @@ def scale_loss(loss, optimizer):
 class AmpOptimizer:
     """A torch optimizer over flat float32 masters of a network's parameters."""
 
-    def __init__(self, nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm):
+    def __init__(self, nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average=None):
         self.inner = optimizer
+        self.needs_ddp = average is not None and not combine_grad
+        self._average = None if self.needs_ddp else average
         self.max_grad_norm = max_grad_norm
         names = {id(p): f"{i}.{name}" for i, net in enumerate(nets) for name, p in net.named_parameters()}
         low_ids = set()
@@ -86,6 +93,7 @@ class AmpOptimizer:
             _cast_network(net, opt_level, half, self.masters, f"{i}.")
         self._grads = [b.master.grad for b in self.blocks]
         self._low = [b for b in self.blocks if b.low is not None]
+        self._travelling = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
         self._saturating = self._scaling and devices.saturates(self.device)
@@ -114,7 +122,10 @@ class AmpOptimizer:
 
     def zero_grad(self):
         torch._foreach_zero_(self._grads)
-        if self._low:
+        if self.needs_ddp:
+            for block in self.blocks:
+                block.param.grad = None  # DDP points it at its bucket again
+        elif self._low:
             torch._foreach_zero_([b.low_grad for b in self._low])
 
     @contextlib.contextmanager
@@ -130,8 +141,13 @@ class AmpOptimizer:
 
         A step whose gradients hold an inf or nan changes nothing and is counted (see `overflows`).
         """
-        if self._low:
-            torch._foreach_copy_([b.low_master_grad for b in self._low], [b.low_grad for b in self._low])
+        if self.needs_ddp:  # the gradients are where DDP has put them
+            torch._foreach_copy_([b.grad_view for b in self.blocks], [b.param.grad for b in self.blocks])
+        else:
+            if self._average:
+                self._average(self._travelling)
+            if self._low:
+                torch._foreach_copy_([b.low_master_grad for b in self._low], [b.low_grad for b in self._low])
         if self._scaling:
             torch._foreach_mul_(self._grads, self.scale.reciprocal())
         if self._scaling or self.max_grad_norm:
@@ -140,7 +156,9 @@ class AmpOptimizer:
             torch._foreach_mul_(self._grads, (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         if self._scaling:
             overflow = norm.isfinite().logical_not().float()
-            self._step_unless(torch.ones_like(overflow) if self._saturated else overflow)
+            if self._saturating and distributed.largest(int(self._saturated)):  # on any rank
+                overflow = torch.ones_like(overflow)
+            self._step_unless(overflow)
             self._saturated = False
         else:
             self.inner.step()
@@ -229,6 +247,7 @@ class _Block:
         self.master.grad = torch.zeros_like(self.master)
         self.master_views = self.views_of(self.master)
         grads = self.views_of(self.master.grad)
+        self.param, self.grad_view = params[0], next(iter(grads.values()))  # of a block of one
         self.low = None
         if low_total:
             self.low = torch.zeros(low_total, device=device, dtype=half)
@@ -242,6 +261,12 @@ class _Block:
             else:
                 p.data = self.master_views[name]
                 p.grad = grads[name]
+
+    def gradient_parts(self):
+        """The gradient as it lies in memory after backward: the half part, then the float32 part."""
+        if self.low is None:
+            return [self.master.grad]
+        return [self.low_grad, self.master.grad[self.low.numel():]]
 
     def views_of(self, flat):
         """{parameter name: its part of `flat`, in the parameter's own shape and memory layout}."""

@@ -58,9 +58,13 @@ def list_states(folder):
 
 
 def save_state(folder, step, state, keep):
-    """Write the complete checkpoint of `step`, its tensors on the CPU, and delete all but the newest `keep`."""
-    save_atomically({"format": FORMAT, "version": VERSION, **on_cpu(state)}, state_path(folder, step))
-    for old in list_states(folder)[:-keep]:
+    """Write the complete checkpoint of `step`, its tensors on the CPU, and delete all but the newest `keep` up to it.
+
+    A damaged one of a later step, which the run went back from, stays until the run gets there again.
+    """
+    path = state_path(folder, step)
+    save_atomically({"format": FORMAT, "version": VERSION, **on_cpu(state)}, path)
+    for old in [other for other in list_states(folder) if other <= path][:-keep]:
         old.unlink()
 
 
@@ -83,27 +87,30 @@ def save_weights(folder, label, networks):
 
 
 def load_state(folder):
-    """The newest complete checkpoint below `folder`, on the CPU.
+    """(the newest whole checkpoint below `folder`, on the CPU; lines that say which damaged ones were passed over).
 
-    A damaged one is never skipped silently: the UserError names it and the one before it.
+    UserError where there is none, or none that is whole, or where it is of another make.
     """
     states = list_states(folder)
     if not states:
         raise UserError(f"--continue_train: no checkpoint (state_*.pth) in {folder}. Check --name and "
                         f"--checkpoints_dir, or start without --continue_train.")
-    newest = states[-1]
-    damage = find_damage(newest)
-    if damage:
-        offer = (f"The one before it is {states[-2]}: delete or move {newest.name} to go on from there."
-                 if len(states) > 1 else "There is no earlier one.")
-        raise UserError(f"--continue_train: the checkpoint {newest} is damaged ({damage}). {offer}")
+    said = []
+    for path in reversed(states):
+        damage = find_damage(path)
+        if not damage:
+            break
+        said.append(f"warning: the checkpoint {path} is damaged ({damage}); going on from the one before it.")
+    else:
+        raise UserError(f"--continue_train: each checkpoint in {folder} is damaged; the newest: {damage}. Weights in "
+                        f"latest_net_*.pth may be whole: start another run from them with --pth_path.")
     try:
-        state = torch.load(newest, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # whole, but with more than tensors in it, or of another make
         state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"--continue_train: {newest} is not a checkpoint of this version (format {FORMAT}).")
-    return state
+        raise UserError(f"--continue_train: {path} is not a checkpoint of this version (format {FORMAT}).")
+    return state, said
 
 
 def find_damage(path):

@@ -151,6 +151,11 @@ def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
     return torch.optim.Adam(params, fused=True, **options)
 
 
+def has_sync_batch_norm(device):
+    """Whether torch.nn.SyncBatchNorm runs on `device`."""
+    return device.type == "cuda"
+
+
 def saturates(device):
     """True on an NPU whose half arithmetic stops at the largest number instead of giving inf (Ascend 910A).
 

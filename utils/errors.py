@@ -2,11 +2,14 @@
 import difflib
 import sys
 
+LOST_CONTACT = 3  # exit status of a rank that ends because another one did
+
 
 class UserError(Exception):
     """Bad input or an unusable environment. Its text says what was wrong, where, and what to do.
 
-    Entry points print it as one line and exit with `status` (2: bad options or input, 1: a run that failed).
+    Entry points print it as one line and exit with `status` (2: bad options or input, 1: a run that failed,
+    3: another rank's failure).
     """
 
     def __init__(self, message, status=2):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from utils import distributed
+
 
 def clock(seconds):
     """H:MM:SS, the hours running past 24 ('31:05:09'): a day's word would shift awk's columns."""
@@ -33,11 +35,15 @@ def loss_line(epoch, step_of_epoch, steps_of_epoch, step, total, losses):
 class Logger:
     """Prints, and keeps what is said in the run's folder: train.log, metrics.jsonl, tensorboard/.
 
-    A run that goes on after `step` drops the records that a stopped one wrote after its last checkpoint.
+    A run that goes on after `step` drops the records that a stopped one wrote after its last checkpoint. Of several
+    ranks only 0 keeps and says these things; the others print no more than their warnings.
     """
 
     def __init__(self, folder, step=0):
         self.folder = Path(folder)
+        self._speaks = distributed.is_main()
+        if not self._speaks:
+            return
         self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1)  # noqa: SIM115 (closed in close)
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
         self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
@@ -45,17 +51,29 @@ class Logger:
         self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
     def say(self, text):
-        print(text, flush=True)
-        self._log.write(text + "\n")
+        if self._speaks:
+            print(text, flush=True)
+            self._log.write(text + "\n")
+
+    def warn(self, text):
+        """For what happens to one rank alone."""
+        if self._speaks:
+            self.say(text)
+        else:
+            print(f"[rank {distributed.rank()}] {text}", flush=True)
 
     def record(self, kind, step, **values):
         """One line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""
+        if not self._speaks:
+            return
         self._metrics.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self):
+        if not self._speaks:
+            return
         self.board.close()
         self._log.close()
         self._metrics.close()

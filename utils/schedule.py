@@ -1,6 +1,8 @@
 """Learning rate as a pure function of progress, so that nothing of it needs saving."""
 import math
 
+# What --scale_lr multiplies the base learning rate with, for a number of devices.
+LR_SCALES = {"none": lambda devices: 1.0, "linear": float, "sqrt": math.sqrt}
 POLICIES = ("constant", "step", "cosine", "linear")
 
 

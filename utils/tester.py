@@ -15,7 +15,7 @@ from data import find_dataset
 from data.loader import BadImages, InOrder, make_loader
 from models import build_recipe
 from models.networks import count_parameters, load_weights
-from utils import amp
+from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces
@@ -32,8 +32,7 @@ class Tester:
 
     def __init__(self, options):
         self.options = o = options
-        self.device = devices.pick_device(o.device, o.device_id)
-        devices.set_up(self.device)
+        self.device = distributed.join_ranks(o)
         self.dataset = self._make_dataset()
         self.folder = Path(o.results_dir) / o.name
         try:
@@ -58,44 +57,56 @@ class Tester:
         return find_dataset("single")(faces, references=references, **common)
 
     def run(self):
-        o = self.options
-        print(devices.banner(self.device, o.opt_level, self.half, o.workers))
-        print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} "
-              f"({self.parameters / 1e6:.3f} M parameters)", flush=True)
+        o, ranks = self.options, distributed.world_size()
+        if distributed.is_main():
+            print(devices.banner(self.device, o.opt_level, self.half, o.workers))
+            print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} ({self.parameters / 1e6:.3f} M "
+                  f"parameters{f', {ranks} ranks' if distributed.launched() else ''})", flush=True)
         bad = BadImages(len(self.dataset), o.on_bad_image, print)
-        loader = make_loader(self.dataset, InOrder(len(self.dataset), o.batch_size), o.workers)
+        order = InOrder(len(self.dataset), o.batch_size, distributed.rank(), ranks)
         names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
-        rows, scored, samples, seconds = [], [], [], 0.0
+        rows, samples, seconds = {}, {}, 0.0
         start = time.perf_counter()
-        for batch, sr in restore_all(self.recipe, loader, self.device):  # sr is on the host: the device is done
-            seconds += time.perf_counter() - start
+        for batch, sr in restore_all(self.recipe, make_loader(self.dataset, order, o.workers), self.device):
+            seconds += time.perf_counter() - start  # sr is on the host: the device is done
             bad.check(batch)
             if "hr" in batch:
-                rows += score_faces(sr, batch, PROTOCOLS)
-                scored += [names[i] for i, replaced in zip(batch["index"], batch["replaced"], strict=True)
-                           if not replaced]
-            self._write_pictures(batch, sr, names, samples)
+                kept = [i for i, replaced in zip(batch["index"], batch["replaced"], strict=True) if not replaced]
+                rows |= dict(zip(kept, score_faces(sr, batch, PROTOCOLS), strict=True))
+            samples |= self._write_pictures(batch, sr, names)
             start = time.perf_counter()
-        save_image(grid(samples), self.folder / "samples.png")
-        print(f"Restoring took {len(self.dataset) / seconds:.2f} images/sec (reading included, scoring and "
-              f"writing left out)")
-        for line in bad.report():
-            print(line)
-        if rows:
-            self._report_scores(rows, scored)
-        print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
-              f"({'LR | SR | HR' if rows else 'LR | SR'})")
+        parts = distributed.gather((rows, samples, seconds, bad.report()))
+        if distributed.is_main():
+            self._report(parts, names)
         return 0
 
-    def _write_pictures(self, batch, sr, names, samples):
+    def _report(self, parts, names):
+        """The last words, from every rank's ({index: scores}, {index: pictures}, seconds, lines on bad images)."""
+        rows, samples = ({i: value for part in parts for i, value in part[k].items()} for k in (0, 1))
+        if samples:
+            save_image(grid([samples[i] for i in sorted(samples)]), self.folder / "samples.png")
+        print(f"Restoring took {len(self.dataset) / max(part[2] for part in parts):.2f} images/sec (reading included, "
+              f"scoring and writing left out)")
+        for line in (line for part in parts for line in part[3]):
+            print(line)
+        if rows:
+            scored = sorted(rows)
+            self._report_scores([rows[i] for i in scored], [names[i] for i in scored])
+        print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
+              f"({'LR | SR | HR' if rows else 'LR | SR'})")
+
+    def _write_pictures(self, batch, sr, names):
+        """Write the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
+        samples = {}
         pictures = quantize(sr, "round")
         for i, index in enumerate(batch["index"]):
             if batch["replaced"][i]:
                 continue
             save_image(pictures[i], self.folder / "restored" / names[index])
-            if len(samples) < SHOWN:
-                samples.append([np.asarray(batch["lr"][i]), pictures[i]]
-                               + ([np.asarray(batch["hr"][i])] if "hr" in batch else []))
+            if index < SHOWN:
+                samples[index] = [np.asarray(batch["lr"][i]), pictures[i],
+                                  *([np.asarray(batch["hr"][i])] if "hr" in batch else [])]
+        return samples
 
     def _report_scores(self, rows, scored):
         o = self.options

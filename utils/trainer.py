@@ -1,26 +1,27 @@
 """The training loop, to be read from top to bottom: Trainer.fit."""
 import signal
 import time
-from pathlib import Path
 
 import torch
-import yaml
 
 from data import find_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.networks import WeightsError, count_parameters, load_weights, match_weights
-from utils import amp, checkpoint
+from utils import amp, checkpoint, distributed, run_folder
 from utils import device as devices
 from utils.ema import Ema
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces, to_device
 from utils.images import list_images, save_image
 from utils.logger import Logger, clock, loss_line, read_metrics, time_line
+from utils.losses import PendingLosses
 from utils.report import picture_grid, write_curves
-from utils.schedule import lr_factor
+from utils.schedule import LR_SCALES, lr_factor
+from utils.sync_bn import synchronise_batch_norm
 from utils.timer import StepTimer
 
+TIME_IS_UP = 1  # a reason to stop, less urgent than any signal's number
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
@@ -29,21 +30,24 @@ class Trainer:
 
     def __init__(self, options):
         self.options = o = options
-        self.device = devices.pick_device(o.device, o.device_id)
+        self.device = distributed.join_ranks(o)
         self.opt_level = o.opt_level or devices.default_opt_level(self.device)
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
         self._load_file_lists()
+        self.folder = distributed.main_first(lambda: run_folder.prepare(o))
+        state = run_folder.find_checkpoint(o, self.folder)
+        self._restore_progress(state)
         self._plan_steps()
-        self.folder = self._make_folder()
-        state = checkpoint.load_state(self.folder) if o.continue_train else None
-        devices.set_up(self.device)
         devices.seed_everything(o.seed)
         self._build_networks(state)
+        if state and len(state["rng"]) > distributed.rank():
+            devices.set_rng_state(state["rng"][distributed.rank()], self.device)
         # From here on the run's folder changes: all that could be refused has been looked at.
-        self._write_options()
-        self.log = Logger(self.folder, state["progress"]["step"] if state else 0)
-        self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.say)
-        self._restore_progress(state)
+        if distributed.is_main():
+            run_folder.write_options(o, self.folder)
+        self.log = Logger(self.folder, self.step)
+        self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.warn)
+        self.bad_images.bad.update(state["progress"]["bad_images"] if state else {})
         self.stop_signal = None
 
     # -- set-up -----------------------------------------------------------------------------------------------
@@ -64,33 +68,17 @@ class Trainer:
         self.val_set = dataset(val, augmentation="none", **common) if val else None
 
     def _plan_steps(self):
+        """How many steps there are. A resumed run may have other batches: what is left is counted in images."""
         o = self.options
-        self.images_per_step = o.batch_size * o.accumulate
+        self.images_per_step = o.batch_size * o.accumulate * distributed.world_size()
         if self.images_per_step > len(self.train_set):
-            raise UserError(f"--batch_size {o.batch_size} times --accumulate {o.accumulate} is more than the "
+            several = f" on {distributed.world_size()} devices" if distributed.world_size() > 1 else ""
+            raise UserError(f"--batch_size {o.batch_size} times --accumulate {o.accumulate}{several} is more than the "
                             f"{len(self.train_set)} images to train on in {o.dataroot}.")
-        self.total_steps = o.train_steps or -(-o.total_epochs * len(self.train_set) // self.images_per_step)
-
-    def _make_folder(self):
-        o = self.options
-        if Path(o.name).name != o.name or o.name in ("", ".", ".."):
-            raise UserError(f"--name {o.name!r} must be a plain folder name, without slashes.")
-        folder = Path(o.checkpoints_dir) / o.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not o.continue_train and checkpoint.list_states(folder):
-                raise UserError(f"{folder} already holds checkpoints of a run: go on with it (--continue_train), "
-                                f"or choose another --name, or remove the folder.")
-        except OSError as error:
-            raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
-        return folder
-
-    def _write_options(self):
-        path = self.folder / "options.yml"
-        try:
-            path.write_text(yaml.safe_dump(vars(self.options), sort_keys=False))
-        except OSError as error:
-            raise UserError(f"--checkpoints_dir: cannot write {path}: {error.strerror}.") from None
+        left = -(-max(0, o.total_epochs * len(self.train_set) - self.samples) // self.images_per_step)
+        self.total_steps = o.train_steps or self.step + left
+        # In the schedule a step stands where its images stand.
+        self.schedule_offset = self.samples / self.images_per_step - self.step
 
     def _build_networks(self, state):
         o = self.options
@@ -105,7 +93,10 @@ class Trainer:
                 except WeightsError as error:
                     raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
                                     f"{error}") from None
+            if o.sync_bn:
+                net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
+            distributed.share_from_main([*net.parameters(), *net.buffers()])
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
             if state:
@@ -116,11 +107,15 @@ class Trainer:
             params = [p for net in nets for p in net.parameters()]
             adam = devices.adam(params, self.device, self.opt_level, spec.lr, spec.betas, spec.weight_decay)
             self.optimizers[phase] = amp.initialize(
-                nets, adam, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm)[1]
+                nets, adam, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
+                distributed.average_ if distributed.launched() else None)[1]
             if state:
                 self.optimizers[phase].load_state_dict(state["optimizers"][phase])
         self.averages = averages
-        self.recipe.released = self.recipe.networks | {role: a.net for role, a in averages.items()}
+        self.networks = dict(self.recipe.networks)
+        self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
+        if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
+            self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
 
     def _restore_progress(self, state):
         progress = state["progress"] if state else {}
@@ -128,11 +123,8 @@ class Trainer:
         self.samples = progress.get("samples", 0)
         self.best = progress.get("best")
         self.elapsed_before = progress.get("elapsed", 0.0)
-        self.bad_images.bad.update(progress.get("bad_images", {}))
         self.last_val = progress.get("last_val")
-        self.losses = progress.get("losses", {})
-        if state:
-            devices.set_rng_state(state["rng"][0], self.device)
+        self.losses = PendingLosses(self.train_set.paths, progress.get("losses", {}))
 
     # -- the run ----------------------------------------------------------------------------------------------
 
@@ -150,7 +142,8 @@ class Trainer:
                 self.log.say(f"Stopped by {signal.Signals(self.stop_signal).name} after step {self.step}; saved. "
                              f"Go on with --continue_train.")
                 return EXIT_CODES[self.stop_signal]
-            self._finish()
+            if distributed.is_main():
+                self._finish()
             if self.step < self.total_steps:
                 self.log.say(f"--max_minutes {self.options.max_minutes:g} are over after step {self.step} of "
                              f"{self.total_steps}; saved. Go on with --continue_train.")
@@ -167,9 +160,9 @@ class Trainer:
     def _loop(self):
         o = self.options
         self.timer = StepTimer(self.device, self.total_steps - self.step)
-        self.pending = []  # (step, losses on the device, indices) since the last log line
+        self.must_stop = self._wish_to_stop()
         batches = iter(self._train_loader())
-        while self.step < self.total_steps and not self._must_stop():
+        while self.step < self.total_steps and not self.must_stop:
             self.timer.start_step()
             micro_batches = [self._next_batch(batches) for _ in range(o.accumulate)]
             self._set_lr()
@@ -177,20 +170,24 @@ class Trainer:
             self.timer.step_done()
             self.step += 1
             self.samples += self.images_per_step
-            self.pending.append((self.step, losses, [i for b in micro_batches for i in b["index"]]))
+            self.losses.add(self.step, losses, [i for b in micro_batches for i in b["index"]])
+            self.must_stop = self._wish_to_stop()
             self._after_step(micro_batches[0]["faces"])
         self._save()
 
-    def _must_stop(self):
-        """Whether a signal came, or --max_minutes are over before the end is reached."""
+    def _wish_to_stop(self):
+        """Whether a signal came to any rank (its number is then stop_signal), or --max_minutes are over on any."""
         limit = self.options.max_minutes
-        return bool(self.stop_signal or (limit and self.step < self.total_steps
-                                         and time.monotonic() - self.started >= 60 * limit))
+        over = limit and time.monotonic() - self.started >= 60 * limit
+        wish = distributed.largest(int(self.stop_signal or (TIME_IS_UP if over else 0)))
+        if wish > TIME_IS_UP:
+            self.stop_signal = wish
+        return wish > 0
 
     def _train_loader(self):
         o = self.options
         order = TrainingOrder(len(self.train_set), o.batch_size, (self.total_steps - self.step) * o.accumulate,
-                              o.seed, start=self.samples)
+                              o.seed, start=self.samples, rank=distributed.rank(), ranks=distributed.world_size())
         return make_loader(self.train_set, order, o.workers, pin_memory=self.device.type != "cpu")
 
     def _next_batch(self, batches):
@@ -203,7 +200,8 @@ class Trainer:
         self.timer.got_data()
         shown = {}
         # Phase by phase; within a phase, forward and backward of one micro-batch after the other.
-        for parts in zip(*(self._backward(b["faces"], len(micro_batches)) for b in micro_batches), strict=True):
+        for parts in zip(*(self._backward(b["faces"], i, len(micro_batches)) for i, b in enumerate(micro_batches)),
+                         strict=True):
             phase = parts[0][0]
             self.optimizers[phase].step()
             self.optimizers[phase].zero_grad()
@@ -211,23 +209,30 @@ class Trainer:
                 for name, value in losses.items():
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
         for role, average_of in self.averages.items():
-            average_of.update(self.recipe.networks[role])
+            average_of.update(self.networks[role])
         self.timer.mark("backward")
         return shown
 
-    def _backward(self, faces, count):
-        """Forward and backward of one of `count` micro-batches; yields (phase, losses) after each phase."""
-        for phase, losses in self.recipe.training_step(faces, self.step):
-            self.timer.mark("forward")
-            with amp.scale_loss(sum(losses.values()) / count, self.optimizers[phase]) as scaled:
-                scaled.backward()
-            self.timer.mark("backward")
+    def _backward(self, faces, place, count):
+        """Forward and backward of micro-batch `place` of `count`; yields (phase, losses) after each phase."""
+        phases = self.recipe.training_step(faces, self.step)
+        while True:
+            with distributed.averaging(self.recipe.networks, place == count - 1):
+                found = next(phases, None)
+                if found is None:
+                    return
+                phase, losses = found
+                self.timer.mark("forward")
+                with amp.scale_loss(sum(losses.values()) / count, self.optimizers[phase]) as scaled:
+                    scaled.backward()
+                self.timer.mark("backward")
             yield phase, losses
 
     def _set_lr(self):
         o = self.options
-        self.lr_factor = lr_factor(self.step, self.total_steps, o.lr_policy, o.warmup_steps, o.lr_decay_at,
-                                   o.lr_gamma, o.lr_final)
+        self.lr_factor = LR_SCALES[o.scale_lr](distributed.world_size()) * lr_factor(
+            self.step + self.schedule_offset, self.total_steps + self.schedule_offset, o.lr_policy, o.warmup_steps,
+            o.lr_decay_at, o.lr_gamma, o.lr_final)
         for phase, optimizer in self.optimizers.items():
             optimizer.set_lr(self.recipe.optimizers[phase].lr * self.lr_factor)
 
@@ -236,20 +241,19 @@ class Trainer:
     def _after_step(self, faces):
         o = self.options
         at_end = self.step == self.total_steps
-        must_stop = self._must_stop()
-        if self.step % o.print_freq == 0 or at_end or must_stop:
+        if self.step % o.print_freq == 0 or at_end or self.must_stop:
             self._log_window()
-        if must_stop:
+        if self.must_stop and not at_end:
             return  # what is left of the time is for saving
         epoch_ended = self.samples // len(self.train_set) > self._epoch()
         jobs = []
-        if self.step % o.visual_freq == 0:
+        if self.step % o.visual_freq == 0 and distributed.is_main():
             jobs.append(lambda: self._show(faces))
         if self.val_set and (epoch_ended or at_end):
             jobs.append(self._validate)
         if self.step % o.save_latest_freq == 0 and not at_end:
             jobs.append(self._save)
-        if self.step % o.save_iter_freq == 0:
+        if self.step % o.save_iter_freq == 0 and distributed.is_main():
             jobs.append(lambda: checkpoint.save_weights(self.folder, f"iter_{self.step}", self.recipe.released))
         if jobs:
             self.timer.pause()
@@ -264,7 +268,7 @@ class Trainer:
     def _log_window(self):
         o, length = self.options, len(self.train_set)
         means = self.timer.window()
-        self._read_losses()
+        self.losses.read()
         left = means["total"] * (self.total_steps - self.step)
         epoch = self._epoch()
         first = -(-epoch * length // self.images_per_step)  # the epoch's first step, 0-based
@@ -273,36 +277,21 @@ class Trainer:
         overflows = {phase: optimizer.overflows() for phase, optimizer in self.optimizers.items()}
         lr = self.lr_factor * o.lr
         self.log.say(time_line(self._elapsed(), left, means))
-        self.log.say(loss_line(epoch + 1, self.step - first, last - first, self.step, self.total_steps, self.losses))
+        self.log.say(loss_line(epoch + 1, self.step - first, last - first, self.step, self.total_steps,
+                               self.losses.last))
         scales = " ".join(f"{phase}: scale {v.scale:g} skipped {'unknown' if v.skipped is None else v.skipped}"
                           for phase, v in overflows.items())
         self.log.say(f"Progress: {100 * self.step / self.total_steps:.1f} %  {fps:.2f} images/sec  "
                      f"ETA {clock(left)}  lr {lr:.3e}" + (f"  {scales}" if self.opt_level != "O0" else ""))
         self.log.record("train", self.step, images_per_sec=fps, sec_per_step=means["total"], lr=lr,
                         epoch=self.samples / length,
-                        **{f"Loss_{name}": value for name, value in self.losses.items()},
+                        **{f"Loss_{name}": value for name, value in self.losses.last.items()},
                         **{f"skipped_{phase}": v.skipped for phase, v in overflows.items()})
         for phase, seen in overflows.items():
             if (seen.in_a_row or 0) >= amp.MAX_SKIPS_IN_A_ROW:
                 raise UserError(f"{seen.in_a_row} steps in a row overflowed in phase {phase} (step {self.step}, losses "
-                                f"{self.losses}). Lower --loss_scale or use --loss_scale dynamic; checkpoints up "
+                                f"{self.losses.last}). Lower --loss_scale or use --loss_scale dynamic; checkpoints up "
                                 f"to here are untouched.", status=1)
-
-    def _read_losses(self):
-        """Bring the losses since the last call to the host, in one transfer; stop at one that is not finite."""
-        if not self.pending:
-            return
-        names = list(self.pending[0][1])
-        table = torch.stack([losses[n] for _, losses, _ in self.pending for n in names]).view(-1, len(names))
-        for values, finite, (step, _, indices) in zip(
-                table.tolist(), table.isfinite().tolist(), self.pending, strict=True):
-            for name, value, good in zip(names, values, finite, strict=True):
-                if not good:
-                    files = ", ".join(self.train_set.paths[i] for i in indices)
-                    raise UserError(f"Loss_{name} is {value} at step {step}. The batch was: {files}. Checkpoints "
-                                    f"up to here are untouched.", status=1)
-        self.losses = dict(zip(names, table[-1].tolist(), strict=True))
-        self.pending = []
 
     def _show(self, faces):
         self.log.board.add_image("train", picture_grid(self.recipe, faces, rows=4), self.step, dataformats="HWC")
@@ -310,33 +299,41 @@ class Trainer:
     def _validate(self):
         o = self.options
         rows = []
-        bad = BadImages(len(self.val_set), o.on_bad_image, self.log.say)
-        loader = make_loader(self.val_set, InOrder(len(self.val_set), o.val_batch_size), o.workers)
-        for batch, sr in restore_all(self.recipe, loader, self.device):
+        bad = BadImages(len(self.val_set), o.on_bad_image, self.log.warn)
+        order = InOrder(len(self.val_set), o.val_batch_size, distributed.rank(), distributed.world_size())
+        for net in self.networks.values():
+            distributed.share_from_main(list(net.buffers()))  # batch norm's statistics: rank 0's are released
+        for batch, sr in restore_all(self.recipe, make_loader(self.val_set, order, o.workers), self.device):
             bad.check(batch)
             rows += score_faces(sr, batch, [o.val_protocol])
+        rows = [row for part in distributed.gather(rows) for row in part]
         (psnr, ssim), (low, low_ssim) = (average(rows, o.val_protocol, w) for w in ("sr", "bicubic"))
         self.last_val = {"psnr": psnr, "ssim": ssim, "bicubic_psnr": low, "bicubic_ssim": low_ssim,
                          "faces": len(rows), "protocol": o.val_protocol, "step": self.step}
         self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  (bicubic {low:.4f} / {low_ssim:.4f}; "
                      f"{len(rows)} faces, protocol {o.val_protocol})")
         self.log.record("val", **self.last_val)
+        if not distributed.is_main():
+            return
         if self.best is None or psnr > self.best["psnr"]:
             self.best = self.last_val
             checkpoint.save_weights(self.folder, "best", self.recipe.released)
 
     def _save(self):
-        self._read_losses()  # weights that a non-finite loss has spoilt must not replace good ones
+        self.losses.read()  # weights that a non-finite loss has spoilt must not replace good ones
         state = {
-            "networks": {role: net.state_dict() for role, net in self.recipe.networks.items()},
+            "networks": {role: net.state_dict() for role, net in self.networks.items()},
             "ema": {role: average_of.net.state_dict() for role, average_of in self.averages.items()},
             "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self.optimizers.items()},
-            "rng": [devices.rng_state(self.device)],  # of every rank
-            "progress": {"step": self.step, "samples": self.samples, "best": self.best, "losses": self.losses,
+            "rng": distributed.gather(devices.rng_state(self.device)),  # of every rank
+            "progress": {"step": self.step, "samples": self.samples, "best": self.best, "losses": self.losses.last,
                          "last_val": self.last_val, "elapsed": self._elapsed(),
-                         "bad_images": self.bad_images.bad},
+                         "bad_images": {k: v for bad in distributed.gather(self.bad_images.bad)
+                                        for k, v in bad.items()}},
             "options": vars(self.options),
         }
+        if not distributed.is_main():
+            return
         checkpoint.save_state(self.folder, self.step, state, self.options.keep_checkpoints)
         checkpoint.save_weights(self.folder, "latest", self.recipe.released)
 
@@ -349,11 +346,13 @@ class Trainer:
         o = self.options
         self.log.say(devices.banner(self.device, self.opt_level, self.half, o.workers))
         networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
-                             for role, net in self.recipe.networks.items())
+                             for role, net in self.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
                      f"{o.dataroot}" + (f", {len(self.val_set)} to validate on." if self.val_set else "."))
+        ranks = distributed.world_size()
+        several = f" ({ranks} ranks of {self.images_per_step // ranks})" if distributed.launched() else ""
         self.log.say(f"{'Going on after step ' + str(self.step) + ' of' if self.step else 'Training for'} "
-                     f"{self.total_steps} steps of {self.images_per_step} faces; files go into {self.folder}")
+                     f"{self.total_steps} steps of {self.images_per_step} faces{several}; files go into {self.folder}")
 
     def _finish(self):
         """The last words of a run that came to its end: figures, bad images, pictures, where to look."""

@@ -1,0 +1,60 @@
+"""torchrun for the scripts of test/: the same options and the same engine, with errors for people.
+
+    python -m utils.launch --standalone --nproc_per_node=8 --log-dir=FOLDER --redirects=1:3,2:3 newtrain.py ...
+
+Where a rank fails, it names the rank that failed first and shows its last lines, in place of torchrun's traceback, and
+exits with that rank's status. A signal that stopped the launch is passed on by torchrun and gives 128 plus its number.
+"""
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import parse_args, run
+
+from utils.errors import LOST_CONTACT
+
+SHOWN = 15  # lines
+# What happens to a rank because another one failed: not the cause.
+CONSEQUENCES = (LOST_CONTACT, 128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def first_failure(failures):
+    """(rank, failure) of the cause among torchrun's {rank: ProcessFailure}."""
+    return min(failures.items(), key=lambda item: (item[1].exitcode in CONSEQUENCES, item[1].timestamp, item[0]))
+
+
+def last_lines(log_dir, local_rank):
+    """The end of what a rank wrote into torchrun's newest files, as far as it was redirected there."""
+    paths = [path for name in ("stdout.log", "stderr.log")
+             for path in Path(log_dir or ".").glob(f"*/attempt_*/{local_rank}/{name}") if log_dir]
+    if not paths:
+        return []
+    newest = max(path.stat().st_mtime for path in paths)
+    attempt = next(path for path in paths if path.stat().st_mtime == newest).parent
+    return [line.rstrip() for name in ("stdout.log", "stderr.log") if (attempt / name).exists()
+            for line in deque(open(attempt / name, errors="replace"), SHOWN)]
+
+
+def main(argv):
+    options = parse_args(argv)
+    try:
+        run(options)
+    except ChildFailedError as error:
+        rank, failure = first_failure(error.failures)
+        code = failure.exitcode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit status {code}"
+        lines = last_lines(options.log_dir, failure.local_rank)
+        if lines:
+            print(f"---- the last lines of rank {rank} ----", *lines, sep="\n", file=sys.stderr)
+        print(f"error: rank {rank} (process {failure.pid}) {how}; the other ranks were ended, too.", file=sys.stderr)
+        return code if code > 0 else 128 - code
+    except SignalException as stop:
+        return 128 + stop.sigval
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Batch normalisation over all ranks' batches (--sync_bn)."""
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from utils import device as devices
+from utils import distributed
+
+
+def synchronise_batch_norm(net, device):
+    """`net` with every BatchNorm2d replaced; keys and values of its state dict stay the same."""
+    if devices.has_sync_batch_norm(device):
+        return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    for name, child in net.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            twin = PlainSyncBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            twin.load_state_dict(child.state_dict())
+            setattr(net, name, twin)
+        else:
+            synchronise_batch_norm(child, device)
+    return net
+
+
+class PlainSyncBatchNorm(nn.BatchNorm2d):
+    """For devices that torch.nn.SyncBatchNorm has no kernels for; the same mathematics in plain operators.
+
+    Input and output [N, C, H, W] of any floating type; the same N on every rank. Statistics are float32: each
+    rank's mean and variance, combined as Chan et al. (1979) do it, one collective forward and one backward.
+    """
+
+    def forward(self, x):
+        if not self.training or distributed.world_size() == 1:
+            return super().forward(x)
+        wide = x.float()
+        means, variances = _AllGather.apply(torch.stack([wide.mean((0, 2, 3)), wide.var((0, 2, 3), correction=0)])
+                                            ).unbind(1)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        with torch.no_grad():
+            count = distributed.world_size() * x.numel() // x.shape[1]
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class _AllGather(torch.autograd.Function):
+    """[...] -> [ranks, ...]; a rank's gradient is the sum of what all ranks made of its part."""
+
+    @staticmethod
+    def forward(ctx, mine):
+        everyone = [torch.empty_like(mine) for _ in range(distributed.world_size())]
+        dist.all_gather(everyone, mine.contiguous())
+        return torch.stack(everyone)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[distributed.rank()]
