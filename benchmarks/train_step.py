@@ -26,7 +26,7 @@ from benchmarks.measuring import alternate, machine, median_ratio, show
 from data.builtin_faces import write_faces
 from models import build_recipe
 from options.train_options import parse_train
-from utils import amp
+from utils import amp, distributed
 from utils import device as devices
 from utils.evaluate import to_device
 from utils.trainer import Trainer
@@ -49,12 +49,17 @@ class SteppedTrainer(Trainer):
             self.window_began = time.perf_counter()
 
 
-def bare_step(options, device, opt_level, half):
-    """A function that takes a step as the Trainer does, without log and checks, on the batch it is given."""
+def bare_step(options, device, opt_level, half, average=None, combine_grad=True):
+    """A function that takes a step as the Trainer does, without log and checks, on the batch it is given.
+
+    average: as of amp.initialize; without combined gradients, DistributedDataParallel averages them.
+    """
     recipe = build_recipe(options)
     net = recipe.networks["G"].to(device, memory_format=devices.memory_format(device))
     adam = devices.adam(net.parameters(), device, opt_level, options.lr, (options.beta1, options.beta2))
-    _, optimizer = amp.initialize(net, adam, opt_level, options.loss_scale, options.combine_grad, half)
+    _, optimizer = amp.initialize(net, adam, opt_level, options.loss_scale, combine_grad, half, average=average)
+    if optimizer.needs_ddp:
+        recipe.networks = {"G": distributed.wrap(net, accumulate=1)}
 
     def step(batch):
         for _, losses in recipe.training_step(batch, 0):
@@ -67,7 +72,7 @@ def bare_step(options, device, opt_level, half):
 
 def bare_loop(options, trainer, steps, batches):
     """A function that takes `steps` bare steps on the iterator's batches."""
-    step = bare_step(options, trainer.device, trainer.opt_level, trainer.half)
+    step = bare_step(options, trainer.device, trainer.opt_level, trainer.half, combine_grad=options.combine_grad)
 
     def run():
         for _ in range(steps):

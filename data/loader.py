@@ -135,12 +135,12 @@ def spread(count, total):
     return [i * total // count for i in range(count)]
 
 
-def hold_out(paths, count):
-    """(training paths, validation paths): `count` files, evenly spread over the list, held out of training.
+def hold_out(files, count):
+    """(FileList to train on, FileList to validate on): `count` files, evenly spread over the list, held out.
 
     UserError when fewer than `count` would be left to train on.
     """
-    if count * 2 > len(paths):
-        raise UserError(f"--val_count {count}: the dataroot has only {len(paths)} images; hold out at most half.")
-    held = dict.fromkeys(spread(count, len(paths)))
-    return [p for i, p in enumerate(paths) if i not in held], [paths[i] for i in held]
+    if count * 2 > len(files):
+        raise UserError(f"--val_count {count}: the dataroot has only {len(files)} images; hold out at most half.")
+    held = spread(count, len(files))
+    return files.at(np.delete(np.arange(len(files)), held)) if held else files, files.at(held)

@@ -247,3 +247,29 @@ def test_gradients_add_up_until_zeroed():
     torch.testing.assert_close(optimizer.blocks[0].master.grad, 2 * once)
     optimizer.zero_grad()
     assert optimizer.blocks[0].master.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("level, dtypes", [("O0", [torch.float32]), ("O2", [torch.bfloat16, torch.float32])])
+def test_ranks_average_once_a_step_one_tensor_a_type(level, dtypes):
+    """Whatever the micro-batches: a doubled gradient (of two ranks that were not divided) is twice as long."""
+    calls, lengths = [], []
+
+    def double(tensors):
+        calls.append([t.dtype for t in tensors])
+        lengths.append(sum(float(t.float().square().sum()) for t in tensors) ** 0.5)
+        torch._foreach_mul_(tensors, 2)
+    net = small_net()
+    _, optimizer = amp.initialize(net, adam(net), level, half=torch.bfloat16, average=double)
+    for step in range(3):
+        lr, hr = pair(step)
+        for _ in range(2):
+            with amp.scale_loss(F.l1_loss(net(lr), hr), optimizer) as scaled:
+                scaled.backward()
+        optimizer.step()
+        after = sum(float(grad.square().sum()) for grad in optimizer._grads) ** 0.5
+        assert after == pytest.approx(2 * lengths[-1] / (128 if level == "O2" else 1), rel=1e-2)
+        optimizer.zero_grad()
+    assert calls == [dtypes] * 3
+    assert not optimizer.needs_ddp
+    other = small_net()
+    assert amp.initialize(other, adam(other), level, combine_grad=False, average=double)[1].needs_ddp

@@ -76,6 +76,9 @@ def test_apex_is_called_as_the_modelzoo_does(apex):
     assert equal(before, net.state_dict())  # float32, not what is left after halving
     train(net, optimizer, 1)
     assert optimizer.overflows() == (128.0, None, None)
+    assert not optimizer.needs_ddp
+    other = small_net()
+    assert amp.initialize(other, adam(other), "O2", average=print)[1].needs_ddp  # apex does not average: DDP does
 
 
 def test_apex_trains_as_the_projects_own_o2(apex, monkeypatch):

@@ -1,5 +1,6 @@
 """Every wrong input is one clear line on stderr and a non-zero exit: no traceback, no silent run."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,16 +93,22 @@ def test_checkpoints_of_another_network_are_refused_readably(train, tmp_path):
         train("--train_steps", 1, "--pth_path", tmp_path / "torn.pth", name="third")
 
 
-def test_a_truncated_checkpoint_is_named_and_the_one_before_it_taken(train, capsys):
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_bytes(path.read_bytes()[:10000]),
+    lambda path: path.write_bytes(bytes(b ^ (i == 20000) for i, b in enumerate(path.read_bytes()))),
+    lambda path: path.unlink()], ids=["cut short", "a bit flipped", "deleted"])
+def test_without_the_newest_checkpoint_the_one_before_is_taken(train, capsys, damage):
     words = ["--train_steps", 6, "--save_latest_freq", 2]
     _, whole = train(*words, name="whole")
     _, folder = train("--train_steps", 4, "--save_latest_freq", 2)
     newest = checkpoint.list_states(folder)[-1]
-    newest.write_bytes(newest.read_bytes()[:10000])
+    damage(newest)
+    warnings = int(newest.exists())
     capsys.readouterr()
     assert train(*words, "--continue_train")[0] == 0
     out = capsys.readouterr().out
-    assert "state_00000004.pth is damaged" in out and "Going on after step 2 of 6" in out
+    assert "Going on after step 2 of 6" in out
+    assert len(re.findall(r"^warning: .*state_00000004.pth is damaged \(.+\); going on", out, re.M)) == warnings
     weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -63,14 +63,16 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["fsync", "replace"])
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, fault):
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system"),
+                                           (errno.EDQUOT, "quota")])
+def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, fault, number, words):
     save(tmp_path, 10)
     before = checkpoint.state_path(tmp_path, 10).read_bytes()
 
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
     monkeypatch.setattr(os, fault, full)
-    with pytest.raises(UserError, match="could not save .*No space left.*Earlier checkpoints are untouched") as error:
+    with pytest.raises(UserError, match=f"could not save .*{words}.*Earlier checkpoints are untouched") as error:
         save(tmp_path, 20, keep=1)
     assert error.value.status == 1
     assert [p.name for p in tmp_path.iterdir()] == ["state_00000010.pth"]

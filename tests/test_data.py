@@ -13,7 +13,7 @@ from data.loader import InOrder, TrainingOrder, collate, hold_out, make_loader
 from data.single_dataset import SingleDataset
 from tests.conftest import write_faces
 from utils.errors import UserError
-from utils.images import centre_square, degrade, resize, to_tensor_range
+from utils.images import centre_square, degrade, list_images, resize, to_tensor_range
 
 
 def celeba(paths, augmentation="none", seed=0, load_size=128, **options):
@@ -153,13 +153,16 @@ def test_in_order_takes_everything_once():
     assert len(InOrder(5, 2)) == 3 and len(InOrder(4, 2)) == 2
 
 
-def test_held_out_faces_are_spread_and_never_trained_on():
-    paths = [f"{i}" for i in range(100)]
-    train, val = hold_out(paths, 10)
-    assert val == [f"{i}" for i in range(0, 100, 10)] and sorted(train + val, key=int) == paths
-    assert hold_out(paths, 0) == (paths, [])
+def test_held_out_faces_are_spread_and_never_trained_on(tmp_path):
+    for i in range(100):
+        (tmp_path / f"{i:02d}.png").touch()
+    files = list_images(str(tmp_path), "--dataroot")
+    train, val = hold_out(files, 10)
+    assert list(val) == [str(tmp_path / f"{i:02d}.png") for i in range(0, 100, 10)]
+    assert sorted([*train, *val]) == list(files)
+    assert [list(part) for part in hold_out(files, 0)] == [list(files), []]
     with pytest.raises(UserError, match="--val_count 51"):
-        hold_out(paths, 51)
+        hold_out(files, 51)
 
 
 def test_a_damaged_image_is_replaced_by_its_neighbour(tmp_path):

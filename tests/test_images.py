@@ -91,7 +91,7 @@ def test_list_images_is_sorted_nested_and_case_blind(tmp_path):
     for name in ("b/2.JPG", "b/c/1.webp", "a.png", "notes.txt", "b/x.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"")
-    assert list_images(str(tmp_path), "--x") == [str(tmp_path / n) for n in ("a.png", "b/2.JPG", "b/c/1.webp")]
+    assert list(list_images(str(tmp_path), "--x")) == [str(tmp_path / n) for n in ("a.png", "b/2.JPG", "b/c/1.webp")]
 
 
 def test_list_images_errors(tmp_path):

@@ -68,8 +68,8 @@ def pack(folder, target, size, max_mb, count=None):
     """Write the zip file `target`; returns (faces packed, quality, bytes, mean PSNR in dB of a sample)."""
     paths = list_images(folder, "FACES")
     if count and count < len(paths):
-        paths = [paths[i] for i in spread(count, len(paths))]
-    sample = [face for _, face in read_faces([paths[i] for i in spread(min(SAMPLE, len(paths)), len(paths))], size)]
+        paths = paths.at(spread(count, len(paths)))
+    sample = [face for _, face in read_faces(paths.at(spread(min(SAMPLE, len(paths)), len(paths))), size)]
     if not sample:
         raise UserError(f"FACES: hardly a picture below {folder} can be read.")
     quality = choose_quality(sample, len(paths), max_mb * 1e6)

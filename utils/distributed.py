@@ -7,7 +7,10 @@ the device's own (hccl, nccl, gloo on a CPU) carries gradients; `gloo` carries t
 stop), so that asking for them never waits for the device, and a rank that died is noticed by its closed connection.
 """
 import contextlib
+import importlib
+import inspect
 import os
+import sys
 from datetime import timedelta
 
 import torch
@@ -54,6 +57,9 @@ def start(device, timeout_seconds):
     """Join the other ranks. UserError when they cannot be reached within the timeout."""
     global _host_group
     timeout = timedelta(seconds=timeout_seconds)
+    # Its functions' default arguments hold the group that exists when it is first imported (as torch.optim does),
+    # beyond destroy_process_group: it must be there before the group.
+    importlib.import_module("torch.distributed.nn.functional")
     try:
         dist.init_process_group(dist.get_default_backend_for_device(device), timeout=timeout, **_fresh_store(timeout))
         _host_group = dist.group.WORLD if device.type == "cpu" else dist.new_group(backend="gloo", timeout=timeout)
@@ -90,6 +96,18 @@ def session():
         _host_group = None
 
 
+def leave(status):
+    """End this process with `status`: as usual, or at once from within a group that failed.
+
+    An interpreter that ends while gloo's threads live is aborted (SIGABRT, torch 2.13), whatever its status was.
+    """
+    if dist.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
+    sys.exit(status)
+
+
 def rank():
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -118,8 +136,10 @@ def average_(tensors):
 
 def wrap(net, accumulate):
     """`net` behind DistributedDataParallel, which averages gradients in buckets while backward still runs."""
-    return DistributedDataParallel(net, broadcast_buffers=False, gradient_as_bucket_view=True,
-                                   static_graph=accumulate == 1)
+    known = inspect.signature(DistributedDataParallel).parameters
+    keep_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch < 2.13
+    return DistributedDataParallel(net, gradient_as_bucket_view=True, static_graph=accumulate == 1,
+                                   **{keep_buffers: False})
 
 
 @contextlib.contextmanager

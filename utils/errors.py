@@ -23,13 +23,14 @@ def nearest(name, known):
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def run_main(main):
-    """Run an entry point: exit with its return value; a UserError becomes one line on stderr, no traceback."""
+def run_main(main, leave=sys.exit):
+    """Run an entry point and `leave` with its return value; a UserError becomes one line on stderr, no traceback."""
     try:
-        sys.exit(main())
+        status = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.status)
+        status = error.status
     except KeyboardInterrupt:
         print("interrupted before there was anything to save", file=sys.stderr)
-        sys.exit(130)
+        status = 130
+    leave(status)

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import UserError
+from utils.file_list import list_files
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -22,26 +23,23 @@ class BadImage(Exception):
         self.path, self.reason = str(path), reason
 
 
-def list_images(folder, option):
-    """Sorted paths (str) of all pictures below `folder`, nested folders included.
+def list_images(folder, option, index_folder=None):
+    """FileList (utils/file_list.py) of all pictures below `folder`, nested folders included, always in the same order.
 
-    UserError, naming `option`, when the folder is missing, is a file, cannot be read, or holds no picture.
+    index_folder: where to keep a long list. UserError, naming `option`, when the folder is missing, is a file, cannot
+    be read, or holds no picture.
     """
     if not os.path.exists(folder):
         raise UserError(f"{option}: the folder {folder} does not exist.")
     if not os.path.isdir(folder):
         raise UserError(f"{option}: {folder} is a file; a folder of face pictures is needed.")
-    found = []
-
-    def refuse(error):
-        raise UserError(f"{option}: cannot read {error.filename}: {error.strerror}.")
-
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders.sort()
-        found += [os.path.join(parent, n) for n in names if os.path.splitext(n)[1].lower() in EXTENSIONS]
+    try:
+        found = list_files(folder, EXTENSIONS, index_folder)
+    except OSError as error:
+        raise UserError(f"{option}: cannot read {error.filename}: {error.strerror}.") from None
     if not found:
         raise UserError(f"{option}: no pictures ({' '.join(sorted(EXTENSIONS))}) below {folder}.")
-    return sorted(found)
+    return found
 
 
 def read_rgb(path):

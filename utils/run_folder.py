@@ -19,6 +19,8 @@ def prepare(options):
         if checkpoint.list_states(folder) and not goes_on(options, folder):
             raise UserError(f"{folder} already holds checkpoints of a run: go on with it (--continue_train), "
                             f"or choose another --name, or remove the folder.")
+        for torn in folder.glob(".*.tmp"):  # of a save that kill -9 or a power cut ended
+            torn.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
     return folder

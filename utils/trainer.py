@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom: Trainer.fit."""
 import signal
 import time
+from pathlib import Path
 
 import torch
 
@@ -54,11 +55,14 @@ class Trainer:
 
     def _load_file_lists(self):
         o = self.options
-        train, val = hold_out(list_images(o.dataroot, "--dataroot"), o.val_count)
+        def list_of(folder, option):  # a long list is made by one rank and mapped by all
+            return distributed.main_first(lambda: list_images(folder, option, Path(o.checkpoints_dir) / ".file_lists"))
+
+        train, val = hold_out(list_of(o.dataroot, "--dataroot"), o.val_count)
         if o.valroot:
-            val = list_images(o.valroot, "--valroot")
+            val = list_of(o.valroot, "--valroot")
         if o.val_max and len(val) > o.val_max:
-            val = [val[i] for i in spread(o.val_max, len(val))]
+            val = val.at(spread(o.val_max, len(val)))
         common = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed,
                   "min_size": o.min_size, "on_bad_image": o.on_bad_image}
         dataset = find_dataset(o.dataset_name)

@@ -1,0 +1,150 @@
+"""Kill a tiny training at random moments, start it again each time, and compare with one that nobody disturbed.
+
+    python -m benchmarks.survival [--kills 100] [--ranks 1 2] [--json FILE]
+
+Each kill is SIGKILL to one rank, after a random time or (every third) in the middle of the first save after it; the
+other ranks get SIGTERM at once, as from torchrun. What is counted: kills during a save (a half-written temporary file
+was left), checkpoints that could not be read afterwards (looked at after every kill), how long the other ranks took
+to end, and whether the final weights and optimizer states equal the undisturbed run's bit for bit. Runs on a CPU;
+processes are forked from this one, which has torch loaded already, so that a start takes a tenth of a second.
+"""
+import argparse
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import show
+from data.builtin_faces import write_faces
+from options.train_options import parse_train
+from utils import checkpoint, distributed
+from utils.errors import run_main
+from utils.trainer import Trainer
+
+TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
+        "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",
+        "--save_latest_freq=4", "--ema_decay=0.99"]
+LONGEST_MOMENT = 2.5  # seconds until a kill
+LONGEST_WAIT = 60  # seconds for a rank to notice that another one is gone
+
+
+def start(folder, faces, ranks, steps):
+    """Fork the ranks of one training, resumed where there is a checkpoint; returns their pids."""
+    run = Path(folder) / "run"
+    words = [*TINY, f"--dataroot={faces}", f"--checkpoints_dir={folder}", "--name=run", f"--train_steps={steps}"]
+    if checkpoint.list_states(run):
+        words.append("--continue_train")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pids = []
+    for rank in range(ranks):
+        pid = os.fork()
+        if pid == 0:
+            log = os.open(Path(folder) / f"rank_{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            if ranks > 1:
+                os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks),
+                                  MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+            try:
+                run_main(lambda: train(words))
+            except SystemExit as end:
+                sys.stdout.flush()
+                os._exit(end.code or 0)
+            finally:
+                os._exit(1)
+        pids.append(pid)
+    return pids
+
+
+def train(words):
+    torch.set_num_threads(1)
+    with distributed.session():
+        return Trainer(parse_train(words)).fit()
+
+
+def wait(pids):
+    """{pid: exit status, negative for a signal} once all have ended."""
+    return {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids}
+
+
+def kill_one(pids, run, moment, in_save):
+    """SIGKILL to a random rank after `moment` seconds, or in the first save after. Seconds until the others ended."""
+    time.sleep(moment)
+    victim = random.choice(pids)
+    if in_save:
+        victim = pids[0]  # the one that writes
+        patience = time.monotonic() + 5
+        while not any(run.glob(".state_*.tmp")) and time.monotonic() < patience:
+            time.sleep(0.0003)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL if pid == victim else signal.SIGTERM)
+    start_of_wait = time.monotonic()
+    signal.alarm(LONGEST_WAIT)  # ends this program: a rank that hangs is a failure
+    wait(pids)
+    signal.alarm(0)
+    return time.monotonic() - start_of_wait
+
+
+def survive(folder, faces, ranks, steps, kills, seed=0):
+    """One row: what `kills` kills did to a training of `steps` steps."""
+    random.seed(seed)
+    whole, disturbed = Path(folder) / "whole", Path(folder) / "disturbed"
+    for place in (whole, disturbed):
+        place.mkdir(parents=True)
+    began = time.monotonic()
+    if any(wait(start(whole, faces, ranks, steps)).values()):
+        raise RuntimeError((whole / "rank_0.log").read_text())
+    alone = time.monotonic() - began
+    run = disturbed / "run"
+    in_save = unreadable = done = 0
+    longest = 0.0
+    while done < kills:
+        pids = start(disturbed, faces, ranks, steps)
+        longest = max(longest, kill_one(pids, run, random.uniform(0.05, LONGEST_MOMENT), done % 3 == 0))
+        done += 1
+        in_save += any(run.glob(".state_*.tmp"))
+        unreadable += sum(checkpoint.find_damage(path) is not None for path in checkpoint.list_states(run))
+    step = max((int(p.stem.split("_")[1]) for p in checkpoint.list_states(run)), default=0)
+    if any(wait(start(disturbed, faces, ranks, steps)).values()):
+        raise RuntimeError((disturbed / "rank_0.log").read_text())
+    states = [torch.load(checkpoint.list_states(place / "run")[-1], weights_only=True) for place in (whole, disturbed)]
+    return {"ranks": ranks, "steps": steps, "kills": done, "in a save": in_save, "last kill at or after step": step,
+            "unreadable checkpoints": unreadable, "longest wait for the others s": longest,
+            "bit-equal": all(equal(*(state[part] for state in states)) for part in
+                             ("networks", "ema", "optimizers", "rng")), "undisturbed s": alone}
+
+
+def equal(a, b):
+    """Whether two nested states are the same, tensors bit for bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if torch.is_tensor(a) else a == b
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--json", default=None)
+    a = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        faces = Path(folder) / "faces"
+        write_faces(faces, 50, first_seed=0)
+        rows = [survive(Path(folder) / str(ranks), faces / "images", ranks, a.steps, a.kills) for ranks in a.ranks]
+    show(f"{a.kills} kills", rows, a.json)
+    return int(any(row["unreadable checkpoints"] or not row["bit-equal"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

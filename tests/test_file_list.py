@@ -1,0 +1,89 @@
+"""The list of files: what it holds, and the index that spares millions of names a second reading."""
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from utils import file_list
+from utils.file_list import list_files
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Twelve files in three folders, last changed long ago; indexed from the first file on."""
+    monkeypatch.setattr(file_list, "INDEXED_FROM", 1)
+    root = tmp_path / "faces"
+    for part in ("", "b", "b/\u00e9\udcff"):  # the last one's name is no UTF-8
+        (root / part).mkdir(parents=True, exist_ok=True)
+        for i in range(4):
+            (root / part / f"{i}.png").touch()
+    (root / "notes.txt").touch()
+    age(root)
+    return root
+
+
+def age(root):
+    for parent, _, _ in os.walk(root):
+        os.utime(parent, (10 ** 9, 10 ** 9))
+
+
+def listing(root, index):
+    return list_files(str(root), {".png"}, index)
+
+
+def read_without_walking(monkeypatch, root, index):
+    """The list where only the index may be read."""
+    def walked(*arguments, **options):
+        raise AssertionError("the folder was read again")
+    with monkeypatch.context() as patch:
+        patch.setattr(file_list.os, "walk", walked)
+        return listing(root, index)
+
+
+def test_paths_come_folder_by_folder_and_can_be_chosen_from(folder):
+    files = listing(folder, None)
+    expected = [str(folder / part / f"{i}.png") for part in ("", "b", "b/\u00e9\udcff") for i in range(4)]
+    assert list(files) == expected and all(os.path.exists(path) for path in files)
+    assert files[-1] == expected[-1] and list(files[2:6]) == expected[2:6]
+    assert list(files.at([7, 0]).at([1])) == expected[:1] and not files.at([])
+    with pytest.raises(IndexError):
+        files[12]
+
+
+def test_the_index_is_read_instead_of_the_folder_and_shared(folder, tmp_path, monkeypatch):
+    first = listing(folder, tmp_path / "index")
+    again = read_without_walking(monkeypatch, folder, tmp_path / "index")
+    assert list(first) == list(again)
+    assert isinstance(again._names, np.memmap)
+    sent = pickle.dumps(again.at([3, 5]))
+    assert len(sent) < 1000 and list(pickle.loads(sent)) == [first[3], first[5]]
+    assert isinstance(pickle.loads(sent)._names, np.memmap)
+    assert not list((tmp_path / "index").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("change", [
+    lambda root: (root / "b" / "9.png").touch(), lambda root: (root / "b" / "0.png").unlink(),
+    lambda root: (root / "b" / "0.png").rename(root / "b" / "8.png"), lambda root: (root / "new").mkdir()])
+def test_a_folder_that_changed_is_read_again(folder, tmp_path, change):
+    listing(folder, tmp_path / "index")
+    change(folder)
+    assert list(listing(folder, tmp_path / "index")) == list(listing(folder, None))
+
+
+def test_a_folder_that_changed_while_it_was_listed_is_not_trusted(folder, tmp_path, monkeypatch):
+    """A file that comes within the same tick of the clock does not change the folder's time."""
+    os.utime(folder / "b")
+    listing(folder, tmp_path / "index")
+    with pytest.raises(AssertionError, match="read again"):
+        read_without_walking(monkeypatch, folder, tmp_path / "index")
+
+
+def test_a_torn_index_and_a_place_that_cannot_be_written_are_no_harm(folder, tmp_path):
+    expected = list(listing(folder, tmp_path / "index"))
+    for path in next((tmp_path / "index").iterdir()).iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content[:len(content) // 2])
+        assert list(listing(folder, tmp_path / "index")) == expected
+    (tmp_path / "file").touch()
+    assert list(listing(folder, tmp_path / "file" / "below")) == expected
