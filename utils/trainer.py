@@ -213,7 +213,7 @@ class Trainer:
                 for name, value in losses.items():
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
         for role, average_of in self.averages.items():
-            average_of.update(self.networks[role])
+            average_of.update(self.networks[role], self.step)
         self.timer.mark("backward")
         return shown
 
