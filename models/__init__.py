@@ -11,6 +11,9 @@ NETWORKS = {
     # A quarter of the widths, for CPUs and quick trials; no released weights.
     "sparnet_compact": ("models.sparnet:SPARNet", {
         "min_ch": 8, "max_ch": 32, "hourglass_ch": 16, "res_depth": 2, "att_name": "spar"}),
+    "sparnethd_attn2d": ("models.sparnethd:SPARNetHD", {"att_name": "spar"}),
+    "sparnethd_attn3d": ("models.sparnethd:SPARNetHD", {"att_name": "spar3d"}),
+    "sparnethd_discriminator": ("models.sparnethd:MultiScaleDiscriminator", {}),
 }
 
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.

@@ -30,11 +30,13 @@ class SPARNet(nn.Module):
     res_depth: the body has res_depth + 3 - (number of halvings) blocks.
     att_name: 'spar', one attention map a block, or 'spar3d', one a channel.
     hourglass_ch: width inside the hourglasses; bottleneck_size: their smallest size.
+    channel_multiple: the first width is rounded down to a multiple of it (accelerators like 16), at least one.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
-                 relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64):
+                 relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
+                 channel_multiple=1):
         super().__init__()
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
@@ -61,6 +63,7 @@ class SPARNet(nn.Module):
 
         # The width doubles unbounded at every halving and is clipped where it is used.
         channels = clip(max_ch // (downs + 1))
+        channels = max(channel_multiple, channels // channel_multiple * channel_multiple)
         encoder = [ConvLayer(3, channels)]
         for step in range(downs):
             encoder.append(unit(clip(channels), clip(channels * 2), "down", depth - step))

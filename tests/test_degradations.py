@@ -1,0 +1,122 @@
+"""The published degradation chain: each branch's frequency, each range, and each function by what it must do."""
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import degradations as d
+
+COUNT = 4000
+
+
+@pytest.fixture(scope="module")
+def face():
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(noise).resize((64, 64), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def records(face):
+    return [d.degrade_ffhq(face, np.random.default_rng([7, i]))[2] for i in range(COUNT)]
+
+
+def share(records, test):
+    return sum(map(test, records)) / len(records)
+
+
+def near(probability, count=COUNT):
+    """Four standard deviations of a share of `count` draws."""
+    return pytest.approx(probability, abs=4 * (probability * (1 - probability) / count) ** 0.5)
+
+
+def test_each_branch_is_as_frequent_as_published(records):
+    for name, probability in (("grey", 0.3), ("blur", 0.5), ("noise", 0.2), ("quality", 0.7)):
+        assert share(records, lambda r, name=name: name in r) == near(probability)
+    blurred = [r for r in records if "blur" in r]
+    for kind in ("gaussian", "average", "median", "motion"):
+        assert share(blurred, lambda r, kind=kind: r["blur"] == kind) == near(0.25, len(blurred))
+    for name in ("nearest", "linear", "area", "cubic"):
+        assert share(records, lambda r, name=name: r["filter"] == name) == near(0.25)
+    noisy = [r for r in records if "noise" in r]
+    assert share(noisy, lambda r: r["coloured"]) == near(0.5, len(noisy))
+
+
+@pytest.mark.parametrize("kind, name, low, high, step", [
+    (None, "low_size", 32, 127, 1), (None, "quality", 35, 90, 1), (None, "noise", 0, 25.5, 0),
+    ("gaussian", "sigma", 3, 15, 0), ("average", "size", 3, 15, 1), ("median", "size", 3, 15, 2),
+    ("motion", "size", 5, 25, 2), ("motion", "angle", 0, 360, 0), ("motion", "direction", -1, 1, 0)])
+def test_each_range_is_as_published_and_filled(records, kind, name, low, high, step):
+    values = [r[name] for r in records if name in r and (kind is None or r["blur"] == kind)]
+    width = high - low
+    if step:
+        assert min(values) == low and max(values) == high
+        assert set(values) == set(range(low, high + 1, step))
+    else:
+        assert low <= min(values) < low + 0.03 * width and high - 0.03 * width < max(values) <= high
+    # Even sizes count as the next odd one, so that the lowest odd size is half as frequent as the others.
+    middle = (low + high) / 2 + (0.5 if step == 2 else 0)
+    assert np.mean(values) == pytest.approx(middle, abs=4 * width / (12 * len(values)) ** 0.5)
+
+
+def test_the_same_numbers_make_the_same_picture_and_the_input_stays(face):
+    before = face.copy()
+    one, two = (d.degrade_ffhq(face, np.random.default_rng(3)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one[:2], two[:2], strict=True)) and one[2] == two[2]
+    assert np.array_equal(face, before)
+    assert one[1].shape == face.shape and one[1].dtype == np.uint8
+
+
+def test_grey_is_of_the_target_too(face, records):
+    seed = next(i for i, r in enumerate(records) if "grey" in r)
+    target, _, _ = d.degrade_ffhq(face, np.random.default_rng([7, seed]))
+    assert np.ptp(target.astype(int), axis=2).max() == 0
+    luma = np.asarray(Image.fromarray(face).convert("L")).astype(int)
+    assert np.abs(target[..., 0] - luma).max() <= 1
+    seed = next(i for i, r in enumerate(records) if "grey" not in r)
+    assert np.array_equal(d.degrade_ffhq(face, np.random.default_rng([7, seed]))[0], face)
+
+
+def point(size=31):
+    image = np.zeros((size, size, 3), np.uint8)
+    image[size // 2, size // 2] = 255
+    return image
+
+
+def test_average_and_median_by_hand():
+    blurred = d.average_blur(point(), 5)
+    assert (blurred[13:18, 13:18] == 10).all() and blurred.sum() == 25 * 3 * 10  # 255 / 25, rounded
+    assert (d.median_blur(point(), 3) == 0).all()
+
+
+def test_gaussian_has_the_width_asked_for():
+    step = np.repeat((np.arange(121) > 60).astype(np.uint8)[None, :, None] * 250, 121, 0).repeat(3, 2)
+    density = np.diff(d.gaussian_blur(step, 6.0)[60, :, 0].astype(float))
+    places = np.arange(120) - (density * np.arange(120)).sum() / density.sum()
+    # 15 pixels: a normal density cut at a = 1.25 sigma, whose variance is 1 - 2 a phi(a) / (2 Phi(a) - 1) = 0.421.
+    assert (density * places ** 2).sum() / density.sum() == pytest.approx(6.0 ** 2 * 0.421, rel=0.02)
+
+
+def test_motion_is_a_line_in_its_direction():
+    upright = d.motion_kernel(9, 0, 0.0)
+    assert upright.sum() == pytest.approx(1) and np.allclose(upright[:, 4], 1 / 9)
+    lying = d.motion_kernel(9, 90, 0.0)
+    assert lying[4].sum() == pytest.approx(1, abs=1e-3)
+    one, other = d.motion_kernel(9, 0, 1.0)[:, 4], d.motion_kernel(9, 0, -1.0)[:, 4]
+    assert np.all(np.diff(one) < 0) and np.allclose(one, other[::-1])
+
+
+def test_noise_has_its_spread_and_its_colour():
+    plain = np.full((200, 200, 3), 128, np.uint8)
+    for coloured in (True, False):
+        noisy = d.gaussian_noise(plain, 10.0, coloured, np.random.default_rng(0)).astype(float)
+        assert noisy.std() == pytest.approx(10, rel=0.03) and noisy.mean() == pytest.approx(128, abs=0.3)
+        assert np.array_equal(noisy[..., 0], noisy[..., 1]) != coloured
+
+
+def test_jpeg_is_a_jpeg_of_that_quality(face):
+    buffer = io.BytesIO()
+    Image.fromarray(face).save(buffer, "JPEG", quality=40)
+    reference = np.asarray(Image.open(buffer)).astype(float)
+    assert np.abs(d.jpeg(face, 40) - reference).mean() < 1.5
+    assert np.abs(d.jpeg(face, 90) - face.astype(float)).mean() < np.abs(d.jpeg(face, 35) - face.astype(float)).mean()
