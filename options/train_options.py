@@ -68,6 +68,8 @@ def train_parser(model):
                        help="go on from the newest checkpoint of the run named --name")
     saves.add_argument("--pretrain_model_path", "--pth_path", default=None,
                        help="start from these generator weights (fine-tuning)")
+    saves.add_argument("--rank_logs", action="store_true",
+                       help="ranks other than 0 print their log lines, too: for launchers that keep a file a rank")
     saves.add_argument("--print_freq", type=at_least(1), default=10, help="steps between log lines")
     saves.add_argument("--visual_freq", type=at_least(1), default=100, help="steps between tensorboard pictures")
     saves.add_argument("--save_latest_freq", type=at_least(1), default=500, help="steps between checkpoints")

@@ -274,6 +274,7 @@ train_and_report() {
     add_option opt_level "$opt_level"
     add_option print_freq "$print_freq"
     add_option val_max "$val_max"
+    [ "$RANK_SIZE" -eq 1 ] || options+=(--rank_logs)
     run_ranks newtrain.py "${options[@]}"
 
     batch_size=$(read_option batch_size)

@@ -29,6 +29,10 @@ def check_training(checkout, done, ranks, batch, case):
     assert log.count("Loss_Pix") == log.count("IterTotal") == len(
         (checkout.output / f"{case}_loss.txt").read_text().split())
     assert sorted(p.name for p in checkout.output.glob("train_?.log")) == [f"train_{i}.log" for i in range(ranks)]
+    for rank in range(1, ranks):  # each rank's own times, the common losses
+        told = (checkout.output / f"train_{rank}.log").read_text()
+        assert re.findall("^Iter: .*", told, re.M) == re.findall("^Iter: .*", log, re.M) and "IterTotal" in told
+        assert re.search(rf"^Device: (cpu|npu:{rank}) ", told, re.M)
     assert "Traceback" not in done.out + done.err
 
 
@@ -54,6 +58,7 @@ def test_a_rank_that_is_killed_is_named_with_its_last_words(checkout):
     os.kill(victim, signal.SIGKILL)
     done = checkout.finish(process)
     assert done.status == 128 + signal.SIGKILL
+    assert re.search(r"the last lines of rank 1 ----\n(.*\n)*Iter: ", done.err)
     assert "error: rank 1 (process" in done.err and "was ended by SIGKILL" in done.err
     assert "error: train_full_8p failed with exit status 137" in done.err and "Final result" not in done.out
     assert (checkout.output / "train_1.log").exists()

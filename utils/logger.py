@@ -36,13 +36,14 @@ class Logger:
     """Prints, and keeps what is said in the run's folder: train.log, metrics.jsonl, tensorboard/.
 
     A run that goes on after `step` drops the records that a stopped one wrote after its last checkpoint. Of several
-    ranks only 0 keeps and says these things; the others print no more than their warnings.
+    ranks only 0 keeps these things; the others print their warnings, and what they say if `every_rank` is to speak.
     """
 
-    def __init__(self, folder, step=0):
+    def __init__(self, folder, step=0, every_rank=False):
         self.folder = Path(folder)
-        self._speaks = distributed.is_main()
-        if not self._speaks:
+        self._keeps = distributed.is_main()
+        self._speaks = self._keeps or every_rank
+        if not self._keeps:
             return
         self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1)  # noqa: SIM115 (closed in close)
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
@@ -53,6 +54,7 @@ class Logger:
     def say(self, text):
         if self._speaks:
             print(text, flush=True)
+        if self._keeps:
             self._log.write(text + "\n")
 
     def warn(self, text):
@@ -64,7 +66,7 @@ class Logger:
 
     def record(self, kind, step, **values):
         """One line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""
-        if not self._speaks:
+        if not self._keeps:
             return
         self._metrics.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         for name, value in values.items():
@@ -72,7 +74,7 @@ class Logger:
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self):
-        if not self._speaks:
+        if not self._keeps:
             return
         self.board.close()
         self._log.close()

@@ -32,8 +32,7 @@ class PlainSyncBatchNorm(nn.BatchNorm2d):
         if not self.training or distributed.world_size() == 1:
             return super().forward(x)
         wide = x.float()
-        means, variances = _AllGather.apply(torch.stack([wide.mean((0, 2, 3)), wide.var((0, 2, 3), correction=0)])
-                                            ).unbind(1)
+        variances, means = _AllGather.apply(torch.stack(torch.var_mean(wide, (0, 2, 3), correction=0))).unbind(1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
         with torch.no_grad():

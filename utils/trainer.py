@@ -46,7 +46,7 @@ class Trainer:
         # From here on the run's folder changes: all that could be refused has been looked at.
         if distributed.is_main():
             run_folder.write_options(o, self.folder)
-        self.log = Logger(self.folder, self.step)
+        self.log = Logger(self.folder, self.step, o.rank_logs)
         self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.warn)
         self.bad_images.bad.update(state["progress"]["bad_images"] if state else {})
         self.stop_signal = None
