@@ -1,12 +1,11 @@
 """SPARNetHD: SPARNet for 512 pixels with spectral normalisation, and its discriminator (Chen et al., TIP 2020)."""
 
-import warnings
-
 from torch import nn
 from torch.nn import functional as F
 
 from models.blocks import ConvLayer
 from models.sparnet import SPARNet
+from models.spectral_norm import add_spectral_norm
 
 
 class SPARNetHD(SPARNet):
@@ -61,16 +60,3 @@ class MultiScaleDiscriminator(nn.Module):
                 x = F.interpolate(x, size=size, mode="bicubic", align_corners=False)
             found.append(discriminator(x))
         return found
-
-
-def add_spectral_norm(net):
-    """Normalise every convolution of `net` by its largest singular value (Miyato et al., ICLR 2018), in place.
-
-    torch's older form, whose keys the released weights have: one power iteration a forward pass in training.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.utils.spectral_norm(module)
-    return net
