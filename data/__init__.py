@@ -5,6 +5,7 @@ from utils.errors import UserError, nearest
 
 DATASETS = {
     "celeba": "data.celeba_dataset:CelebADataset",
+    "ffhq": "data.ffhq_dataset:FFHQDataset",
     "single": "data.single_dataset:SingleDataset",
 }
 

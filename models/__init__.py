@@ -19,6 +19,7 @@ NETWORKS = {
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.
 RECIPES = {
     "sparnet": "models.sparnet_model:SPARNetModel",
+    "sparnethd": "models.sparnethd_model:SPARNetHDModel",
 }
 
 

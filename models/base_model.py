@@ -21,6 +21,7 @@ class BaseModel:
     networks    {role: nn.Module}, all of which are saved; 'G' is the generator
     optimizers  {phase: AdamSpec}, the phases being named G, D, D_reg, G_reg as far as there are
     ema_decay   {role: decay a step} of the networks that an average is kept of
+    frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
 
     The trainer sets `released`: {role: nn.Module}, the networks to restore with: averages where they are kept.
     """
@@ -28,6 +29,7 @@ class BaseModel:
     networks: dict
     optimizers: dict
     ema_decay: dict = {}
+    frozen: dict = {}
     released: dict
 
     @staticmethod

@@ -35,12 +35,13 @@ def init_weights(net, init_type="normal", generator=None):
         convolution = isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
         if not convolution and not (isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.affine):
             continue
+        weight = getattr(module, "weight_orig", module.weight)  # under spectral norm, `weight` is made from it
         if init_type == "normal":
-            nn.init.normal_(module.weight, 0.0 if convolution else 1.0, 0.02, generator=generator)
+            nn.init.normal_(weight, 0.0 if convolution else 1.0, 0.02, generator=generator)
         elif convolution:
-            nn.init.kaiming_uniform_(module.weight, a=5 ** 0.5, generator=generator)  # nn.Conv2d's own
+            nn.init.kaiming_uniform_(weight, a=5 ** 0.5, generator=generator)  # nn.Conv2d's own
         else:
-            nn.init.ones_(module.weight)
+            nn.init.ones_(weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net

@@ -3,7 +3,9 @@
 from contextlib import contextmanager
 from math import log2
 
+import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from models.blocks import ConvLayer, FaceAttentionUnit
 
@@ -31,13 +33,18 @@ class SPARNet(nn.Module):
     att_name: 'spar', one attention map a block, or 'spar3d', one a channel.
     hourglass_ch: width inside the hourglasses; bottleneck_size: their smallest size.
     channel_multiple: the first width is rounded down to a multiple of it (accelerators like 16), at least one.
+    checkpointing: in training, keep only each block's input and compute the rest anew backward (a third more
+    arithmetic for a fraction of the memory). Not with batch norm, whose statistics would be counted twice.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1):
+                 channel_multiple=1, checkpointing=False):
         super().__init__()
+        if checkpointing and norm_type == "bn":
+            raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
+        self.checkpointing = checkpointing
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -80,7 +87,12 @@ class SPARNet(nn.Module):
         self.out_conv = ConvLayer(clip(channels), 3)
 
     def forward(self, x):
-        return self.out_conv(self.decoder(self.res_layers(self.encoder(x))))
+        for block in (*self.encoder, *self.res_layers, *self.decoder):
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return self.out_conv(x)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class SpectralNorm:
             layer.weight = weight  # no parameter: written before each call
             layer.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=EPSILON))
             layer.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=EPSILON))
+            layer.float32_buffers = ("weight_u", "weight_v")  # in O2, too: half would lose the singular value's digits
             self.groups.setdefault((rows, columns), []).append(layer)
 
     def __call__(self, net, inputs):
@@ -50,17 +51,17 @@ class _Normalise(torch.autograd.Function):
     """weights / (u^T W v) for convolution weights whose matrices W have one shape; u, v: [layers, rows or columns].
 
     In training, u and v are replaced in place by those of one power iteration more. They count as constants backward.
+    Weights may be half; the arithmetic is u's and v's.
     """
 
     @staticmethod
     def forward(ctx, training, u, v, *weights):
-        matrices = torch.stack([weight.flatten(1) for weight in weights])
+        matrices = torch.stack([weight.flatten(1) for weight in weights]).to(u.dtype)
         if training:
             v.copy_(F.normalize((matrices.mT @ u.unsqueeze(2)).squeeze(2), dim=1, eps=EPSILON))
             u.copy_(F.normalize((matrices @ v.unsqueeze(2)).squeeze(2), dim=1, eps=EPSILON))
         sigma = (u.unsqueeze(1) @ matrices @ v.unsqueeze(2)).flatten()
-        ctx.mark_non_differentiable(u, v)
-        normal = torch._foreach_div(list(weights), list(sigma.unbind()))
+        normal = torch._foreach_div(list(weights), list(sigma.to(weights[0].dtype).unbind()))
         ctx.save_for_backward(u.clone(), v.clone(), sigma, *normal)
         return tuple(normal)
 
@@ -68,7 +69,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx, *gradients):
         u, v, sigma, *normal = ctx.saved_tensors
         # d(W / s) with s = u^T W v: (g - <g, W / s> u v^T) / s
-        matrices = torch.stack([gradient.flatten(1) for gradient in gradients])
+        matrices = torch.stack([gradient.flatten(1) for gradient in gradients]).to(u.dtype)
         inner = (matrices * torch.stack([weight.flatten(1) for weight in normal])).sum((1, 2))
         matrices.baddbmm_((-inner[:, None] * u).unsqueeze(2), v.unsqueeze(1)).div_(sigma[:, None, None])
+        matrices = matrices.to(gradients[0].dtype)
         return None, None, None, *(m.view_as(g) for m, g in zip(matrices, gradients, strict=True))

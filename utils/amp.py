@@ -299,7 +299,7 @@ def _halve_the_rest(net, half):
             if p.dtype == torch.float32:
                 p.data = p.data.to(half)
         for name, buffer in module.named_buffers(recurse=False):
-            if buffer.dtype == torch.float32:
+            if buffer.dtype == torch.float32 and name not in getattr(module, "float32_buffers", ()):
                 setattr(module, name, buffer.to(half))
 
 

@@ -105,6 +105,9 @@ class Trainer:
             averages[role] = Ema(self.recipe.networks[role], decay)
             if state:
                 averages[role].net.load_state_dict(state["ema"][role])
+        for net in self.recipe.frozen.values():
+            amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
+                                  self.half)
         self.optimizers = {}
         for phase, spec in self.recipe.optimizers.items():
             nets = [self.recipe.networks[role] for role in spec.roles]
@@ -119,6 +122,9 @@ class Trainer:
         self.networks = dict(self.recipe.networks)
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
+            if len(self.optimizers) > 1:
+                raise UserError(f"--model {o.model} has several phases, which DistributedDataParallel does not follow: "
+                                f"on several devices leave --combine_grad on (and out Ascend's apex).")
             self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
 
     def _restore_progress(self, state):

@@ -1,0 +1,84 @@
+"""The recipe SPARNetHD: blind restoration at 512 pixels with a multi-scale GAN (Chen et al., TIP 2020)."""
+import torch
+from torch.nn import functional as F
+
+from models import loss
+from models.base_model import AdamSpec
+from models.networks import init_weights
+from models.sparnet_model import SPARNetModel
+from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
+from utils.errors import UserError
+
+
+class SPARNetHDModel(SPARNetModel):
+    """Generator: lambda_pix L1 + lambda_pcp perceptual + lambda_fm feature matching + lambda_g adversarial.
+
+    Phase G, then phase D on the same fakes. The discriminator sees the real faces once a step: phase G takes their
+    features, phase D their scores. The average of the generator (EMA) is what is released.
+    """
+
+    @staticmethod
+    def add_options(group):
+        SPARNetModel.add_options(group)
+        group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in", help="of the discriminator")
+        group.add_argument("--D_scales", type=int, default=3, help="sizes of the picture that are judged")
+        group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
+        group.add_argument("--D_max_ch", type=int, default=512, help="its last width")
+        group.add_argument("--D_layers", type=int, default=4, help="its halvings of a picture")
+        group.add_argument("--min_feat_size", type=int, default=32, help="the generator's smallest picture")
+        group.add_argument("--channel_multiple", type=int, default=1,
+                           help="round widths down to multiples of it: 16 for accelerators; released weights: 1")
+        group.add_argument("--checkpointing", action="store_true",
+                           help="less memory for a third more arithmetic in the generator")
+        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="adversarial loss")
+        group.add_argument("--lambda_pcp", type=float, default=1.0, help="weight of the perceptual loss; 0: without")
+        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19_ADDRESS}")
+        group.add_argument("--lambda_fm", type=float, default=10.0, help="weight of feature matching")
+        group.add_argument("--lambda_g", type=float, default=1.0, help="weight of the adversarial loss")
+        group.add_argument("--d_lr", type=float, default=0.0004, help="the discriminator's learning rate")
+
+    def __init__(self, options):
+        o = options
+        network = SPARNetHD(
+            in_size=o.load_size, out_size=o.load_size, norm_type=o.Gnorm, min_feat_size=o.min_feat_size,
+            res_depth=o.res_depth, att_name=o.att_name, bottleneck_size=o.bottleneck_size, min_ch=o.min_ch,
+            max_ch=o.max_ch, hourglass_ch=o.hourglass_ch, channel_multiple=o.channel_multiple,
+            checkpointing=o.checkpointing)
+        self.networks = {"G": network}
+        self.released = self.networks
+        if "lr" not in o:  # newtest.py restores with the generator alone
+            return
+        self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+        for net in self.networks.values():
+            init_weights(net, o.init_type)
+        if o.lambda_pcp:
+            if not o.vgg19_path:
+                raise UserError(f"--vgg19_path FILE is needed for the perceptual loss ({loss.VGG19_ADDRESS}); "
+                                f"--lambda_pcp 0 does without.")
+            self.frozen = {"vgg19": loss.load_vgg19(o.vgg19_path)}
+        self.weights = {"pix": o.lambda_pix, "pcp": o.lambda_pcp, "fm": o.lambda_fm, "g": o.lambda_g}
+        self.gan_mode = o.gan_mode
+        betas = (o.beta1, o.beta2)
+        self.optimizers = {"G": AdamSpec(("G",), o.lr, betas, o.weight_decay),
+                           "D": AdamSpec(("D",), o.d_lr, betas, o.weight_decay)}
+        self.ema_decay = {"G": o.ema_decay} if o.ema_decay else {}
+
+    def training_step(self, batch, step):
+        generator, discriminator = self.networks["G"], self.networks["D"]
+        sr = generator(batch["lr"])
+        real = discriminator(batch["hr"])
+        discriminator.requires_grad_(False)  # phase G only passes through it
+        fake = discriminator(sr)
+        real_features, fake_features = ([features for features, _ in found] for found in (real, fake))
+        losses = {"Pix": self.weights["pix"] * F.l1_loss(sr, batch["hr"]),
+                  "FM": self.weights["fm"] * loss.feature_matching_loss(real_features, fake_features),
+                  "G": self.weights["g"] * loss.generator_loss(self.gan_mode, [score for _, score in fake])}
+        if self.frozen:
+            vgg19 = self.frozen["vgg19"]
+            with torch.no_grad():
+                target = vgg19(batch["hr"])
+            losses["Pcp"] = self.weights["pcp"] * loss.perceptual_loss(target, vgg19(sr))
+        yield "G", losses
+        discriminator.requires_grad_(True)
+        fake = discriminator(sr.detach())
+        yield "D", {"D": loss.discriminator_loss(self.gan_mode, [s for _, s in real], [s for _, s in fake])}

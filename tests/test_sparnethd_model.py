@@ -1,0 +1,131 @@
+"""The recipe SPARNetHD in the frame: its losses by their definition, exact resume, precision, ranks, checkpointing."""
+import signal
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models import build_recipe, loss
+from options.train_options import parse_train
+from tests.test_distributed import largest_difference, run_ranks
+from tests.test_sparnethd import fill, probe
+from tests.test_trainer import same, state
+from utils.errors import UserError
+from utils.trainer import Trainer
+
+SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8", "--max_ch", "32",
+         "--hourglass_ch", "8", "--res_depth", "1", "--D_ch", "8", "--D_max_ch", "16", "--D_layers", "2",
+         "--D_scales", "2", "--bottleneck_size", "4", "--batch_size", "2", "--ema_decay", "0.9", "--lambda_pcp", "0"]
+
+
+@pytest.fixture(scope="module")
+def vgg19_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
+    torch.save(fill(loss.VGG19Features().state_dict()), path)
+    return str(path)
+
+
+def recipe(*words):
+    torch.manual_seed(0)
+    return build_recipe(parse_train([*SMALL, *words]))
+
+
+def test_the_losses_are_those_published(vgg19_path):
+    """Each forward by itself, spectral norm standing still, against the phases that share theirs."""
+    model = recipe("--lambda_pcp", "1", "--vgg19_path", vgg19_path)
+    for net in model.networks.values():
+        net.eval()
+    batch = {"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}
+    phases = model.training_step(batch, 0)
+    phase, found = next(phases)
+    generator, discriminator, vgg19 = model.networks["G"], model.networks["D"], model.frozen["vgg19"]
+    sr, hr = generator(batch["lr"]), batch["hr"]
+    fake, real = discriminator(sr), discriminator(hr)
+    expected = {
+        "Pix": 100 * F.l1_loss(sr, hr),
+        "FM": 10 * sum(F.l1_loss(a, b) for x, y in zip(fake, real, strict=True)
+                       for a, b in zip(x[0], y[0], strict=True)) / 2,
+        "G": -sum(score.mean() for _, score in fake) / 2,
+        "Pcp": sum(F.l1_loss(a, b) for a, b in zip(vgg19(sr), vgg19(hr), strict=True))}
+    assert phase == "G" and list(found) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    sum(found.values()).backward()
+    assert all(p.grad is None for p in discriminator.parameters())
+    assert all(p.grad is not None for p in generator.parameters())
+    before = [p.grad.clone() for p in generator.parameters()]
+    phase, found = next(phases)
+    expected = sum(0.5 * (F.relu(1 - r).mean() + F.relu(1 + f).mean())
+                   for (_, r), (_, f) in zip(real, fake, strict=True)) / 2
+    assert phase == "D" and list(found) == ["D"]
+    torch.testing.assert_close(found["D"], expected)
+    found["D"].backward()
+    assert all(p.grad is not None for p in discriminator.parameters())
+    assert all(torch.equal(a, p.grad) for a, p in zip(before, generator.parameters(), strict=True))
+    assert next(phases, None) is None
+
+
+def test_checkpointing_changes_nothing_but_the_memory():
+    gradients = []
+    for words in ([], ["--checkpointing"]):
+        net = recipe(*words).networks["G"].train()
+        net(probe((1, 3, 64, 64), 0)).square().sum().backward()
+        gradients.append({name: p.grad for name, p in net.named_parameters()})
+    assert largest_difference(*gradients) < 1e-4 * max(float(g.abs().max()) for g in gradients[0].values())
+    with pytest.raises(UserError, match="batch norm's statistics twice"):
+        recipe("--checkpointing", "--Gnorm", "bn")
+
+
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_resume_is_bit_equal(train, monkeypatch, level):
+    words = [*SMALL, "--opt_level", level, "--train_steps", 5, "--val_count", 2]
+    train(*words, name="whole")
+    wish = Trainer._wish_to_stop
+
+    def stop(self):
+        if self.step == 3:
+            self.stop_signal = signal.SIGTERM
+        return wish(self)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_wish_to_stop", stop)
+        assert train(*words, name="parts")[0] == 143
+    _, folder = train(*words, "--continue_train", name="parts")
+    whole, parts = state(folder.parent / "whole"), state(folder)
+    assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
+    for part in ("networks", "ema", "optimizers"):
+        assert same(whole[part], parts[part]) == ""
+
+
+def test_it_learns_in_half_precision_as_in_float32(train):
+    runs = [state(train(*SMALL, "--train_steps", 12, "--lr", "1e-3", "--opt_level", level, name=level)[1])
+            ["progress"]["losses"] for level in ("O0", "O2")]
+    assert set(runs[0]) == {"Pix", "FM", "G", "D"}
+    for name in runs[0]:
+        assert runs[0][name] == pytest.approx(runs[1][name], rel=0.05, abs=0.05)
+
+
+def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces):
+    """By the gradients of both phases, of which Adam's first average is a part; one step, as the next ones would show
+    where Adam sends weights whose gradient is nothing but rounding."""
+    words = [*SMALL, "--train_steps", 1]
+    run_ranks(2, tmp_path, faces, *words, "--name", "two")
+    _, one = train(*words, "--batch_size", 4, name="one")
+    a, b = state(one), state(tmp_path / "two")
+    assert a["progress"]["losses"] == pytest.approx(b["progress"]["losses"], rel=1e-5)
+    for phase in ("G", "D"):
+        mine, theirs = ({name: values["exp_avg"] for name, values in saved["optimizers"][phase]["params"].items()}
+                        for saved in (a, b))
+        assert largest_difference(mine, theirs) < 1e-5 * max(float(t.abs().max()) for t in mine.values())
+
+
+def test_buckets_cannot_follow_two_phases(train, monkeypatch):
+    from utils import distributed
+    monkeypatch.setattr(distributed, "launched", lambda: True)
+    monkeypatch.setattr(distributed, "join_ranks", lambda options: torch.device("cpu"))
+    with pytest.raises(UserError, match="--model sparnethd has several phases.*leave --combine_grad on"):
+        train(*SMALL, "--combine_grad", "false", "--train_steps", 1)
+
+
+def test_the_perceptual_loss_asks_for_its_file():
+    with pytest.raises(UserError, match="--vgg19_path FILE is needed.*https://.*--lambda_pcp 0 does without"):
+        recipe("--lambda_pcp", "1")
