@@ -7,7 +7,7 @@ from utils.errors import UserError
 from utils.pretrained import find_pretrained, pretrained_names
 
 # What a network is built from; taken from the run's options.yml, so that they need not be said again.
-SHAPE_OPTIONS = {"model", "load_size", "scale_factor"}
+SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name"}
 
 
 def test_parser(model):
@@ -25,8 +25,10 @@ def test_parser(model):
     data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
                       help="folder of low-resolution faces to restore")
     data.add_argument("--gtroot", default=None,
-                      help="folder of references; without --dataroot the faces to restore are made from them, by "
-                           "PIL BICUBIC as the protocols have it")
+                      help="folder of references; without --dataroot the faces to restore are made from them, as "
+                           "--dataset_name does it (celeba: PIL BICUBIC, as the protocols have it)")
+    data.add_argument("--dataset_name", default="celeba",
+                      help="how faces are made bad where there are only references, a name in data/__init__.py")
     data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
     data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
     recipe = parser.add_argument_group(f"recipe {model}")

@@ -1,16 +1,20 @@
 """The recipe SPARNetHD in the frame: its losses by their definition, exact resume, precision, ranks, checkpointing."""
 import signal
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+from data.face_folder import Place
 from models import build_recipe, loss
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnethd import fill, probe
 from tests.test_trainer import same, state
 from utils.errors import UserError
+from utils.images import resize
 from utils.trainer import Trainer
 
 SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8", "--max_ch", "32",
@@ -116,6 +120,24 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces):
         mine, theirs = ({name: values["exp_avg"] for name, values in saved["optimizers"][phase]["params"].items()}
                         for saved in (a, b))
         assert largest_difference(mine, theirs) < 1e-5 * max(float(t.abs().max()) for t in mine.values())
+
+
+def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
+    from data.degradations import degrade_ffhq
+    from options.test_options import parse_test
+    from utils.tester import Tester
+    _, folder = train(*SMALL, "--train_steps", 2)
+    options = parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(faces), "--max_images", "2",
+                          "--device", "cpu", "--workers", "0", "--results_dir", str(tmp_path), "--name", "restored"])
+    tester = Tester(options)
+    sample = tester.dataset[Place(0, 1)]
+    square = resize(Image.open(tester.dataset.paths[1]), 64)
+    hr, lr, _ = degrade_ffhq(np.asarray(square), np.random.default_rng([0, 0, 1]))
+    assert np.array_equal(sample["lr"], lr) and np.array_equal(sample["hr"], hr)
+    assert tester.run() == 0 and (tmp_path / "restored" / "scores.json").exists()
+    # What is released is the generator's average, with the singular vectors that belong to it.
+    average = state(folder)["ema"]["G"]
+    assert all(torch.equal(value, average[name]) for name, value in tester.recipe.networks["G"].state_dict().items())
 
 
 def test_buckets_cannot_follow_two_phases(train, monkeypatch):

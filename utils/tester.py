@@ -52,7 +52,8 @@ class Tester:
         common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
         references = list_images(o.gtroot, "--gtroot") if o.gtroot else None
         if not o.dataroot:
-            return find_dataset("celeba")(references[:o.max_images], scale_factor=o.scale_factor, **common)
+            dataset = find_dataset(o.dataset_name)
+            return dataset(references[:o.max_images], scale_factor=o.scale_factor, augmentation="none", **common)
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
         return find_dataset("single")(faces, references=references, **common)
 
