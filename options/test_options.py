@@ -1,4 +1,5 @@
 """Options of newtest.py."""
+import os
 from pathlib import Path
 
 from models import find_recipe
@@ -43,7 +44,7 @@ def parse_test(argv):
     if pretrained and weights:
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if pretrained:
-        weights = find_pretrained(pretrained)
+        weights = os.path.relpath(find_pretrained(pretrained))
     beside = Path(weights or "").parent / "options.yml"
     files = [beside] if weights and beside.is_file() else []
     parser, shape = test_parser(peek_model(argv, *files))
