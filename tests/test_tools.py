@@ -1,5 +1,6 @@
 """tools/: packing faces, training in instalments, publishing weights, the README's table."""
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -8,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.networks import WeightsError, read_weights
 from tests.conftest import TINY, write_faces
 from tests.test_trainer import same, state
-from tools import export_weights, pack_faces, timed_training
+from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
 from utils import pretrained
 from utils.errors import UserError
 from utils.images import read_rgb
@@ -140,3 +142,34 @@ def test_checksums_guard_what_ships(shelf):
         pretrained.find_pretrained("mine")
     with pytest.raises(UserError, match="--pretrained mein: .* there are mine. Did you mean mine"):
         pretrained.find_pretrained("mein")
+
+
+def test_the_readme_shows_what_newtest_wrote():
+    text = (ROOT / "README.md").read_text()
+    assert readme_results.BEGIN + readme_results.results_text() + readme_results.END in text
+
+
+def test_shipped_weights_are_small_checked_and_what_the_results_are_of():
+    names = pretrained.pretrained_names()
+    assert "sparnet" in names
+    for name in names:
+        path = pretrained.find_pretrained(name)
+        assert path.stat().st_size < 15e6
+        assert "non-commercial" in (path.parent / "MODEL_CARD.md").read_text()
+    reports = [json.loads(p.read_text()) for p in (ROOT / "docs" / "results").glob("sparnet_celeba_*.json")]
+    digest = pretrained.sha256(pretrained.find_pretrained("sparnet"))
+    assert len(reports) == 2 and all(report["weights_sha256"] == digest for report in reports)
+    assert digest in (pretrained.FOLDER / "sparnet" / "MODEL_CARD.md").read_text()
+
+
+def test_the_astronaut_is_restored_by_what_ships(tmp_path, monkeypatch, capsys):
+    """The example picture's command; her scores, to a few hundredths of what was seen when the weights were made."""
+    monkeypatch.setattr(sys, "argv", ["astronaut", "--results_dir", str(tmp_path), "--device", "cpu"])
+    astronaut.main()
+    scores = json.loads((tmp_path / "astronaut" / "scores.json").read_text())["protocols"]["sparnet"]
+    assert scores["sr"]["psnr"] == pytest.approx(25.29, abs=0.03)
+    assert scores["sr"]["ssim"] == pytest.approx(0.7427, abs=0.002)
+    assert scores["bicubic"]["psnr"] == pytest.approx(22.2912, abs=1e-3)
+    picture = np.asarray(Image.open(tmp_path / "astronaut" / "astronaut.png")).astype(int)
+    shipped = np.asarray(Image.open(ROOT / "docs" / "astronaut.png"))
+    assert picture.shape == shipped.shape and np.abs(picture - shipped).max() <= 3
