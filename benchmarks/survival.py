@@ -30,7 +30,7 @@ from utils.trainer import Trainer
 TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
         "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",
         "--save_latest_freq=4", "--ema_decay=0.99"]
-LONGEST_MOMENT = 2.5  # seconds until a kill
+LONGEST_MOMENT = 1.5  # seconds until a kill
 LONGEST_WAIT = 60  # seconds for a rank to notice that another one is gone
 
 

@@ -76,6 +76,7 @@ def test_instalments_on_several_machines_make_one_training(packed):
     assert 0 < step < 40
     assert len(list((packed / "a" / "out").glob("state_*.part*"))) > 1
     assert all(p.stat().st_size <= 0.02 * 2 ** 20 for p in (packed / "a" / "out").glob("state_*"))
+    assert list((packed / "a" / "out").glob("*_net_G.safetensors*"))
     again = in_time(packed, packed / "a", 1e-3)
     assert "Going on after step" in again
     last = in_time(packed, packed / "b", 100, resume_from=packed / "a" / "out")

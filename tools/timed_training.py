@@ -7,8 +7,9 @@
 
 Unpacks the faces (tools/pack_faces.py) into --work, runs newtrain.py there in O2 with everything behind `--` and
 --max_minutes, and leaves in --out, in files of at most --part_mb, what is to travel back: log, metrics.jsonl,
-pictures, the best weights (float16 safetensors) and the complete checkpoint, from which the next call goes on as if
-nothing had happened. A checkpoint larger than --back_mb stays in --work, which is said aloud.
+pictures, the best (before the first validation: the latest) weights as float16 safetensors, and the complete
+checkpoint, from which the next call goes on as if nothing had happened. A checkpoint larger than --back_mb stays in
+--work, which is said aloud.
 Exit status: that of newtrain.py; 0 also when the minutes were over before the training was.
 """
 import argparse
@@ -71,9 +72,9 @@ def bring_back(run, out, part_mb, back_mb):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     part_bytes, left = int(part_mb * 2 ** 20), back_mb * 2 ** 20
-    weights = run / "best_net_G.safetensors"
-    if (run / "best_net_G.pth").exists():
-        export(run / "best_net_G.pth", weights)
+    best = run / ("best_net_G.pth" if (run / "best_net_G.pth").exists() else "latest_net_G.pth")  # not validated yet
+    weights = best.with_suffix(".safetensors")
+    export(best, weights)
     for path in [*(run / name for name in LETTERS), weights, *list_states(run)[-1:]]:
         if not path.exists():
             continue
