@@ -206,6 +206,22 @@ def test_who_caused_it():
     assert first_failure(victims)[0] == 1
 
 
+def test_rank_0_alone_decides_and_its_refusal_is_everybodys(monkeypatch):
+    """As on another node, where the launch has another id and the folder must not be judged by it."""
+    monkeypatch.setattr(distributed, "is_main", lambda: False)
+    asked = []
+    for told, expected in ((("folder", True), None), None), ((None, ("no such folder", 2)), "no such folder"):
+        monkeypatch.setattr(distributed, "gather", lambda mine, told=told: [told, mine])
+        if expected:
+            with pytest.raises(UserError, match=expected) as refusal:
+                distributed.from_main(lambda: asked.append(1))
+            assert refusal.value.status == 2
+        else:
+            assert distributed.from_main(lambda: asked.append(1)) == ("folder", True)
+            assert distributed.main_first(lambda: "my own") == "my own"
+    assert not asked
+
+
 def test_restoring_on_two_ranks_scores_each_face_once(tmp_path, many_faces, train):
     from options.test_options import parse_test
     from utils.tester import Tester

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from models import loss
-from tests.test_sparnethd import fill, probe
+from tests.test_sparnet import fill, probe
 from utils.errors import UserError
 
 SCORES = [torch.tensor([[0.5, -2.0]]), torch.tensor([[3.0]])]

@@ -11,7 +11,7 @@ from data.face_folder import Place
 from models import build_recipe, loss
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
-from tests.test_sparnethd import fill, probe
+from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state
 from utils.errors import UserError
 from utils.images import resize

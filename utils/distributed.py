@@ -177,21 +177,25 @@ def share_from_main(tensors):
             work.wait()
 
 
-def main_first(job):
-    """job() on rank 0, then on the others: what the first has left on the disk, the others find.
-
-    A UserError of rank 0's is every rank's.
-    """
+def from_main(job):
+    """What job() returns on rank 0, the only one to run it, on every rank; a UserError of it, too."""
     result, refusal = None, None
     if is_main():
         try:
             result = job()
         except UserError as error:
             refusal = (str(error), error.status)
-    refusal = gather(refusal)[0]
+    result, refusal = gather((result, refusal))[0]
     if refusal:
         raise UserError(*refusal)
-    return result if is_main() else job()
+    return result
+
+
+def main_first(job):
+    """job() on rank 0, then on the others: what the first has left on the disk, the others find."""
+    mine = []
+    from_main(lambda: mine.append(job()))
+    return mine[0] if is_main() else job()
 
 
 def launch_id():

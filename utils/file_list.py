@@ -1,7 +1,7 @@
 """The files of a folder as a list of paths, small enough for millions, and kept on disk so that it is made once.
 
 Names lie end to end in one array, as bytes, and a second array says where each ends: some 30 bytes a file in place of
-Python's 150, shared by all ranks and workers of a machine where it is mapped from an index. The index of a folder is
+a list's 95, shared by all ranks and workers of a machine where it is mapped from an index. The index of a folder is
 three files in `index_folder`: names.npy, ends.npy and folders.json, which tells the time of last change of each folder
 found. A file that comes or goes changes its folder's time, so that looking at the folders, not at the files, tells
 whether the index is still true.

@@ -10,33 +10,36 @@ LAUNCH_FILE = ".launch"  # which torchrun the run was started by
 
 
 def prepare(options):
-    """Path of the run's folder, made if need be. UserError where it cannot be, or holds another run."""
+    """(the run's folder, made if need be; whether to go on from a checkpoint in it).
+
+    For rank 0: on other nodes the launch has another id. UserError where the folder cannot be made, or holds another
+    run.
+    """
     if Path(options.name).name != options.name or options.name in ("", ".", ".."):
         raise UserError(f"--name {options.name!r} must be a plain folder name, without slashes.")
     folder = Path(options.checkpoints_dir) / options.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.list_states(folder) and not goes_on(options, folder):
+        states = checkpoint.list_states(folder)
+        going_on = options.continue_train or (bool(states) and is_restarted(folder))
+        if states and not going_on:
             raise UserError(f"{folder} already holds checkpoints of a run: go on with it (--continue_train), "
                             f"or choose another --name, or remove the folder.")
         for torn in folder.glob(".*.tmp"):  # of a save that kill -9 or a power cut ended
             torn.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
-    return folder
+    return folder, going_on
 
 
-def goes_on(options, folder):
-    """Whether the run in `folder` is to be continued: asked for, or restarted by the torchrun that started it."""
+def is_restarted(folder):
+    """Whether the run in `folder` failed, and the torchrun that started it starts it anew."""
     mark = folder / LAUNCH_FILE
-    return options.continue_train or (
-        distributed.restarted() and mark.exists() and mark.read_text() == distributed.launch_id())
+    return distributed.restarted() and mark.exists() and mark.read_text() == distributed.launch_id()
 
 
-def find_checkpoint(options, folder):
-    """The state to go on from, or None for a new run; the same one on every rank."""
-    if not goes_on(options, folder) or not (options.continue_train or checkpoint.list_states(folder)):
-        return None
+def load_checkpoint(folder):
+    """The state to go on from, the same one on every rank; UserError where there is none, or not on all nodes."""
     state, warnings = checkpoint.load_state(folder)
     steps = distributed.gather(state["progress"]["step"])
     if len(set(steps)) > 1:

@@ -35,8 +35,8 @@ class Trainer:
         self.opt_level = o.opt_level or devices.default_opt_level(self.device)
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
         self._load_file_lists()
-        self.folder = distributed.main_first(lambda: run_folder.prepare(o))
-        state = run_folder.find_checkpoint(o, self.folder)
+        self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o))
+        state = run_folder.load_checkpoint(self.folder) if going_on else None
         self._restore_progress(state)
         self._plan_steps()
         devices.seed_everything(o.seed)
