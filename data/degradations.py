@@ -9,10 +9,12 @@ import argparse
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from utils.errors import run_main
 
 # The published chain: probabilities and ranges. Whole-number ranges include both ends unless said.
+FACE_SIZE = 512  # pixels; the ranges below count in pixels of such a face
 GREY, BLUR, NOISE, COLOURED_NOISE, JPEG = 0.3, 0.5, 0.2, 0.5, 0.7
 GAUSSIAN_SIGMA, AVERAGE_SIZE, MEDIAN_SIZE, MOTION_SIZE = (3.0, 15.0), (3, 15), (3, 15), (5, 25)
 LOW_SIZE = (32, 127)  # pixels of the small picture
@@ -99,8 +101,8 @@ def random_blur(image, rng):
 def degrade_ffhq(image, rng):
     """(target, degraded, record) of a square uint8 HWC RGB picture; all of its size.
 
-    Grey (the target, too), blur, resize to 32..127 pixels, noise, JPEG, and by a cubic back to size. record: {name:
-    what was drawn}, without the names of what was left out.
+    Grey (the target, too), blur, resize to 32..127 pixels, noise, JPEG, and by a cubic back to size; meant for
+    FACE_SIZE pixels. record: {name: what was drawn}, without the names of what was left out.
     """
     record = {}
     if rng.random() < GREY:
@@ -127,7 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="picture to write: each row a face, then its degradations")
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--size", type=int, default=256, help="pixels of a face in the grid")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--columns", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -135,13 +137,14 @@ def main():
     rows = []
     for y, path in enumerate(list_images(a.faces, "FACES")[:a.rows]):
         image = read_rgb(path)
-        face = np.asarray(resize_whole(image, a.size, centre_square(image.size)))
+        face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
         rows.append([face])
         for x in range(a.columns):
             _, low, record = degrade_ffhq(face, np.random.default_rng([a.seed, y, x]))
             rows[-1].append(low)
             print(f"row {y + 1} column {x + 2}: " + ", ".join(f"{k} {v}" for k, v in record.items()))
-    save_image(grid(rows), a.target)
+    shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]
+    save_image(grid(shown), a.target)
     print(f"Look at {a.target} (face | degraded ...)")
 
 

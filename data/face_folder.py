@@ -19,6 +19,7 @@ class FaceFolder(Dataset):
     """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
+    caches: whether it takes cache_folder.
 
     paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
@@ -26,10 +27,11 @@ class FaceFolder(Dataset):
 
     Samples carry `index`, `replaced` (another file stands in) and, in `notes`, a list of (kind, path, what):
     ("bad", ...) for each damaged file that was replaced (by the next one in the list that can be read),
-    ("small", ...) for a picture that had to be enlarged.
+    ("small", ...) for a picture that had to be enlarged, ("cache", ...) for one that could not be kept as asked.
     """
 
     trains = True
+    caches = False
 
     def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):
         self.paths = paths
@@ -48,23 +50,27 @@ class FaceFolder(Dataset):
         for attempt in range(MAX_REPLACEMENTS):
             path = self.paths[(index + attempt) % len(self.paths)]
             try:
-                image = read_rgb(path)
-                if min(image.size) < self.min_size:
-                    raise BadImage(path, f"{image.size[0]}x{image.size[1]} pixels, smaller than --min_size "
-                                         f"{self.min_size}")
-                sample = self.make_sample(image, rng, path)
+                sample = self.make_sample(self.read(path, notes), rng, path)
             except BadImage as error:
                 notes.append(("bad", error.path, error.reason))
                 if self.on_bad_image == "stop":
                     return {"notes": notes}
                 continue
-            if min(image.size) < self.load_size:
-                notes.append(("small", path, f"{image.size[0]}x{image.size[1]} pixels"))
             return sample | {"index": index, "replaced": attempt > 0, "notes": notes}
         return {"notes": notes}
 
+    def read(self, path, notes):
+        """The upright RGB PIL image at `path`; BadImage where it cannot be used, a note where it is small."""
+        image = read_rgb(path)
+        size = f"{image.size[0]}x{image.size[1]} pixels"
+        if min(image.size) < self.min_size:
+            raise BadImage(path, f"{size}, smaller than --min_size {self.min_size}")
+        if min(image.size) < self.load_size:
+            notes.append(("small", path, size))
+        return image
+
     def make_sample(self, image, rng, path):
-        """{'lr', 'hr', ...: uint8 HWC RGB} from the upright RGB PIL image at `path` and numpy's generator.
+        """{'lr', 'hr', ...: uint8 HWC RGB} from what `read` gave of the picture at `path` and numpy's generator.
 
         May raise BadImage where what belongs to the picture (its reference, say) cannot be used.
         """

@@ -99,7 +99,7 @@ class BadImages:
 
     def __init__(self, total, on_bad_image, log):
         self.total, self.stop_at_first, self.log = total, on_bad_image == "stop", log
-        self.bad, self.small = {}, set()
+        self.bad, self.small, self.cache_failed = {}, set(), False
 
     def check(self, batch):
         """Take in a batch's notes. UserError at the first bad file or past 1 %, as --on_bad_image has it."""
@@ -109,6 +109,10 @@ class BadImages:
                     self.log(f"warning: {path} ({what}) is smaller than --load_size and is enlarged; the log's "
                              f"end says how many were (--min_size refuses them).")
                 self.small.add(path)
+            elif kind == "cache":
+                if not self.cache_failed:
+                    self.log(f"warning: --cache_folder: cannot write into {what}; such faces are resized each time.")
+                self.cache_failed = True
             elif path not in self.bad:
                 self.bad[path] = f"{path}: {what}"
                 self.log(f"warning: bad image {len(self.bad)}: {path}: {what}")

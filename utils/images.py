@@ -106,7 +106,7 @@ def save_image(array, path):
     """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     Image.fromarray(array).save(temporary)
     os.replace(temporary, path)
 

@@ -68,6 +68,10 @@ class Trainer:
         dataset = find_dataset(o.dataset_name)
         if not dataset.trains:
             raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
+        if o.cache_folder:
+            if not dataset.caches:
+                raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
+            common["cache_folder"] = o.cache_folder
         self.train_set = dataset(train, augmentation=o.augmentation, **common)
         self.val_set = dataset(val, augmentation="none", **common) if val else None
 
