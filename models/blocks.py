@@ -18,6 +18,23 @@ def _check(what, value, allowed):
         raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Affine instance norm without running statistics (Ulyanov et al., 2016), [N, C, H, W].
+
+    On a CPU, torch brings channels_last pictures into the other layout and back; a batch norm of each picture by itself
+    is the same function and takes less than half the time (benchmarks/instance_norm.py).
+    """
+
+    def __init__(self, channels):
+        super().__init__(channels, affine=True)
+
+    def forward(self, x):
+        if x.device.type != "cpu" or x.is_contiguous():
+            return super().forward(x)
+        return torch.cat([F.batch_norm(picture, None, None, self.weight, self.bias, training=True, eps=self.eps)
+                          for picture in x.split(1)])
+
+
 class Norm(nn.Module):
     """Batch norm ('bn') or affine instance norm without running statistics ('in') under the key `norm`."""
 
@@ -26,7 +43,7 @@ class Norm(nn.Module):
         if norm_type == "bn":
             self.norm = nn.BatchNorm2d(channels)
         else:
-            self.norm = nn.InstanceNorm2d(channels, affine=True)
+            self.norm = InstanceNorm(channels)
 
     def forward(self, x):
         return self.norm(x)
