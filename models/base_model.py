@@ -23,6 +23,8 @@ class BaseModel:
     ema_decay   {role: decay a step} of the networks that an average is kept of
     frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
 
+    preset: name of the preset (options/presets) whose values are the recipe's defaults; None: those of the options.
+
     The trainer sets `released`: {role: nn.Module}, the networks to restore with: averages where they are kept.
     """
 
@@ -30,6 +32,7 @@ class BaseModel:
     optimizers: dict
     ema_decay: dict = {}
     frozen: dict = {}
+    preset = None
     released: dict
 
     @staticmethod

@@ -17,6 +17,8 @@ class SPARNetHDModel(SPARNetModel):
     features, phase D their scores. The average of the generator (EMA) is what is released.
     """
 
+    preset = "sparnethd_ffhq"
+
     @staticmethod
     def add_options(group):
         SPARNetModel.add_options(group)

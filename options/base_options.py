@@ -63,7 +63,8 @@ def loss_scale(text):
 def add_common(parser):
     """Options of every program: which recipe, on what. Returns the groups of the run's and the data's options."""
     run = parser.add_argument_group("what is run, and where")
-    run.add_argument("--model", default="sparnet", help="the recipe, a name in models/__init__.py")
+    run.add_argument("--model", default="sparnet",
+                     help="the recipe, a name in models/__init__.py, which brings its defaults")
     run.add_argument("--preset", default=None, help="a named recipe: " + ", ".join(preset_names())
                      + ", or a path to a .yml; options on the command line win over it")
     run.add_argument("--name", default="SPARNet_S16_V4_Attn2D", help="of this run; its files go into a folder so named")
@@ -111,6 +112,13 @@ def parse(parser, argv, words=(), only=None):
         flags = [flag for action in parser._actions for flag in action.option_strings]
         raise UserError(f"unknown option {unknown[0]}." + nearest(unknown[0].split("=")[0], flags))
     return options
+
+
+def set_recipe_defaults(parser, recipe, only=None):
+    """Let what the recipe's own preset says (all keys, or `only` some) be the parser's defaults, in --help as well."""
+    if recipe.preset:
+        words = file_words(parser, preset_path(recipe.preset), only)
+        parser.set_defaults(**vars(parser.parse_args(words)))
 
 
 def peek(argv, *names, default=None):

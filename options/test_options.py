@@ -3,7 +3,16 @@ import os
 from pathlib import Path
 
 from models import find_recipe
-from options.base_options import add_common, at_least, file_words, new_parser, parse, peek, peek_model
+from options.base_options import (
+    add_common,
+    at_least,
+    file_words,
+    new_parser,
+    parse,
+    peek,
+    peek_model,
+    set_recipe_defaults,
+)
 from utils.errors import UserError
 from utils.pretrained import find_pretrained, pretrained_names
 
@@ -32,9 +41,16 @@ def test_parser(model):
                       help="how faces are made bad where there are only references, a name in data/__init__.py")
     data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
     data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
+    metrics = parser.add_argument_group("metrics beside PSNR and SSIM (utils/perceptual.py)")
+    metrics.add_argument("--lpips_path", default=None, help="AlexNet's weights: LPIPS")
+    metrics.add_argument("--identity_path", default=None, help="a face embedding's weights: identity similarity")
+    metrics.add_argument("--fid_path", default=None, help="Inception's weights: FID")
+    metrics.add_argument("--fid_reference", default=None, help="faces that FID compares with; --gtroot if unset")
     recipe = parser.add_argument_group(f"recipe {model}")
     find_recipe(model).add_options(recipe)
-    return parser, {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
+    shape = {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
+    set_recipe_defaults(parser, find_recipe(model), shape)
+    return parser, shape
 
 
 def parse_test(argv):
@@ -55,4 +71,6 @@ def parse_test(argv):
     options.pretrain_model_path = str(weights)
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
+    if options.fid_reference and not options.fid_path:
+        raise UserError("--fid_reference is of use with --fid_path FILE only.")
     return options

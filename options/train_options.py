@@ -1,6 +1,15 @@
 """Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
 from models import find_recipe
-from options.base_options import add_common, at_least, boolean, loss_scale, new_parser, parse, peek_model
+from options.base_options import (
+    add_common,
+    at_least,
+    boolean,
+    loss_scale,
+    new_parser,
+    parse,
+    peek_model,
+    set_recipe_defaults,
+)
 from utils.errors import UserError
 from utils.metrics import PROTOCOLS
 from utils.schedule import LR_SCALES, POLICIES
@@ -79,6 +88,7 @@ def train_parser(model):
                        help="steps between weights that are kept (iter_N_net_G.pth)")
     saves.add_argument("--keep_checkpoints", type=at_least(1), default=2, help="newest complete checkpoints kept")
     find_recipe(model).add_options(parser.add_argument_group(f"recipe {model}"))
+    set_recipe_defaults(parser, find_recipe(model))
     return parser
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tests.test_amp import adam, equal, pair, small_net, train
 from utils import amp
 from utils import device as devices
+from utils.errors import UserError
 
 
 def fake_apex():
@@ -79,6 +80,18 @@ def test_apex_is_called_as_the_modelzoo_does(apex):
     assert not optimizer.needs_ddp
     other = small_net()
     assert amp.initialize(other, adam(other), "O2", average=print)[1].needs_ddp  # apex does not average: DDP does
+
+
+def test_phases_that_ddp_cannot_follow_average_what_apex_leaves(apex):
+    net, seen = small_net(), []
+    _, optimizer = amp.initialize(net, adam(net), "O2", average=seen.append, buckets=False)
+    assert not optimizer.needs_ddp
+    train(net, optimizer, 1)
+    gradients, = seen  # once a step, after unscaling, in float32
+    assert [g.shape for g in gradients] == [p.shape for p in net.parameters()]
+    assert all(g.dtype == torch.float32 for g in gradients)
+    with pytest.raises(UserError, match="--loss_scale dynamic does not go with Ascend's apex"):
+        amp.initialize(net, adam(net), "O2", loss_scale="dynamic", average=print, buckets=False)
 
 
 def test_apex_trains_as_the_projects_own_o2(apex, monkeypatch):

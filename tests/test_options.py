@@ -43,6 +43,20 @@ def test_every_preset_parses_and_the_command_line_wins():
             assert parse_train(words).batch_size == 5
 
 
+def test_a_recipe_brings_its_defaults_and_all_else_wins_over_them(tmp_path):
+    preset = yaml.safe_load((PRESETS / "sparnethd_ffhq.yml").read_text())
+    options = parse_train(["--model", "sparnethd"])
+    assert {key: getattr(options, key) for key in preset} == preset
+    assert parse_train(["--model", "sparnethd", "--lr", "0.5"]).lr == 0.5
+    own = tmp_path / "own.yml"
+    own.write_text("model: sparnethd\nlr: 0.25\n")
+    options = parse_train(["--preset", str(own)])
+    assert (options.lr, options.d_lr, options.Gnorm) == (0.25, preset["d_lr"], "in")
+    (tmp_path / "options.yml").write_text("model: sparnethd\nload_size: 64\nD_ch: 8\n")  # a run's own, for newtest.py
+    options = parse_test(["--pth_path", str(tmp_path / "net.pth"), "--gtroot", "x"])
+    assert (options.load_size, options.Gnorm, options.batch_size) == (64, "in", 16)
+
+
 def test_presets_build_the_networks_they_name():
     light = SPARNetModel(parse_train(["--preset", "sparnet_light_attn3d"])).networks["G"]
     assert sum(p.numel() for p in light.parameters()) == pytest.approx(5.242e6, abs=1e3)

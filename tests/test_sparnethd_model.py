@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from data.face_folder import Place
 from models import build_recipe, loss
+from models.blocks import InstanceNorm
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state
+from utils import device as devices
 from utils.errors import UserError
 from utils.images import resize
 from utils.trainer import Trainer
@@ -113,14 +115,39 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, faces):
     where Adam sends weights whose gradient is nothing but rounding. The rounding of sums over several threads is enough
     to turn the sign of an L1 loss here and there, so one rank computes in one thread, too."""
     words = [*SMALL, "--train_steps", 1]
-    run_ranks(2, tmp_path, faces, *words, "--name", "two")
     run_ranks(1, tmp_path, faces, *words, "--batch_size", 4, "--name", "one")
-    one, two = state(tmp_path / "one"), state(tmp_path / "two")
-    assert one["progress"]["losses"] == pytest.approx(two["progress"]["losses"], rel=1e-5)
-    for phase in ("G", "D"):
-        mine, theirs = ({name: values["exp_avg"] for name, values in saved["optimizers"][phase]["params"].items()}
-                        for saved in (one, two))
-        assert largest_difference(mine, theirs) < 1e-4 * max(float(t.abs().max()) for t in mine.values())
+    one = state(tmp_path / "one")
+    for combine in ("true", "false"):
+        run_ranks(2, tmp_path, faces, *words, "--name", combine, "--combine_grad", combine)
+        two = state(tmp_path / combine)
+        assert one["progress"]["losses"] == pytest.approx(two["progress"]["losses"], rel=1e-5)
+        for phase in ("G", "D"):
+            mine, theirs = ({name: values["exp_avg"] for name, values in saved["optimizers"][phase]["params"].items()}
+                            for saved in (one, two))
+            assert largest_difference(mine, theirs) < 1e-4 * max(float(t.abs().max()) for t in mine.values())
+
+
+def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
+    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
+    monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)  # the CPU's own way rounds otherwise
+    words = [*SMALL, "--train_steps", 3]
+    cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))
+    for part in ("networks", "ema", "optimizers"):
+        assert same(cpu[part], simulated[part]) == ""
+    half = state(train(*words, "--device", "npu", name="half")[1])  # O2 in float16, the default there
+    assert half["optimizers"]["G"]["scaler"]["skipped"] == half["optimizers"]["D"]["scaler"]["skipped"] == 0
+    for name, value in cpu["progress"]["losses"].items():
+        assert half["progress"]["losses"][name] == pytest.approx(value, rel=0.02, abs=0.02)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_nothing_is_overwritten(train, monkeypatch):
+    words = [*SMALL, "--save_latest_freq", 2]
+    _, folder = train(*words, "--train_steps", 2, name="spoilt")
+    before = sorted((p.name, p.read_bytes()) for p in folder.glob("*.pth"))
+    monkeypatch.setattr(loss, "discriminator_loss", lambda kind, real, fake: real[0].sum() * float("nan"))
+    with pytest.raises(UserError, match="(?s)D.*nan|nan.*D"):
+        train(*words, "--train_steps", 4, "--continue_train", name="spoilt")
+    assert sorted((p.name, p.read_bytes()) for p in folder.glob("*.pth")) == before
 
 
 def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
@@ -140,14 +167,6 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     # What is released is the generator's average, with the singular vectors that belong to it.
     average = state(folder)["ema"]["G"]
     assert all(torch.equal(value, average[name]) for name, value in tester.recipe.networks["G"].state_dict().items())
-
-
-def test_buckets_cannot_follow_two_phases(train, monkeypatch):
-    from utils import distributed
-    monkeypatch.setattr(distributed, "launched", lambda: True)
-    monkeypatch.setattr(distributed, "join_ranks", lambda options: torch.device("cpu"))
-    with pytest.raises(UserError, match="--model sparnethd has several phases.*leave --combine_grad on"):
-        train(*SMALL, "--combine_grad", "false", "--train_steps", 1)
 
 
 def test_the_perceptual_loss_asks_for_its_file():

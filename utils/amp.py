@@ -35,7 +35,7 @@ Overflows = namedtuple("Overflows", "scale skipped in_a_row")
 
 
 def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=True, half=torch.float16,
-               max_grad_norm=0.0, average=None):
+               max_grad_norm=0.0, average=None, buckets=True):
     """Prepare `net` (a module or a list of them) and `optimizer` over its parameters; return both.
 
     Load weights before this call (they are float32 here) and the optimizer's state after it. Copies of the
@@ -43,17 +43,18 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
     are clipped to this total norm; 0 clips nothing. average: for data-parallel training, a function that replaces a
     list of tensors by their means over the ranks. Combined gradients go through it in step(), one tensor a type, half
     ones in half; otherwise the optimizer's `needs_ddp` is True, and the networks are to be called through
-    DistributedDataParallel.
+    DistributedDataParallel. buckets=False is for networks that DDP cannot follow (several phases): gradients that are
+    not combined go through `average` as well, a tensor a parameter.
     """
     nets = net if isinstance(net, (list, tuple)) else [net]
     device = next(nets[0].parameters()).device
     if opt_level != "O0" and devices.ascend_apex(device) is not None:
         from utils.amp_ascend import ApexOptimizer  # only there: it needs Ascend's apex
         wrapped = ApexOptimizer(nets, optimizer, devices.ascend_apex(device), opt_level, loss_scale,
-                                combine_grad, max_grad_norm)
-        wrapped.needs_ddp = average is not None
+                                combine_grad, max_grad_norm, average, buckets)
     else:
-        wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average)
+        wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average,
+                               buckets)
     return net, wrapped
 
 
@@ -73,9 +74,9 @@ def scale_loss(loss, optimizer):
 class AmpOptimizer:
     """A torch optimizer over flat float32 masters of a network's parameters."""
 
-    def __init__(self, nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average=None):
+    def __init__(self, nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average, buckets):
         self.inner = optimizer
-        self.needs_ddp = average is not None and not combine_grad
+        self.needs_ddp = average is not None and buckets and not combine_grad
         self._average = None if self.needs_ddp else average
         self.max_grad_norm = max_grad_norm
         names = {id(p): f"{i}.{name}" for i, net in enumerate(nets) for name, p in net.named_parameters()}

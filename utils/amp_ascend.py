@@ -8,12 +8,19 @@ import contextlib
 import torch
 
 from utils.amp import Overflows, check_names, float32_state_dict
+from utils.errors import UserError
 
 
 class ApexOptimizer:
     """An NpuFusedAdam that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
 
-    def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm):
+    def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm, average,
+                 buckets):
+        self.needs_ddp = average is not None and buckets
+        self._average = None if self.needs_ddp else average
+        if self._average and loss_scale == "dynamic":  # apex skips a step on the rank that overflowed, and only there
+            raise UserError("--loss_scale dynamic does not go with Ascend's apex and a recipe of several phases on "
+                            "several devices: give a number.")
         self.amp, self.max_grad_norm = apex.amp, max_grad_norm
         names = {id(p): f"{i}.{name}" for i, net in enumerate(nets) for name, p in net.named_parameters()}
         self._params = [p for group in optimizer.param_groups for p in group["params"]]
@@ -61,6 +68,8 @@ class ApexOptimizer:
 
     def step(self):
         """apex's step: it copies the masters to the half weights. With a static scale it never skips one."""
+        if self._average:
+            self._average([master.grad for master in self.amp.master_params(self.inner)])
         if self.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(list(self.amp.master_params(self.inner)), self.max_grad_norm)
         self.inner.step()

@@ -21,6 +21,7 @@ from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces
 from utils.images import grid, list_images, save_image
 from utils.metrics import PROTOCOLS, quantize
+from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
 from utils.version import VERSION, commit
 
@@ -46,6 +47,9 @@ class Tester:
         net.to(self.device, memory_format=devices.memory_format(self.device)).eval()
         self.parameters = count_parameters(net)
         amp.prepare_inference(net, o.opt_level, self.half)
+        self.perceptual = PerceptualMetrics(o, self.device)
+        if o.fid_path and len(self.dataset) < 2:
+            raise UserError("--fid_path: FID compares sets of faces; one face is none.")
 
     def _make_dataset(self):
         o = self.options
@@ -71,18 +75,38 @@ class Tester:
         for batch, sr in restore_all(self.recipe, make_loader(self.dataset, order, o.workers), self.device):
             seconds += time.perf_counter() - start  # sr is on the host: the device is done
             bad.check(batch)
-            if "hr" in batch:
-                kept = [i for i, replaced in zip(batch["index"], batch["replaced"], strict=True) if not replaced]
-                rows |= dict(zip(kept, score_faces(sr, batch, PROTOCOLS), strict=True))
+            kept = [i for i, replaced in zip(batch["index"], batch["replaced"], strict=True) if not replaced]
+            protocols = score_faces(sr, batch, PROTOCOLS) if "hr" in batch else [{} for _ in kept]
+            rows |= {i: a | b for i, a, b in zip(kept, protocols, self.perceptual.score(sr, batch), strict=True)}
             samples |= self._write_pictures(batch, sr, names)
             start = time.perf_counter()
+        references = self._reference_features(bad)
         parts = distributed.gather((rows, samples, seconds, bad.report()))
         if distributed.is_main():
-            self._report(parts, names)
+            self._report(parts, names, references)
         return 0
 
-    def _report(self, parts, names):
-        """The last words, from every rank's ({index: scores}, {index: pictures}, seconds, lines on bad images)."""
+    def _reference_features(self, bad):
+        """FID's features of the faces in --fid_reference, all ranks' together; None without such a folder."""
+        o = self.options
+        if not (o.fid_path and o.fid_reference):
+            return None
+        faces = find_dataset("single")(list_images(o.fid_reference, "--fid_reference"), load_size=o.load_size,
+                                       on_bad_image=o.on_bad_image)
+        order = InOrder(len(faces), o.batch_size, distributed.rank(), distributed.world_size())
+        found = []
+        for batch in make_loader(faces, order, o.workers):
+            bad.check(batch)
+            kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
+            if kept:
+                found.append(self.perceptual.features(np.asarray(batch["lr"])[kept]))
+        return np.concatenate([part for parts in distributed.gather(found) for part in parts])
+
+    def _report(self, parts, names, references):
+        """The last words, from every rank's ({index: scores}, {index: pictures}, seconds, lines on bad images).
+
+        references: features of --fid_reference, or None.
+        """
         rows, samples = ({i: value for part in parts for i, value in part[k].items()} for k in (0, 1))
         if samples:
             save_image(grid([samples[i] for i in sorted(samples)]), self.folder / "samples.png")
@@ -90,11 +114,13 @@ class Tester:
               f"scoring and writing left out)")
         for line in (line for part in parts for line in part[3]):
             print(line)
-        if rows:
-            scored = sorted(rows)
-            self._report_scores([rows[i] for i in scored], [names[i] for i in scored])
+        scored = sorted(rows)
+        has_references = bool(rows) and "sparnet" in rows[scored[0]]
+        summary = summarise([rows[i] for i in scored], references)
+        if has_references or summary:
+            self._report_scores([rows[i] for i in scored], [names[i] for i in scored], summary)
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
-              f"({'LR | SR | HR' if rows else 'LR | SR'})")
+              f"({'LR | SR | HR' if has_references else 'LR | SR'})")
 
     def _write_pictures(self, batch, sr, names):
         """Write the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
@@ -109,31 +135,39 @@ class Tester:
                                   *([np.asarray(batch["hr"][i])] if "hr" in batch else [])]
         return samples
 
-    def _report_scores(self, rows, scored):
+    def _report_scores(self, rows, scored, summary):
+        """Print and write what `rows` say of the faces called `scored`; summary: of utils/perceptual.py."""
         o = self.options
-        table = {p: {which: dict(zip(("psnr", "ssim"), average(rows, p, which), strict=True))
-                     for which in ("bicubic", "sr")} for p in PROTOCOLS}
-        print(f"\n{len(rows)} faces        " + "".join(f"{p:>22}" for p in PROTOCOLS))
-        for which, title in (("bicubic", "bicubic"), ("sr", o.name[:20])):
-            print(f"{title:20}" + "".join(
-                f"{table[p][which]['psnr']:>13.4f} / {table[p][which]['ssim']:.4f}" for p in PROTOCOLS))
-        gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in PROTOCOLS}
-        print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in PROTOCOLS) + "\n")
-        report = {"faces": len(rows), "protocols": table, "name": o.name, "weights": str(o.pretrain_model_path),
-                  "weights_sha256": sha256(o.pretrain_model_path), "parameters": self.parameters,
-                  "device": str(self.device), "opt_level": o.opt_level, "version": VERSION, "commit": commit(),
-                  "command": shlex.join(["python", *sys.argv])}
+        protocols = [p for p in PROTOCOLS if p in rows[0]]  # none without references
+        table = {p: {which: dict(zip(("psnr", "ssim"), average(rows, p, which), strict=True)) for which in JUDGED}
+                 for p in protocols}
+        print(f"\n{len(rows)} faces        " + "".join(f"{p:>22}" for p in protocols))
+        if protocols:
+            for which, title in (("bicubic", "bicubic"), ("sr", o.name[:20])):
+                print(f"{title:20}" + "".join(
+                    f"{table[p][which]['psnr']:>13.4f} / {table[p][which]['ssim']:.4f}" for p in protocols))
+            gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in protocols}
+            print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in protocols) + "\n")
+        for line in [*summary_lines(summary, len(rows), o.name), *self.perceptual.absent]:
+            print(line)
+        report = {"faces": len(rows), "protocols": table, **summary, "name": o.name,
+                  "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
+                  "parameters": self.parameters, "device": str(self.device), "opt_level": o.opt_level,
+                  "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])}
         (self.folder / "scores.json").write_text(json.dumps(report, indent=1) + "\n")
+        of_each = [metric for metric in ("lpips", "identity") if metric in summary]
         with open(self.folder / "faces.csv", "w", newline="") as file:
             table_of_faces = csv.writer(file)
-            table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in PROTOCOLS
-                                                for which in ("sr", "bicubic") for metric in ("psnr", "ssim")])
-            table_of_faces.writerows([name] + [value for p in PROTOCOLS for which in ("sr", "bicubic")
+            table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in protocols
+                                                for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
+                                    + [f"{metric}_{which}" for metric in of_each for which in JUDGED])
+            table_of_faces.writerows([name] + [value for p in protocols for which in ("sr", "bicubic")
                                                for value in row[p][which]]
+                                     + [row[metric][which] for metric in of_each for which in JUDGED]
                                      for name, row in zip(scored, rows, strict=True))
-        best = table["sparnet"]["sr"]
-        print(f"Accuracy: {best['psnr']:.4f} dB PSNR, bicubic {table['sparnet']['bicubic']['psnr']:.4f} dB "
-              f"(protocol sparnet)")
+        if protocols:
+            print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, bicubic "
+                  f"{table['sparnet']['bicubic']['psnr']:.4f} dB (protocol sparnet)")
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")
 
 

@@ -119,16 +119,13 @@ class Trainer:
             adam = devices.adam(params, self.device, self.opt_level, spec.lr, spec.betas, spec.weight_decay)
             self.optimizers[phase] = amp.initialize(
                 nets, adam, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
-                distributed.average_ if distributed.launched() else None)[1]
+                distributed.average_ if distributed.launched() else None, buckets=len(self.recipe.optimizers) == 1)[1]
             if state:
                 self.optimizers[phase].load_state_dict(state["optimizers"][phase])
         self.averages = averages
         self.networks = dict(self.recipe.networks)
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
-            if len(self.optimizers) > 1:
-                raise UserError(f"--model {o.model} has several phases, which DistributedDataParallel does not follow: "
-                                f"on several devices leave --combine_grad on (and out Ascend's apex).")
             self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
 
     def _restore_progress(self, state):
