@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from data.builtin_faces import write_faces
@@ -52,21 +51,25 @@ class SteppedTrainer(Trainer):
 def bare_step(options, device, opt_level, half, average=None, combine_grad=True):
     """A function that takes a step as the Trainer does, without log and checks, on the batch it is given.
 
-    average: as of amp.initialize; without combined gradients, DistributedDataParallel averages them.
+    average: as of amp.initialize; without combined gradients, DistributedDataParallel averages those of one phase.
     """
     recipe = build_recipe(options)
-    net = recipe.networks["G"].to(device, memory_format=devices.memory_format(device))
-    adam = devices.adam(net.parameters(), device, opt_level, options.lr, (options.beta1, options.beta2))
-    _, optimizer = amp.initialize(net, adam, opt_level, options.loss_scale, combine_grad, half, average=average)
-    if optimizer.needs_ddp:
-        recipe.networks = {"G": distributed.wrap(net, accumulate=1)}
+    optimizers = {}
+    for phase, spec in recipe.optimizers.items():
+        nets = [recipe.networks[role].to(device, memory_format=devices.memory_format(device)) for role in spec.roles]
+        params = [p for net in nets for p in net.parameters()]
+        adam = devices.adam(params, device, opt_level, spec.lr, spec.betas, spec.weight_decay)
+        optimizers[phase] = amp.initialize(nets, adam, opt_level, options.loss_scale, combine_grad, half,
+                                           average=average, buckets=len(recipe.optimizers) == 1)[1]
+    if any(optimizer.needs_ddp for optimizer in optimizers.values()):
+        recipe.networks = {role: distributed.wrap(net, accumulate=1) for role, net in recipe.networks.items()}
 
     def step(batch):
-        for _, losses in recipe.training_step(batch, 0):
-            with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
+        for phase, losses in recipe.training_step(batch, 0):
+            with amp.scale_loss(sum(losses.values()), optimizers[phase]) as scaled:
                 scaled.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+            optimizers[phase].step()
+            optimizers[phase].zero_grad()
     return step
 
 
@@ -82,15 +85,19 @@ def bare_loop(options, trainer, steps, batches):
 
 def plain_loop(options, trainer, steps):
     """A function that takes `steps` plain steps: float32, NCHW, torch.optim.Adam."""
-    net = build_recipe(options).networks["G"].to(trainer.device).train()
-    optimizer = torch.optim.Adam(net.parameters(), options.lr, (options.beta1, options.beta2))
+    recipe = build_recipe(options)
+    adams = {}
+    for phase, spec in recipe.optimizers.items():
+        nets = [recipe.networks[role].to(trainer.device).train() for role in spec.roles]
+        adams[phase] = torch.optim.Adam([p for net in nets for p in net.parameters()], spec.lr, spec.betas)
     batch = fixed_batch(options, trainer.device, torch.contiguous_format)
 
     def run():
         for _ in range(steps):
-            optimizer.zero_grad()
-            F.l1_loss(net(batch["lr"]), batch["hr"]).backward()
-            optimizer.step()
+            for phase, losses in recipe.training_step(batch, 0):
+                sum(losses.values()).backward()
+                adams[phase].step()
+                adams[phase].zero_grad()
     return run
 
 

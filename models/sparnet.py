@@ -32,7 +32,8 @@ class SPARNet(nn.Module):
     res_depth: the body has res_depth + 3 - (number of halvings) blocks.
     att_name: 'spar', one attention map a block, or 'spar3d', one a channel.
     hourglass_ch: width inside the hourglasses; bottleneck_size: their smallest size.
-    channel_multiple: the first width is rounded down to a multiple of it (accelerators like 16), at least one.
+    channel_multiple: the first width is rounded down to a multiple of it (accelerators like 16), and so are all others;
+    min_ch and max_ch must be multiples.
     checkpointing: in training, keep only each block's input and compute the rest anew backward (a third more
     arithmetic for a fraction of the memory). Not with batch norm, whose statistics would be counted twice.
     Raises ValueError for sizes, names or depths that do not fit together.
@@ -55,7 +56,9 @@ class SPARNet(nn.Module):
             raise ValueError(f"res_depth {res_depth} is too small for {downs} halvings: {downs - 3} or more")
         if downs < 1 or depth - downs + 1 < 1:
             raise ValueError(f"{downs} halvings do not fit hourglasses of depth {depth}: 1 to {depth}")
-
+        if min_ch % channel_multiple or max_ch % channel_multiple:
+            raise ValueError(f"min_ch {min_ch} and max_ch {max_ch} must be multiples of channel_multiple "
+                             f"{channel_multiple}")
         if in_size // 2 <= 2 ** depth:
             raise ValueError(f"in_size {in_size} is too small for hourglasses of depth {depth} (bottleneck_size "
                              f"{bottleneck_size}): {4 * 2 ** depth} or more")
@@ -69,8 +72,7 @@ class SPARNet(nn.Module):
             return max(min_ch, min(channels, max_ch))
 
         # The width doubles unbounded at every halving and is clipped where it is used.
-        channels = clip(max_ch // (downs + 1))
-        channels = max(channel_multiple, channels // channel_multiple * channel_multiple)
+        channels = clip(max_ch // (downs + 1)) // channel_multiple * channel_multiple
         encoder = [ConvLayer(3, channels)]
         for step in range(downs):
             encoder.append(unit(clip(channels), clip(channels * 2), "down", depth - step))

@@ -276,3 +276,25 @@ def test_level_file():
     levels = dict(line.split(":") for line in (ROOT / "modelzoo_level.txt").read_text().splitlines())
     assert list(levels) == ["FuncStatus", "PerfStatus", "PrecisionStatus"]
     assert set(levels.values()) <= {"PERFECT", "OK", "POK", "NOK"}
+
+
+def test_another_recipe_by_its_name(checkout):
+    """--model=sparnethd brings that recipe's defaults (its data, losses and phases); the preset makes it small."""
+    small = TINY | {"model": "sparnethd", "load_size": 64, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8, "D_layers": 2,
+                    "D_scales": 1, "lambda_pcp": 0, "channel_multiple": 1}
+    (checkout.folder / "hd.yml").write_text(yaml.safe_dump(small))
+    words = ["--preset=hd.yml", "--model=sparnethd", "--workers=0", f"--data_path={checkout.faces.name}"]
+    done = checkout.script("train_full_1p.sh", *words, "--train_steps=6")
+    assert done.status == 0, done.out + done.err
+    assert CLOSING_BLOCK.search(done.out) and "Recipe sparnethd: networks G " in done.out
+    run = checkout.output / "train_full_1p"
+    assert yaml.safe_load((run / "options.yml").read_text())["gan_mode"] == "hinge"
+    assert len((checkout.output / "my repo_bs2_1p_acc_loss.txt").read_text().split()) == 2
+    weights = checkout.folder / "hd weights"
+    weights.mkdir()
+    for name in ("best_net_G.pth", "options.yml"):
+        shutil.copy(run / name, weights)
+    done = checkout.script("train_eval_1p.sh", f"--pth_path={weights.name}/best_net_G.pth",
+                           f"--data_path={checkout.faces.name}", "--workers=0")
+    assert done.status == 0, done.out + done.err
+    assert CLOSING_BLOCK.search(done.out)["accuracy"] != "NA"

@@ -21,6 +21,8 @@ def test_accelerator_friendly_widths():
     widths = {module.out_channels for name, module in net.named_modules()
               if isinstance(module, torch.nn.Conv2d) and "att_func" not in name and name != "out_conv.conv2d"}
     assert widths == {96, 192, 384, 512}
+    with pytest.raises(ValueError, match="min_ch 32 and max_ch 500 must be multiples of channel_multiple 16"):
+        create_network("sparnethd_attn2d", channel_multiple=16, max_ch=500)
 
 
 def test_a_training_step_moves_the_singular_vectors_and_evaluation_does_not():

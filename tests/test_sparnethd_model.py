@@ -20,8 +20,9 @@ from utils.images import resize
 from utils.trainer import Trainer
 
 SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8", "--max_ch", "32",
-         "--hourglass_ch", "8", "--res_depth", "1", "--D_ch", "8", "--D_max_ch", "16", "--D_layers", "2",
-         "--D_scales", "2", "--bottleneck_size", "4", "--batch_size", "2", "--ema_decay", "0.9", "--lambda_pcp", "0"]
+         "--channel_multiple", "8", "--hourglass_ch", "8", "--res_depth", "1", "--D_ch", "8", "--D_max_ch", "16",
+         "--D_layers", "2", "--D_scales", "2", "--bottleneck_size", "4", "--batch_size", "2", "--ema_decay", "0.9",
+         "--lambda_pcp", "0"]
 
 
 @pytest.fixture(scope="module")
