@@ -84,3 +84,11 @@ class SPARNetHDModel(SPARNetModel):
         discriminator.requires_grad_(True)
         fake = discriminator(sr.detach())
         yield "D", {"D": loss.discriminator_loss(self.gan_mode, [s for _, s in real], [s for _, s in fake])}
+
+    def pictures(self, batch):
+        """As SPARNet's; where an average is kept, what it restores (EMA) beside what the trained weights do (SR)."""
+        shown = super().pictures(batch)
+        if self.released["G"] is not self.networks["G"]:
+            shown = {"LR": shown["LR"], "SR": self.networks["G"](batch["lr"]), "EMA": shown["SR"], "HR": shown["HR"],
+                     "attention": shown["attention"]}
+        return shown

@@ -158,6 +158,7 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     _, folder = train(*SMALL, "--train_steps", 2)
     options = parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(faces), "--max_images", "2",
                           "--device", "cpu", "--workers", "0", "--results_dir", str(tmp_path), "--name", "restored"])
+    assert "samples.png (LR | SR | EMA | HR | attention)" in (folder / "train.log").read_text()
     tester = Tester(options)
     sample = tester.dataset[Place(0, 1)]
     square = resize(Image.open(tester.dataset.paths[1]), 512)
@@ -168,6 +169,20 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     # What is released is the generator's average, with the singular vectors that belong to it.
     average = state(folder)["ema"]["G"]
     assert all(torch.equal(value, average[name]) for name, value in tester.recipe.networks["G"].state_dict().items())
+
+
+def test_pictures_show_the_trained_weights_beside_their_average():
+    model = recipe()
+    model.networks["G"].eval()
+    batch = {"lr": probe((1, 3, 64, 64), 0), "hr": probe((1, 3, 64, 64), 1)}
+    with torch.no_grad():
+        assert list(model.pictures(batch)) == ["LR", "SR", "HR", "attention"]
+        trained, average = model.networks["G"], recipe().networks["G"].eval()
+        average.load_state_dict({k: v * 0.9 for k, v in trained.state_dict().items()})
+        model.released = model.networks | {"G": average}
+        shown = model.pictures(batch)
+        assert torch.equal(shown["SR"], trained(batch["lr"])) and torch.equal(shown["EMA"], average(batch["lr"]))
+    assert not torch.equal(shown["SR"], shown["EMA"])
 
 
 def test_the_perceptual_loss_asks_for_its_file():

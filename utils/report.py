@@ -14,18 +14,19 @@ from matplotlib import pyplot  # noqa: E402  (the backend without a screen must 
 
 @torch.no_grad()
 def picture_grid(recipe, batch, rows):
-    """uint8 HWC RGB: one row a face, one column for each of the recipe's pictures, in eval mode.
+    """(uint8 HWC RGB: one row a face, one column for each of the recipe's pictures, in eval mode; the columns' titles).
 
     batch: {'lr', 'hr': float32 NCHW RGB in [-1, 1]} on the device; its first `rows` faces are shown.
     """
     batch = {name: faces[:rows] for name, faces in batch.items()}
-    modes = {net: net.training for net in recipe.released.values()}
+    modes = {net: net.training for net in (*recipe.released.values(), *recipe.networks.values())}
     for net in modes:
         net.eval()
-    columns = [quantize(faces, "round") for faces in recipe.pictures(batch).values()]
+    pictures = recipe.pictures(batch)
     for net, training in modes.items():
         net.train(training)
-    return grid(list(zip(*columns, strict=True)))
+    columns = [quantize(faces, "round") for faces in pictures.values()]
+    return grid(list(zip(*columns, strict=True))), " | ".join(pictures)
 
 
 def write_curves(records, path):
