@@ -1,14 +1,16 @@
 """Spectral normalisation of a whole network at once (Miyato et al., ICLR 2018).
 
 The same numbers and the same keys (weight_orig, weight_u, weight_v) as torch.nn.utils.spectral_norm, which the released
-weights were made with. That one runs some ten small operators for each convolution of each forward pass, thousands for
-SPARNetHD; here matrices of one shape go through them together.
+weights were made with. That one runs dozens of small operators for each convolution of each step. Here small matrices
+of one shape go through them together, and large ones one by one, where they lie: copying them would cost more than the
+operators' overhead (benchmarks/spectral_norm.py).
 """
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 EPSILON = 1e-12
+LARGE = 2 ** 19  # elements of a matrix: from here on it is not copied
 
 
 def add_spectral_norm(net):
@@ -24,7 +26,8 @@ class SpectralNorm:
     """The hook. It refers to the layers themselves, so that a deep copy of a network has a hook of its own."""
 
     def __init__(self, layers):
-        self.groups = {}  # {(rows, columns) of the weight as a matrix: layers}
+        self.groups = {}  # {(rows, columns) of the weight as a matrix: layers} of the small ones
+        self.large = []
         for layer in layers:
             weight = layer.weight.detach()
             rows, columns = weight.flatten(1).shape
@@ -34,20 +37,25 @@ class SpectralNorm:
             layer.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=EPSILON))
             layer.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=EPSILON))
             layer.float32_buffers = ("weight_u", "weight_v")  # in O2, too: half would lose the singular value's digits
-            self.groups.setdefault((rows, columns), []).append(layer)
+            if rows * columns < LARGE:
+                self.groups.setdefault((rows, columns), []).append(layer)
+            else:
+                self.large.append(layer)
 
     def __call__(self, net, inputs):
         for layers in self.groups.values():
             u, v = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight_u", "weight_v"))
-            weights = _Normalise.apply(net.training, u, v, *(layer.weight_orig for layer in layers))
+            weights = _NormaliseTogether.apply(net.training, u, v, *(layer.weight_orig for layer in layers))
             if net.training:
                 torch._foreach_copy_([layer.weight_u for layer in layers], list(u.unbind()))
                 torch._foreach_copy_([layer.weight_v for layer in layers], list(v.unbind()))
             for layer, weight in zip(layers, weights, strict=True):
                 layer.weight = weight
+        for layer in self.large:
+            layer.weight = _Normalise.apply(net.training, layer.weight_u, layer.weight_v, layer.weight_orig)
 
 
-class _Normalise(torch.autograd.Function):
+class _NormaliseTogether(torch.autograd.Function):
     """weights / (u^T W v) for convolution weights whose matrices W have one shape; u, v: [layers, rows or columns].
 
     In training, u and v are replaced in place by those of one power iteration more. They count as constants backward.
@@ -74,3 +82,48 @@ class _Normalise(torch.autograd.Function):
         matrices.baddbmm_((-inner[:, None] * u).unsqueeze(2), v.unsqueeze(1)).div_(sigma[:, None, None])
         matrices = matrices.to(gradients[0].dtype)
         return None, None, None, *(m.view_as(g) for m, g in zip(matrices, gradients, strict=True))
+
+
+class _Normalise(torch.autograd.Function):
+    """The same for one weight [out, in, height, width] and its u [rows] and v [columns], which training moves.
+
+    The matrix is taken as the weight lies in memory, so in another order of columns where that is channels_last.
+    """
+
+    @staticmethod
+    def forward(ctx, training, u, v, weight):
+        matrix = _as_matrix(weight, _axes(weight)).to(u.dtype)
+        kernel_v = v.view_as(weight[0])
+        lying_v = _as_matrix(kernel_v[None], _axes(weight))[0]
+        if training:
+            lying_v = F.normalize(matrix.mT @ u, dim=0, eps=EPSILON)
+            u.copy_(F.normalize(matrix @ lying_v, dim=0, eps=EPSILON))
+            kernel_v.copy_(_as_weight(lying_v[None], weight[:1])[0])
+        sigma = u @ (matrix @ lying_v)
+        normal = weight / sigma.to(weight.dtype)
+        ctx.save_for_backward(u.clone(), lying_v, sigma, normal)
+        return normal
+
+    @staticmethod
+    def backward(ctx, gradient):
+        u, lying_v, sigma, normal = ctx.saved_tensors
+        matrix = _as_matrix(gradient, _axes(normal)).to(u.dtype)
+        inner = torch.vdot(matrix.flatten(), _as_matrix(normal, _axes(normal)).to(u.dtype).flatten())
+        matrix = (matrix / sigma).addr_(u * (-inner / sigma), lying_v).to(gradient.dtype)
+        return None, None, None, _as_weight(matrix, normal)
+
+
+def _axes(weight):
+    """The axes of a weight [out, in, height, width] from the outermost in memory to the innermost, out first."""
+    return (0, 1, 2, 3) if weight.is_contiguous() else (0, 2, 3, 1)
+
+
+def _as_matrix(weight, axes):
+    """[out, in, height, width] as [out, the rest in the order of `axes`]; no copy where that is how it lies."""
+    return weight.permute(axes).flatten(1)
+
+
+def _as_weight(matrix, like):
+    """_as_matrix turned back, in the memory order of the weight `like`."""
+    axes = _axes(like)
+    return matrix.view([like.shape[axis] for axis in axes]).permute([axes.index(axis) for axis in range(4)])

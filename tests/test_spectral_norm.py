@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from models import spectral_norm
 from models.blocks import ConvLayer
 from models.spectral_norm import add_spectral_norm
 
@@ -16,10 +17,14 @@ def small_net():
                          ConvLayer(8, 8), ConvLayer(8, 3)).double()
 
 
-@pytest.fixture
-def pair():
-    """(ours, torch's) from the same weights and vectors."""
+@pytest.fixture(params=["together", "one by one", "one by one, channels_last"])
+def pair(request, monkeypatch):
+    """(ours, torch's) from the same weights and vectors; small matrices and, by another limit, large ones."""
     ours, torchs = small_net(), small_net()
+    if request.param != "together":
+        monkeypatch.setattr(spectral_norm, "LARGE", 100)
+    if "channels_last" in request.param:
+        ours.to(memory_format=torch.channels_last)
     add_spectral_norm(ours)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
