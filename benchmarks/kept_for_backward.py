@@ -1,0 +1,83 @@
+"""Memory of a training step by counting: bytes that a phase's forward pass keeps for its backward pass, and the states.
+
+    python -m benchmarks.kept_for_backward --preset sparnethd_ffhq --json benchmarks/results/kept_sparnethd.json
+
+Nothing is computed: the networks are built on torch's device `meta`, which knows shapes and types only, so that sizes
+which no CPU could run take seconds. A device needs what is counted here and, for a moment, the largest operator's
+workspace and gradients on their way: a lower bound, no measurement.
+"""
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import show
+from benchmarks.train_step import fixed_batch
+from models import build_recipe, loss
+from options.train_options import parse_train
+from utils import amp
+
+GB = 1e9
+
+
+class Kept:
+    """Counts each storage once that autograd keeps while it is entered."""
+
+    def __init__(self, without):
+        self.storages = {}
+        self.without = {tensor.untyped_storage()._cdata for tensor in without}
+
+    def pack(self, tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.without:
+            self.storages[storage._cdata] = storage  # kept alive, so that its number stays its own
+        return tensor
+
+    def gb(self):
+        return sum(storage.nbytes() for storage in self.storages.values()) / GB
+
+
+def measure(words, opt_level):
+    """One row: gigabytes kept for backward at the end of phase G's forward pass, and those of the states."""
+    options = parse_train([*words, f"--opt_level={opt_level}"])
+    device = torch.device("meta")
+    with device:
+        recipe = build_recipe(options)
+    optimizers = {}
+    for phase, spec in recipe.optimizers.items():
+        nets = [recipe.networks[role].to(device).train() for role in spec.roles]
+        adam = torch.optim.Adam([p for net in nets for p in net.parameters()], spec.lr, spec.betas)
+        optimizers[phase] = amp.initialize(nets, adam, opt_level, half=torch.float16)[1]
+    for net in recipe.frozen.values():
+        amp.prepare_inference(net.to(device), opt_level, torch.float16)
+    tensors = [t for net in (*recipe.networks.values(), *recipe.frozen.values())
+               for t in (*net.parameters(), *net.buffers())]
+    kept = Kept(tensors)
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+        next(recipe.training_step(fixed_batch(options, device, torch.contiguous_format), 0))
+    count = sum(block.master.numel() for optimizer in optimizers.values() for block in optimizer.blocks)
+    low = sum(block.low.numel() for optimizer in optimizers.values() for block in optimizer.blocks
+              if block.low is not None)
+    averages = sum(p.numel() for role in recipe.ema_decay for p in recipe.networks[role].parameters())
+    states = (16 * count + 4 * low + 4 * averages) / GB  # master, gradient, Adam's two; half weight and gradient
+    return {"precision": opt_level, "checkpointing": "--checkpointing" in words, "batch": options.batch_size,
+            "pixels": options.load_size, "kept GB": kept.gb(), "states GB": states, "sum GB": kept.gb() + states}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="sparnethd_ffhq")
+    parser.add_argument("--json", default=None)
+    a, others = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        vgg19 = Path(folder) / "vgg19.pth"  # its shapes count, not its weights
+        torch.save(loss.VGG19Features().state_dict(), vgg19)
+        words = ["--preset", a.preset, *others, f"--vgg19_path={vgg19}"]
+        rows = [measure([*words, *more], level) for level in ("O0", "O2") for more in ([], ["--checkpointing"])]
+    show(f"Kept for backward by {a.preset} {' '.join(others)}, counted, not measured (no device was there)".replace(
+        "  ", " "), rows, a.json)
+
+
+if __name__ == "__main__":
+    main()
