@@ -8,6 +8,7 @@ workspace and gradients on their way: a lower bound, no measurement.
 """
 import argparse
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -42,7 +43,8 @@ def measure(words, opt_level):
     """One row: gigabytes kept for backward at the end of phase G's forward pass, and those of the states."""
     options = parse_train([*words, f"--opt_level={opt_level}"])
     device = torch.device("meta")
-    with device:
+    with device, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that meta does not hold
         recipe = build_recipe(options)
     optimizers = {}
     for phase, spec in recipe.optimizers.items():
