@@ -77,8 +77,8 @@ def main():
         torch.save(loss.VGG19Features().state_dict(), vgg19)
         words = ["--preset", a.preset, *others, f"--vgg19_path={vgg19}"]
         rows = [measure([*words, *more], level) for level in ("O0", "O2") for more in ([], ["--checkpointing"])]
-    show(f"Kept for backward by {a.preset} {' '.join(others)}, counted, not measured (no device was there)".replace(
-        "  ", " "), rows, a.json)
+    show(f"Kept for backward by {' '.join([a.preset, *others])}, counted, not measured (no device was there)", rows,
+         a.json)
 
 
 if __name__ == "__main__":
