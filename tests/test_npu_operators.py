@@ -16,6 +16,7 @@ def test_the_list(operators):
     assert "aten::convolution_overrideable" in names
     assert all(reason for reason in operators.EXCEPTIONS.values())
     assert not names & set(operators.EXCEPTIONS)  # an exception that is no longer one
+    assert "aten::threshold_backward" in names  # what the exception says
 
 
 @pytest.mark.parametrize("words", [
@@ -31,6 +32,18 @@ def test_a_training_step_uses_native_operators(operators, train, words):
     for name in ("convolution_backward_overrideable", "reflection_pad2d_backward", "replication_pad2d_backward",
                  "native_batch_norm", "_fused_adam_", "copy_"):
         assert "aten::" + name in used
+
+
+@pytest.mark.parametrize("words", [["--opt_level", "O0"], ["--opt_level", "O2", "--checkpointing"]])
+def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
+    from models.loss import VGG19Features
+    from tests.test_sparnethd_model import SMALL
+    torch.save(VGG19Features().state_dict(), tmp_path / "vgg19.pth")
+    words = [*SMALL, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
+
+    def run():
+        assert train("--device", "npu", "--val_count", 2, *words)[0] == 0
+    assert operators.without_kernel(run) == []
 
 
 def test_an_operator_without_a_kernel_is_found(operators):

@@ -280,8 +280,8 @@ def test_level_file():
 
 def test_another_recipe_by_its_name(checkout):
     """--model=sparnethd brings that recipe's defaults (its data, losses and phases); the preset makes it small."""
-    small = TINY | {"model": "sparnethd", "load_size": 64, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8, "D_layers": 2,
-                    "D_scales": 1, "lambda_pcp": 0, "channel_multiple": 1}
+    small = TINY | {"model": "sparnethd", "load_size": 128, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8,
+                    "D_layers": 2, "D_scales": 1, "lambda_pcp": 0, "channel_multiple": 1}
     (checkout.folder / "hd.yml").write_text(yaml.safe_dump(small))
     words = ["--preset=hd.yml", "--model=sparnethd", "--workers=0", f"--data_path={checkout.faces.name}"]
     done = checkout.script("train_full_1p.sh", *words, "--train_steps=6")
