@@ -23,7 +23,7 @@ LIST = Path(__file__).with_name("torch_npu_2.13_privateuse1_ops.json")
 # Operators that may be used although the list lacks them: name -> reason.
 EXCEPTIONS = {
     "aten::threshold_backward.grad_input":
-        "ReLU's backward calls threshold_backward, which torch_npu registers; only the simulation comes to this variant",
+        "ReLU's backward calls threshold_backward, which torch_npu registers; the simulation comes to this variant",
 }
 
 
