@@ -17,3 +17,24 @@ def find_dataset(name):
                         + nearest(name, DATASETS))
     module, _, cls = DATASETS[name].partition(":")
     return getattr(importlib.import_module(module), cls)
+
+
+def training_dataset(options):
+    """(The dataset class to train on, the arguments that training and validation set have in common).
+
+    UserError where the dataset is not for training, or does not take an option that was given.
+    """
+    o, dataset = options, find_dataset(options.dataset_name)
+    if not dataset.trains:
+        raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
+    if o.cache_folder and not dataset.caches:
+        raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
+    if o.priors and not dataset.takes_priors:
+        raise UserError(f"--priors: --dataset_name {o.dataset_name} has no facial priors.")
+    arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
+                 "on_bad_image": o.on_bad_image}
+    if dataset.caches:
+        arguments["cache_folder"] = o.cache_folder
+    if dataset.takes_priors:
+        arguments["priors"] = o.priors
+    return dataset, arguments
