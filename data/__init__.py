@@ -4,8 +4,12 @@ import importlib
 from utils.errors import UserError, nearest
 
 DATASETS = {
+    "builtin": "data.builtin_dataset:BuiltinDataset",
     "celeba": "data.celeba_dataset:CelebADataset",
+    "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
+    "helen": "data.helen_dataset:HelenDataset",
+    "landmarks68": "data.landmarks68_dataset:Landmarks68Dataset",
     "single": "data.single_dataset:SingleDataset",
 }
 
