@@ -108,8 +108,7 @@ def test_priors_follow_crop_and_flip(tmp_path):
 def test_samples_come_from_seed_epoch_and_index_alone_and_make_batches(drawn):
     a, b = (open_set("builtin", drawn, "mended", seed=5, priors="both") for _ in range(2))
     reference = {(e, i): a[Place(e, i)]["priors"] for e in range(2) for i in range(COUNT)}
-    for e, i in reversed(list(reference)):
-        assert np.array_equal(b[Place(e, i)]["priors"], reference[e, i])
+    assert all(np.array_equal(b[Place(*place)]["priors"], reference[place]) for place in reversed(reference))
     assert not np.array_equal(reference[0, 1], reference[1, 1])
     batch, = make_loader(a, InOrder(COUNT, COUNT), workers=1)
     assert batch["priors"].shape == (COUNT, 32, 32, 79) and batch["priors"].dtype == torch.uint8
@@ -168,8 +167,7 @@ def test_official_celebamask(tmp_path, drawn, folder_of, scale):
 
 def test_index_maps_with_a_palette_are_indices(builtin, drawn):
     for file in (builtin / "masks").iterdir():
-        coloured = Image.open(file)
-        coloured = Image.fromarray(np.asarray(coloured)).convert("P")
+        coloured = Image.open(file).convert("P")
         coloured.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
         coloured.save(file)
     a, b = open_set("celebamask", builtin), open_set("celebamask", drawn)
@@ -381,9 +379,9 @@ def test_a_training_gets_priors_and_tells_what_is_missing(train, builtin, monkey
     status, folder = train("--dataset_name", "builtin", "--priors", "both", "--val_count", 2, "--train_steps", 2,
                            dataroot=builtin)
     assert status == 0 and seen == [((3, 79, 16, 16), -1, 1)] * 2
-    log = (folder / "train.log").read_text()
-    assert "Data: 3 faces" in log and ", 2 to validate on" in log  # of 6 listed: masks are not faces
-    assert "warning: 1 of 4 pictures" in log and "left out: 00001.png" in log
+    log = (folder / "train.log").read_text()  # 6 faces are listed, not their masks, and 2 are held out
+    for words in ("Data: 3 faces", ", 2 to validate on", "warning: 1 of 4 pictures", "left out: 00001.png"):
+        assert words in log
     with pytest.raises(UserError, match="--priors: --dataset_name celeba has no facial priors"):
         train("--priors", "parsing", "--train_steps", 1, name="other")
 
