@@ -12,6 +12,7 @@ Written by `python -m benchmarks.results_table` from benchmarks/results/*.json, 
 are medians, ratios are medians over rounds that alternate (machines are noisy: trust the ratios). A `+` after a commit
 says that the files measured differed from it. Nothing here was measured on a GPU or an NPU yet.
 The rows of kills ran beside other programs: their seconds say nothing, their counts do.
+Facial priors were drawn beside other programs, too: their images/s are too low, their ratios hold.
 Training steps of commits be3259b and older ran with GNU's default waiting of OpenMP's threads, later ones with
 the project's own (utils/__init__.py).
 """

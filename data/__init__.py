@@ -4,8 +4,12 @@ import importlib
 from utils.errors import UserError, nearest
 
 DATASETS = {
+    "builtin": "data.builtin_dataset:BuiltinDataset",
     "celeba": "data.celeba_dataset:CelebADataset",
+    "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
+    "helen": "data.helen_dataset:HelenDataset",
+    "landmarks68": "data.landmarks68_dataset:Landmarks68Dataset",
     "single": "data.single_dataset:SingleDataset",
 }
 
@@ -17,3 +21,24 @@ def find_dataset(name):
                         + nearest(name, DATASETS))
     module, _, cls = DATASETS[name].partition(":")
     return getattr(importlib.import_module(module), cls)
+
+
+def training_dataset(options):
+    """(The dataset class to train on, the arguments that training and validation set have in common).
+
+    UserError where the dataset is not for training, or does not take an option that was given.
+    """
+    o, dataset = options, find_dataset(options.dataset_name)
+    if not dataset.trains:
+        raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
+    if o.cache_folder and not dataset.caches:
+        raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
+    if o.priors and not dataset.takes_priors:
+        raise UserError(f"--priors: --dataset_name {o.dataset_name} has no facial priors.")
+    arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
+                 "on_bad_image": o.on_bad_image}
+    if dataset.caches:
+        arguments["cache_folder"] = o.cache_folder
+    if dataset.takes_priors:
+        arguments["priors"] = o.priors
+    return dataset, arguments

@@ -31,18 +31,21 @@ def random_crop_box(width, height, rng, attempts=10):
     return 0, 0, width, height
 
 
-def crop_mended(image, size, rng):
-    """The published random crop as it was meant, in ONE bicubic resampling from the original picture.
+def mended_box(square, size, rng):
+    """(left, top, right, bottom), fractional, of the published random crop as it was meant, within a square box.
 
     Published: scale by U[1, 1.3], then crop 0.7 to 1 of the scaled picture's area, to size x size. The
     scaling cancels out of such a relative crop, so all that is left of it is the crop's box.
     """
-    left, top, right, _ = centre_square(image.size)
-    side = right - left
-    box = random_crop_box(size, size, rng)
-    unit = side / size
-    return resize(image, size, [start + edge * unit
-                                for start, edge in zip((left, top, left, top), box, strict=True)])
+    left, top, right, _ = square
+    unit = (right - left) / size
+    return [start + edge * unit
+            for start, edge in zip((left, top, left, top), random_crop_box(size, size, rng), strict=True)]
+
+
+def crop_mended(image, size, rng):
+    """A random crop of the picture's centred square, in ONE bicubic resampling from the original picture."""
+    return resize(image, size, mended_box(centre_square(image.size), size, rng))
 
 
 def crop_upstream(image, size, rng):
@@ -58,6 +61,12 @@ def crop_upstream(image, size, rng):
     return resize(resize(image, scaled), size, random_crop_box(size, size, rng))
 
 
+def check_scale(load_size, scale_factor):
+    """UserError where the low-resolution face would not have a whole number of pixels."""
+    if load_size % scale_factor:
+        raise UserError(f"--load_size {load_size} is not a multiple of --scale_factor {scale_factor}.")
+
+
 class CelebADataset(FaceFolder):
     """Samples {'lr', 'hr'}: uint8 HWC RGB, both load_size x load_size.
 
@@ -66,8 +75,7 @@ class CelebADataset(FaceFolder):
 
     def __init__(self, paths, load_size, scale_factor, augmentation="none", **folder_options):
         super().__init__(paths, load_size, **folder_options)
-        if load_size % scale_factor:
-            raise UserError(f"--load_size {load_size} is not a multiple of --scale_factor {scale_factor}.")
+        check_scale(load_size, scale_factor)
         self.scale_factor = scale_factor
         self.crop = {"mended": crop_mended, "upstream": crop_upstream, "none": None}[augmentation]
 

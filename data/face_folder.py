@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from utils.images import BadImage, read_rgb
+from utils.images import BadImage, list_images, read_rgb
 
 MAX_REPLACEMENTS = 100  # in a row; so many damaged neighbours mean that the folder is not what it should be
 
@@ -19,7 +19,8 @@ class FaceFolder(Dataset):
     """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
-    caches: whether it takes cache_folder.
+    caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
+    warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
 
     paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
@@ -32,6 +33,16 @@ class FaceFolder(Dataset):
 
     trains = True
     caches = False
+    takes_priors = False
+    warnings = ()
+
+    @classmethod
+    def list_faces(cls, folder, option, index_folder=None):
+        """FileList of the faces below `folder`: all pictures, unless a dataset knows some that are not faces (masks).
+
+        As utils.images.list_images, which see.
+        """
+        return list_images(folder, option, index_folder)
 
     def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):
         self.paths = paths

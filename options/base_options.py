@@ -79,6 +79,9 @@ def add_common(parser):
                      help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange")
     data = parser.add_argument_group("data")
     data.add_argument("--load_size", type=at_least(16), default=128, help="pixels of the network's square input")
+    data.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None,
+                      help="which facial priors --dataset_name builtin, celebamask, helen or landmarks68 gives; unset: "
+                           "those it has (builtin: parsing)")
     data.add_argument("--scale_factor", type=at_least(1), default=8, help="how many times smaller the LR face is")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
                       help="processes that prepare batches; 0: none beside the main one")

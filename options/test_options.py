@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.pretrained import find_pretrained, pretrained_names
 
 # What a network is built from; taken from the run's options.yml, so that they need not be said again.
-SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name"}
+SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name", "priors"}
 
 
 def test_parser(model):

@@ -77,6 +77,20 @@ def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsy
     assert json.loads((folder / "scores.json").read_text())["faces"] == 2
 
 
+def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
+    """With a dataset that knows masks the faces alone are restored, as --dataset_name celeba restores them."""
+    path, _ = weights
+    faces = write_faces(tmp_path / "set" / "images", 2)
+    write_faces(tmp_path / "set" / "masks", 2)
+    folder = run(tmp_path, path, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
+    scores = json.loads((folder / "scores.json").read_text())
+    assert sorted(p.name for p in (folder / "restored" / "images").iterdir()) == ["000.png", "001.png"]
+    run(tmp_path, path, "--gtroot", faces, "--dataset_name", "celeba")
+    assert json.loads((folder / "scores.json").read_text())["protocols"] == scores["protocols"]
+    small = write_faces(tmp_path / "small", 2, size=(4, 4))
+    run(tmp_path, path, "--dataroot", small, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
+
+
 @pytest.mark.parametrize("level", ["O1", "O2"])
 def test_half_precision_restores_the_same_faces(tmp_path, weights, level):
     path, _ = weights

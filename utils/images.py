@@ -1,4 +1,5 @@
 """Reading, resizing and writing face pictures. Everything here is RGB, uint8, HWC or a PIL image."""
+import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -42,23 +43,36 @@ def list_images(folder, option, index_folder=None):
     return found
 
 
+@contextlib.contextmanager
+def _decoding(path):
+    """What goes wrong within, while a file is decoded, is a BadImage."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
+            yield
+    except DECODE_ERRORS as error:
+        reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
+        raise BadImage(path, reason) from None
+
+
 def read_rgb(path):
     """The picture at `path` as an upright 8-bit RGB PIL image, whatever its mode on disk.
 
     EXIF rotation is applied; 16-bit grey is scaled down; transparency is laid over white; CMYK, palette and
     grey are converted. Raises BadImage for a missing, truncated or undecodable file.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
-            with Image.open(path) as image:
-                image.load()
-                if image.mode == "RGB" and image.format == "JPEG" and 0x0112 not in image.getexif():
-                    return image
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except DECODE_ERRORS as error:
-        reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
-        raise BadImage(path, reason) from None
+    with _decoding(path), Image.open(path) as image:
+        image.load()
+        if image.mode == "RGB" and image.format == "JPEG" and 0x0112 not in image.getexif():
+            return image
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def open_image(path):
+    """The PIL image at `path` in the mode that it has on disk, decoded. Raises BadImage as read_rgb does."""
+    with _decoding(path), Image.open(path) as image:
+        image.load()
+        return image
 
 
 def _to_rgb(image):

@@ -54,9 +54,11 @@ class Tester:
     def _make_dataset(self):
         o = self.options
         common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
-        references = list_images(o.gtroot, "--gtroot") if o.gtroot else None
+        dataset = find_dataset(o.dataset_name)
+        references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
         if not o.dataroot:
-            dataset = find_dataset(o.dataset_name)
+            if dataset.takes_priors:
+                common["priors"] = "none"  # the network estimates them
             return dataset(references[:o.max_images], scale_factor=o.scale_factor, augmentation="none", **common)
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
         return find_dataset("single")(faces, references=references, **common)
@@ -67,6 +69,8 @@ class Tester:
             print(devices.banner(self.device, o.opt_level, self.half, o.workers))
             print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} ({self.parameters / 1e6:.3f} M "
                   f"parameters{f', {ranks} ranks' if distributed.launched() else ''})", flush=True)
+            for line in self.dataset.warnings:
+                print(f"warning: {line}", flush=True)
         bad = BadImages(len(self.dataset), o.on_bad_image, print)
         order = InOrder(len(self.dataset), o.batch_size, distributed.rank(), ranks)
         names = output_names(self.dataset.paths, o.dataroot or o.gtroot)

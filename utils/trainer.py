@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from data import find_dataset
+from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.networks import WeightsError, count_parameters, load_weights, match_weights
@@ -14,7 +14,7 @@ from utils import device as devices
 from utils.ema import Ema
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces, to_device
-from utils.images import list_images, save_image
+from utils.images import save_image
 from utils.logger import Logger, clock, loss_line, read_metrics, time_line
 from utils.losses import PendingLosses
 from utils.report import picture_grid, write_curves
@@ -55,23 +55,17 @@ class Trainer:
 
     def _load_file_lists(self):
         o = self.options
+        dataset, common = training_dataset(o)
+
         def list_of(folder, option):  # a long list is made by one rank and mapped by all
-            return distributed.main_first(lambda: list_images(folder, option, Path(o.checkpoints_dir) / ".file_lists"))
+            index_folder = Path(o.checkpoints_dir) / ".file_lists"
+            return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder))
 
         train, val = hold_out(list_of(o.dataroot, "--dataroot"), o.val_count)
         if o.valroot:
             val = list_of(o.valroot, "--valroot")
         if o.val_max and len(val) > o.val_max:
             val = val.at(spread(o.val_max, len(val)))
-        common = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed,
-                  "min_size": o.min_size, "on_bad_image": o.on_bad_image}
-        dataset = find_dataset(o.dataset_name)
-        if not dataset.trains:
-            raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
-        if o.cache_folder:
-            if not dataset.caches:
-                raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
-            common["cache_folder"] = o.cache_folder
         self.train_set = dataset(train, augmentation=o.augmentation, **common)
         self.val_set = dataset(val, augmentation="none", **common) if val else None
 
@@ -360,6 +354,9 @@ class Trainer:
                              for role, net in self.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
                      f"{o.dataroot}" + (f", {len(self.val_set)} to validate on." if self.val_set else "."))
+        for faces in (self.train_set, self.val_set):
+            for line in faces.warnings if faces else ():
+                self.log.say(f"warning: {line}")
         ranks = distributed.world_size()
         several = f" ({ranks} ranks of {self.images_per_step // ranks})" if distributed.launched() else ""
         self.log.say(f"{'Going on after step ' + str(self.step) + ' of' if self.step else 'Training for'} "

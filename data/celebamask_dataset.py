@@ -1,0 +1,109 @@
+"""CelebAMask-HQ (Lee et al., CVPR 2020): faces with masks of their parts, as published or as maps of indices."""
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data.face_canvas import CLASSES
+from data.prior_folder import PriorFolder
+from data.priors import MASK_PARTS, cut_part, cut_parts, mirror_maps
+from utils.file_list import list_files
+from utils.images import BadImage, list_images, open_image
+
+# The folder of faces -> the folder of masks beside it.
+OFFICIAL, PARTS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
+IMAGES, MASKS = "images", "masks"
+
+
+class CelebAMaskDataset(PriorFolder):
+    """11 parsing maps (data/priors.py: MASK_PARTS), cut out of masks of any size. A part without a mask is black.
+
+    Recognised: CelebA-HQ-img/N.jpg beside CelebAMask-HQ-mask-anno, where NNNNN_part.png lie in numbered folders, in
+    one or in none; and images/NAME.jpg beside masks/NAME.png, maps of the 19 classes' indices.
+    """
+
+    parsing_names = MASK_PARTS
+    default_priors = "parsing"
+    layouts = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/NAME.jpg with {MASKS}/NAME.png "
+               f"(indices of {len(CLASSES)} classes)")
+
+    @classmethod
+    def list_faces(cls, folder, option, index_folder=None):
+        for name in (OFFICIAL, IMAGES):
+            if os.path.isdir(os.path.join(folder, name)):
+                return list_images(os.path.join(folder, name), option, index_folder)
+        return list_images(folder, option, index_folder)
+
+    def open_annotations(self, root):
+        faces = Path(root).absolute()
+        if faces.name == OFFICIAL and (faces.parent / PARTS).is_dir():
+            self.masks = PartFiles(faces.parent / PARTS)
+        elif faces.name == IMAGES and (faces.parent / MASKS).is_dir():
+            self.masks = IndexMaps(faces, faces.parent / MASKS)
+        else:
+            self.masks = None
+        return [self.masks]
+
+    def parsing(self, path, view):
+        maps = self.masks.cut(path, view, self.load_size // 2)
+        return mirror_maps(maps, MASK_PARTS) if view.mirrored else maps
+
+
+class PartFiles:
+    """CelebAMask-HQ as published: a PNG file a part, white where it is, somewhere below `folder`."""
+
+    def __init__(self, folder):
+        self.folders = {name.partition("_")[0]: parent for parent, _, files in os.walk(folder, followlinks=True)
+                        for name in files if name.endswith(".png")}
+
+    def key(self, path):
+        number = self._number(path)
+        return number if number in self.folders else None
+
+    def cut(self, path, view, size):
+        """uint8 [size, size, 11]: the parts within the view, not mirrored. Parts may overlap, as in the files."""
+        number = self._number(path)
+        maps = np.zeros((size, size, len(MASK_PARTS)), np.uint8)
+        for place, part in enumerate(MASK_PARTS):
+            file = os.path.join(self.folders[number], f"{number}_{part}.png")
+            if os.path.exists(file):
+                mask = np.asarray(open_image(file).convert("L"))
+                maps[..., place] = cut_part(mask, box_in(view, mask), size)
+        return maps
+
+    @staticmethod
+    def _number(path):
+        return Path(path).stem.zfill(5)
+
+
+class IndexMaps:
+    """A PNG file a face: the index in CLASSES of what each pixel shows; named as the face, below `folder`."""
+
+    def __init__(self, faces, folder):
+        self.faces, self.folder = faces, folder
+        self.names = {os.path.relpath(path, folder) for path in list_files(str(folder), {".png"})}
+
+    def key(self, path):
+        name = self._name(path)
+        return name if name in self.names else None
+
+    def cut(self, path, view, size):
+        """uint8 [size, size, 11]: the parts within the view, not mirrored. BadImage for what is not such a map."""
+        file = self.folder / self._name(path)
+        image = open_image(file)
+        if image.mode not in ("L", "P"):
+            raise BadImage(file, f"a map of indices has 8 bits and one channel, this is of mode {image.mode}")
+        index_map = np.asarray(image)  # the indices of a palette, not its colours
+        if index_map.max() >= len(CLASSES):
+            raise BadImage(file, f"class {index_map.max()} where 0 to {len(CLASSES) - 1} are expected")
+        return cut_parts(index_map, box_in(view, index_map), size)
+
+    def _name(self, path):
+        return os.path.splitext(os.path.relpath(os.path.abspath(path), self.faces))[0] + ".png"
+
+
+def box_in(view, mask):
+    """The view's box in pixels of a mask [H, W] of the same picture, which may have another size."""
+    across, down = mask.shape[1] / view.size[0], mask.shape[0] / view.size[1]
+    left, top, right, bottom = view.box
+    return left * across, top * down, right * across, bottom * down

@@ -1,0 +1,132 @@
+"""Files of landmarks: whose face has which points. 68 of them in a CSV or .npz file, Helen's 194 in text files."""
+import csv
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.images import EXTENSIONS
+
+FILES_68 = ("landmarks68.csv", "landmarks68.npz", "landmarks.csv", "landmarks.npz")
+COLUMNS = [f"{axis}{point}" for point in range(68) for axis in "xy"]
+MAX_DISAGREEMENT = 10  # pixels between two detectors; beyond, neither of them is trusted
+
+
+class LandmarkTable:
+    """Landmarks by picture, from the file or folder `source`.
+
+    names: of the pictures, with or without extension and folders. points: [N, L, 2], (x, y) in pixels of the
+    picture, pixel centres at whole numbers. splits: for each name the folder that its picture lies in, at whatever
+    depth, or None. Rows that are not numbers count as missing. UserError for two rows of one picture.
+    """
+
+    def __init__(self, source, names, points, splits=None):
+        self.source = str(source)
+        self.base = Path(os.path.abspath(source)).parent.parent  # a split may be the name of the source's own folder
+        keys = [without_extension(name) for name in names]
+        if splits is not None:
+            keys = [f"{split}/{key}" for split, key in zip(splits, keys, strict=True)]
+        self.rows = {key: row for row, key in enumerate(keys)}
+        if len(self.rows) < len(keys):
+            twice = next(key for row, key in enumerate(keys) if self.rows[key] != row)
+            raise UserError(f"{source}: there are two rows for {twice}.")
+        self.points_of_row = np.asarray(points, np.float32)
+        for key, is_known in zip(keys, np.isfinite(self.points_of_row).all((1, 2)), strict=True):
+            if not is_known:
+                del self.rows[key]
+
+    def key(self, path):
+        """What the picture at `path` is called here, with as many of its folders as are named; None: it is not here."""
+        *folders, name = without_extension(os.path.relpath(os.path.abspath(path), self.base)).split(os.sep)
+        for start in range(len(folders) + 1):
+            key = "/".join([*folders[start:], name])
+            if key in self.rows:
+                return key
+        return next((key for key in (f"{folder}/{name}" for folder in reversed(folders)) if key in self.rows), None)
+
+    def of(self, path):
+        """float32 [L, 2]: the points of a picture that has some."""
+        return self.points_of_row[self.rows[self.key(path)]]
+
+
+def without_extension(name):
+    """'a/b' of 'a/b.jpg'; other dots stay ('mr.b')."""
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in EXTENSIONS else name
+
+
+def find_landmarks_68(folder):
+    """The LandmarkTable of the first of FILES_68 in `folder` or its parent, None where there is none."""
+    for place in (Path(folder), Path(folder).absolute().parent):
+        for name in FILES_68:
+            if (place / name).is_file():
+                return (read_csv if name.endswith(".csv") else read_npz)(place / name)
+    return None
+
+
+def read_csv(path):
+    """A CSV file with the columns file (or name), x0, y0, x1 .. y67 and, if it has it, split; others are passed over.
+
+    UserError where columns are missing or values are not numbers; 'nan' is one.
+    """
+    names, splits, points = [], [], []
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
+        rows = csv.reader(stream)
+        header = next(rows, [])
+        place = {column: i for i, column in enumerate(header)}
+        name = place.get("file", place.get("name"))
+        if name is None or not place.keys() >= set(COLUMNS):
+            raise UserError(f"{path}: the columns file (or name), x0, y0, x1, y1 .. x67, y67 are needed.")
+        places = [place[column] for column in COLUMNS]
+        for row in rows:
+            try:
+                points.append(np.array([row[i] for i in places], np.float32))
+            except (ValueError, IndexError):
+                raise UserError(f"{path}, line {rows.line_num}: 68 pairs of numbers are expected.") from None
+            names.append(row[name])
+            splits.append(row[place["split"]] if "split" in place else None)
+    return LandmarkTable(path, names, np.reshape(points, (-1, 68, 2)), splits if "split" in place else None)
+
+
+def read_npz(path):
+    """A .npz file with the arrays name [N] and landmarks [N, 68, 2], or landmarks_x10 in tenths of a pixel.
+
+    If it has them: split [N], and max_disagreement_px [N], whose rows above 10 are dropped: two detectors, of which
+    at least one is wrong. UserError where arrays are missing or of another shape.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    points = arrays["landmarks"] if "landmarks" in arrays else arrays.get("landmarks_x10", np.empty(0)) / np.float32(10)
+    names = arrays.get("name", np.empty(0)).astype(str)
+    if points.shape != (len(names), 68, 2):
+        raise UserError(f"{path}: the arrays name [N] and landmarks [N, 68, 2] (or landmarks_x10) are needed.")
+    kept = arrays.get("max_disagreement_px", np.zeros(len(names))) <= MAX_DISAGREEMENT
+    splits = arrays["split"].astype(str)[kept].tolist() if "split" in arrays else None
+    return LandmarkTable(path, names[kept].tolist(), points[kept], splits)
+
+
+def find_helen(folder):
+    """The LandmarkTable of Helen's text files, in `folder`/annotation or beside the folder; None where there are none.
+
+    The first line of a file is its picture's name, 194 lines of `x , y` follow. UserError names one that is different.
+    """
+    for place in (Path(folder), Path(folder).absolute().parent):
+        files = sorted((place / "annotation").glob("*.txt"))
+        if files:
+            break
+    else:
+        return None
+    names, points = [], []
+    for path in files:
+        name, _, numbers = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+        try:
+            points.append(np.array(numbers.replace(",", " ").split(), np.float32).reshape(194, 2))
+        except ValueError:
+            raise UserError(f"{path}: a picture's name and 194 lines of `x , y` are expected.") from None
+        names.append(name.strip())
+    return LandmarkTable(place / "annotation" / "*.txt", names, points)

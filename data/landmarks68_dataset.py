@@ -1,0 +1,33 @@
+"""Any folder of faces with 68 landmarks each, in the order of iBUG 300-W, in a CSV or .npz file."""
+import os
+
+import numpy as np
+
+from data.landmark_files import FILES_68, find_landmarks_68
+from data.prior_folder import PriorFolder
+from data.priors import POINTS_68
+from utils.images import list_images
+
+MASKS = "masks"
+
+
+class Landmarks68Dataset(PriorFolder):
+    """68 heatmaps and 9 parsing maps (data/priors.py: FACE_PARTS), both drawn from the landmarks.
+
+    The file lies in the folder of faces or its parent, and names pictures by name, by path, or by split (a folder
+    that they are in) and name. Folders called masks hold no faces.
+    """
+
+    point_set = POINTS_68
+    layouts = (f"one of {', '.join(FILES_68)} in this folder or its parent, with the columns file (or name), split (if "
+               f"need be), x0, y0 .. x67, y67; .npz: arrays name, landmarks (or landmarks_x10)")
+
+    @classmethod
+    def list_faces(cls, folder, option, index_folder=None):
+        found = list_images(folder, option, index_folder)
+        start = len(os.path.join(folder, ""))
+        return found.at(np.flatnonzero([MASKS not in path[start:].split(os.sep)[:-1] for path in found]))
+
+    def open_annotations(self, root):
+        self.landmarks = find_landmarks_68(root)
+        return [self.landmarks]

@@ -1,0 +1,139 @@
+"""What the datasets with facial priors share: priors that follow the crop and the flip, and a look at who has any."""
+import os
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from data.celeba_dataset import FLIP, check_scale, mended_box
+from data.face_folder import FaceFolder
+from data.priors import FACE_PARTS, draw_parts, heatmaps, mirror_points, move_points
+from utils.errors import UserError
+from utils.images import centre_square, degrade, resize
+
+PRIORS = {"heatmaps": ("heatmaps",), "parsing": ("parsing",), "both": ("heatmaps", "parsing"), "none": ()}
+NAMED = 3  # faces without annotation that a warning names
+
+
+class View(NamedTuple):
+    """What a sample shows of a picture: `box` (left, top, right, bottom; may be fractional) of its pixels, mirrored
+    or not. size: (width, height) of the whole picture."""
+    size: tuple
+    box: tuple
+    mirrored: bool
+
+
+class PriorFolder(FaceFolder):
+    """Samples {'lr', 'hr', 'priors'}: lr and hr uint8 HWC RGB, load_size square; priors uint8 [S, S, C], S half of it.
+
+    The C maps are 255 at a heatmap's peak and inside a part, 0 outside: heatmaps first, then parsing maps, as
+    `prior_names` tells. All of a sample follows one box and one flip, which also exchanges left and right.
+    paths: a FileList, as list_faces gives it; faces without annotation are left out of it, and told in `warnings`.
+    priors: 'heatmaps', 'parsing', 'both', 'none' (samples are {'lr', 'hr'}; no annotation is looked for unless the
+    faces are cropped by it); None: default_priors.
+    augmentation: 'mended' (flip 0.5, the crop of data/celeba_dataset.py), 'none', or 'upstream', which is what the
+    public code of FSRNet does: the picture is squashed to a square, and neither flipped nor cropped.
+
+    A subclass has open_annotations, and where it does not draw everything from landmarks, `parsing`.
+    """
+
+    takes_priors = True
+    point_set = None  # of the landmarks that heatmaps are drawn from (data/priors.py); None: there are no heatmaps
+    parsing_names = FACE_PARTS
+    default_priors = "both"
+    crops_by_landmarks = False
+    layouts = ""  # what was looked for, in words
+
+    def __init__(self, paths, load_size, scale_factor, augmentation="none", priors=None, **folder_options):
+        super().__init__(paths, load_size, **folder_options)
+        check_scale(load_size, scale_factor)
+        self.scale_factor, self.augmentation = scale_factor, augmentation
+        self.kinds = self.prior_kinds(priors)
+        self.warnings = []
+        if self.kinds or self.crops_by_landmarks:
+            self.paths = self._annotated(paths)
+        cv2.setNumThreads(1)  # there are many workers
+
+    @classmethod
+    def prior_kinds(cls, priors=None):
+        """('heatmaps', 'parsing'), as far as wanted; UserError for heatmaps where there are no landmarks."""
+        kinds = PRIORS[priors or cls.default_priors]
+        if "heatmaps" in kinds and cls.point_set is None:
+            raise UserError(f"--priors {priors}: this dataset has parsing maps only, no landmarks for heatmaps.")
+        return kinds
+
+    @classmethod
+    def prior_names(cls, priors=None):
+        """The names of a sample's C maps, in order."""
+        names = {"heatmaps": [f"point {i}" for i in range(cls.point_set.count if cls.point_set else 0)],
+                 "parsing": list(cls.parsing_names)}
+        return [name for kind in cls.prior_kinds(priors) for name in names[kind]]
+
+    def open_annotations(self, root):
+        """Open what self.kinds need, for the faces below `root`: a list of annotations, None for one that is missing.
+
+        Each has `key(path)`: by which name it knows a picture, None where it does not. Landmarks are kept as
+        self.landmarks, too.
+        """
+        raise NotImplementedError
+
+    def _annotated(self, paths):
+        """Those of `paths` that every annotation knows; UserError where there are none, or two of one name."""
+        annotations = self.open_annotations(paths.root)
+        having = np.full(len(paths), None not in annotations)
+        for annotation in annotations if having.any() else ():
+            seen = {}
+            for i, path in enumerate(paths):
+                key = annotation.key(path)
+                having[i] &= key is not None
+                if having[i] and seen.setdefault(key, i) != i:
+                    raise UserError(f"{paths[seen[key]]} and {path} have one annotation between them ({key}): name "
+                                    f"pictures differently, or annotate them with their folders.")
+        if not having.any():
+            raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. "
+                            f"Looked for {self.layouts}.")
+        missing = np.flatnonzero(~having)
+        if len(missing):
+            named = ", ".join(os.path.relpath(paths[i], paths.root) for i in missing[:NAMED])
+            self.warnings.append(f"{len(missing)} of {len(paths)} pictures below {paths.root} have no annotation that "
+                                 f"can be used and are left out: {named}{', ...' if len(missing) > NAMED else ''}")
+        return paths.at(np.flatnonzero(having))
+
+    def square(self, path, size):
+        """The square box that is the face, of a picture of (width, height) `size`."""
+        return centre_square(size)
+
+    def upstream_box(self, path, size):
+        """The box that the public code takes and squashes."""
+        return 0, 0, *size
+
+    def draw_view(self, path, size, rng):
+        if self.augmentation == "upstream":
+            return View(size, self.upstream_box(path, size), False)
+        square = self.square(path, size)
+        if self.augmentation == "none":
+            return View(size, square, False)
+        mirrored = rng.random() < FLIP
+        return View(size, mended_box(square, self.load_size, rng), mirrored)
+
+    def make_sample(self, image, rng, path):
+        view = self.draw_view(path, image.size, rng)
+        hr = resize(image, self.load_size, view.box)
+        if view.mirrored:
+            hr = hr.transpose(0)  # left to right
+        sample = {"lr": np.asarray(degrade(hr, self.scale_factor)), "hr": np.asarray(hr)}
+        if self.kinds:
+            sample["priors"] = np.concatenate([getattr(self, kind)(path, view) for kind in self.kinds], axis=2)
+        return sample
+
+    def points(self, path, view):
+        """The landmarks of a view, in pixels of its maps."""
+        size = self.load_size // 2
+        points = move_points(self.landmarks.of(path), view.box, size)
+        return mirror_points(points, size, self.point_set.mirror) if view.mirrored else points
+
+    def heatmaps(self, path, view):
+        return heatmaps(self.points(path, view), self.load_size // 2)
+
+    def parsing(self, path, view):
+        return draw_parts(self.points(path, view), self.load_size // 2, self.point_set)
