@@ -24,6 +24,7 @@ NETWORKS = {
 RECIPES = {
     "sparnet": "models.sparnet_model:SPARNetModel",
     "sparnethd": "models.sparnethd_model:SPARNetHDModel",
+    "fsrnet": "models.fsrnet_model:FSRNetModel",  # and FSRGAN: --lambda_g
 }
 
 

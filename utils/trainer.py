@@ -308,7 +308,8 @@ class Trainer:
                                 f"to here are untouched.", status=1)
 
     def _show(self, faces):
-        self.log.board.add_image("train", picture_grid(self.recipe, faces, rows=4), self.step, dataformats="HWC")
+        picture, _ = picture_grid(self.recipe, faces, rows=4)
+        self.log.board.add_image("train", picture, self.step, dataformats="HWC")
 
     def _validate(self):
         o = self.options
@@ -374,7 +375,8 @@ class Trainer:
         faces = self.val_set or self.train_set
         loader = make_loader(faces, InOrder(min(len(faces), 8), 8), workers=0)
         batch = to_device(next(iter(loader)), self.device)
-        save_image(picture_grid(self.recipe, batch, rows=8), self.folder / "samples.png")
+        picture, titles = picture_grid(self.recipe, batch, rows=8)
+        save_image(picture, self.folder / "samples.png")
         write_curves(read_metrics(self.folder), self.folder / "curves.png")
         seconds, steps = self.timer.mean()
         for line in self.bad_images.report():
@@ -388,5 +390,5 @@ class Trainer:
         if self.last_val:
             self.log.say(f"Accuracy: {self.last_val['psnr']:.4f} dB PSNR, bicubic "
                          f"{self.last_val['bicubic_psnr']:.4f} dB (protocol {o.val_protocol})")
-        self.log.say(f"Look at {self.folder}/samples.png (LR | SR | HR | attention), curves.png, metrics.jsonl, "
+        self.log.say(f"Look at {self.folder}/samples.png ({' | '.join(titles)}), curves.png, metrics.jsonl, "
                      f"or: tensorboard --logdir {self.folder}/tensorboard")
