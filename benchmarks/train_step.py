@@ -56,8 +56,8 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True)
     """
     recipe = build_recipe(options)
     net = recipe.networks["G"].to(device, memory_format=devices.memory_format(device))
-    adam = devices.adam(net.parameters(), device, opt_level, options.lr, (options.beta1, options.beta2))
-    _, optimizer = amp.initialize(net, adam, opt_level, options.loss_scale, combine_grad, half, average=average)
+    plain = devices.make_optimizer(recipe.optimizers["G"], net.parameters(), device, opt_level)
+    _, optimizer = amp.initialize(net, plain, opt_level, options.loss_scale, combine_grad, half, average=average)
     if optimizer.needs_ddp:
         recipe.networks = {"G": distributed.wrap(net, accumulate=1)}
 

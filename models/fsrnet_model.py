@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from models import loss
-from models.base_model import AdamSpec, BaseModel
+from models.base_model import AdamSpec, BaseModel, RMSpropSpec
 from models.fsrnet import FSRGANDiscriminator, FSRNet
 from models.networks import INITS, init_weights
 from models.sparnet_model import heat
@@ -42,6 +42,8 @@ class FSRNetModel(BaseModel):
         group.add_argument("--lambda_g", type=float, default=0.0,
                            help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
         group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
+        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="adam",
+                           help="of all networks; rmsprop (alpha 0.99) as published, beta1 and beta2 are Adam's")
         group.add_argument("--d_lr", type=float, default=0.00025, help="the discriminator's learning rate")
 
     def __init__(self, options):
@@ -62,9 +64,8 @@ class FSRNetModel(BaseModel):
             self.frozen = {"vgg16": loss.load_vgg(loss.VGG16Features, o.vgg16_path)}
         self.weights = {"pix": o.lambda_pix, "coarse": o.lambda_coarse, "prior": o.lambda_prior, "pcp": o.lambda_pcp,
                         "g": o.lambda_g}
-        rates = {"G": o.lr, "D": o.d_lr}
-        self.optimizers = {role: AdamSpec((role,), rates[role], (o.beta1, o.beta2), o.weight_decay)
-                           for role in self.networks}
+        self.optimizers = {role: _optimizer_spec(o, role, lr)
+                           for role, lr in (("G", o.lr), ("D", o.d_lr)) if role in self.networks}
         self.ema_decay = {"G": o.ema_decay} if o.ema_decay else {}
 
     def training_step(self, batch, step):
@@ -120,6 +121,12 @@ class FSRNetModel(BaseModel):
         if parts.shape[1]:
             shown[f"{prefix}parts"] = torch.lerp(faces, colour(parts), 0.6 * parts.amax(1, keepdim=True))
         return shown
+
+
+def _optimizer_spec(options, role, lr):
+    if options.optimizer == "rmsprop":
+        return RMSpropSpec((role,), lr, weight_decay=options.weight_decay)
+    return AdamSpec((role,), lr, (options.beta1, options.beta2), options.weight_decay)
 
 
 def colour(parts):

@@ -13,6 +13,7 @@ from models import build_recipe, loss
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state
+from utils import device as devices
 from utils.errors import UserError
 from utils.images import list_images
 from utils.logger import read_metrics
@@ -23,6 +24,7 @@ SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--
          "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
          "0", "--print_freq", "2", "--device", "cpu"]
 GAN = ["--lambda_g", "0.001"]
+RMSPROP = ["--optimizer", "rmsprop"]
 
 
 class TinyFaces(CelebADataset):
@@ -177,8 +179,9 @@ def test_prior_maps_reach_the_loss_as_pictures_do(train, faces):
 
 
 @pytest.mark.parametrize("words", [
-    ["--opt_level", "O0", *GAN], ["--opt_level", "O2", *GAN], ["--opt_level", "O2", "--tied", "--ema_decay", "0.9"],
-], ids=["O0 GAN", "O2 GAN", "O2 tied"])
+    ["--opt_level", "O0", *GAN, *RMSPROP], ["--opt_level", "O2", *GAN, *RMSPROP],
+    ["--opt_level", "O2", "--tied", "--ema_decay", "0.9"],
+], ids=["O0 FSRGAN RMSprop", "O2 FSRGAN RMSprop", "O2 tied Adam"])
 def test_resume_is_bit_equal(train, monkeypatch, words):
     words = [*words, "--train_steps", 4, "--val_count", 2]
     train(*words, name="whole")
@@ -197,9 +200,35 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
         assert same(whole[part], parts[part]) == ""
 
 
-def test_it_learns_in_half_precision_as_in_float32(train):
-    runs = [state(train(*GAN, "--train_steps", 6, "--opt_level", level, name=level)[1])
+# RMSprop's first step is ten times its learning rate long.
+@pytest.mark.parametrize("words", [["--lr", "2e-4"], [*RMSPROP, "--lr", "2e-5"]], ids=["Adam", "RMSprop"])
+def test_it_learns_in_half_precision_as_in_float32(train, words):
+    runs = [state(train(*GAN, *words, "--train_steps", 6, "--opt_level", level, name=level)[1])
             ["progress"]["losses"] for level in ("O0", "O2")]
     assert set(runs[0]) == {"Pix", "Coarse", "Prior", "G", "D"}
     for name in runs[0]:
         assert runs[0][name] == pytest.approx(runs[1][name], rel=0.05)
+
+
+def test_each_network_has_the_optimizer_asked_for():
+    for words, kind in (([], "adam"), (RMSPROP, "rmsprop")):
+        specs = recipe(*GAN, *words, "--lr", "0.5", "--d_lr", "0.25").optimizers
+        assert [(phase, s.roles, s.kind, s.lr) for phase, s in specs.items()] == [
+            ("G", ("G",), kind, 0.5), ("D", ("D",), kind, 0.25)]
+
+
+def test_a_run_does_not_go_on_with_another_optimizer(train):
+    train("--train_steps", 1, name="run")
+    with pytest.raises(UserError, match="--continue_train: .*run was trained with adam, not rmsprop"):
+        train("--train_steps", 2, "--continue_train", *RMSPROP, name="run")
+
+
+def test_on_the_simulated_npu(npu, train, monkeypatch):
+    """O0 as on a CPU, bit for bit; O2 with operators that have native kernels only."""
+    from npusim import operators
+    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)
+    words = [*GAN, *RMSPROP, "--train_steps", 2]
+    cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d[:3])[1]) for d in ("cpu", "npu:2"))
+    for part in ("networks", "optimizers"):
+        assert same(cpu[part], simulated[part]) == ""
+    assert operators.without_kernel(lambda: train(*words, "--opt_level", "O2", "--device", "npu")) == []

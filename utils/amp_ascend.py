@@ -11,7 +11,7 @@ from utils.amp import Overflows, check_names, float32_state_dict
 
 
 class ApexOptimizer:
-    """An NpuFusedAdam that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
+    """An NpuFusedAdam or NpuFusedRMSprop that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
 
     def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm):
         self.amp, self.max_grad_norm = apex.amp, max_grad_norm
