@@ -107,7 +107,9 @@ class FSRNetModel(BaseModel):
         coarse, priors, sr = self.released["G"](batch["lr"])
         shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
         if self.weights["prior"]:
-            shown |= self._overlays("", sr, priors) | self._overlays("true ", batch["hr"], batch["priors"])
+            shown |= self._overlays("", sr, priors)
+            if "priors" in batch:
+                shown |= self._overlays("true ", batch["hr"], batch["priors"])
         return shown
 
     def _overlays(self, prefix, faces, priors):

@@ -10,6 +10,7 @@ import data
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
 from models import build_recipe, loss
+from models.networks import count_parameters, load_weights
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state
@@ -160,6 +161,8 @@ def test_pictures_show_where_landmarks_and_parts_are():
     assert parts[8, 8].tolist() == [128, 128, 128]
     assert parts[24, 24].tolist() == [51, 204, 204]  # 0.6 of the second of two hues, cyan
     assert model.networks["G"].training
+    del faces["priors"]
+    assert list(model.pictures(faces)) == ["LR", "coarse", "SR", "HR", "landmarks", "parts"]
 
 
 def test_prior_maps_reach_the_loss_as_pictures_do(train, faces):
@@ -183,7 +186,7 @@ def test_prior_maps_reach_the_loss_as_pictures_do(train, faces):
     ["--opt_level", "O2", "--tied", "--ema_decay", "0.9"],
 ], ids=["O0 FSRGAN RMSprop", "O2 FSRGAN RMSprop", "O2 tied Adam"])
 def test_resume_is_bit_equal(train, monkeypatch, words):
-    words = [*words, "--train_steps", 4, "--val_count", 2]
+    words = [*words, "--train_steps", "4", "--val_count", "2"]
     train(*words, name="whole")
     wish = Trainer._wish_to_stop
 
@@ -198,6 +201,9 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
     whole, parts = state(folder.parent / "whole"), state(folder)
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
+    released = parts["ema"].get("G") or parts["networks"]["G"]  # what newtest.py loads, strictly
+    net = load_weights(recipe(*words).networks["G"], folder / "latest_net_G.pth")
+    assert same(released, dict(net.state_dict())) == ""
 
 
 # RMSprop's first step is ten times its learning rate long.
@@ -232,3 +238,17 @@ def test_on_the_simulated_npu(npu, train, monkeypatch):
     for part in ("networks", "optimizers"):
         assert same(cpu[part], simulated[part]) == ""
     assert operators.without_kernel(lambda: train(*words, "--opt_level", "O2", "--device", "npu")) == []
+
+
+@pytest.mark.parametrize("name, millions", [
+    ("fsrnet_celebamask", 3.264), ("fsrnet_helen", 3.288), ("fsrgan_celebamask", 3.264),
+    ("fsrnet_celebamask_upstream", 2.154), ("fsrnet_helen_upstream", 2.179), ("fsrgan_celebamask_upstream", 2.154)])
+def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
+    options = parse_train(["--preset", name, "--vgg16_path", vgg16_path])
+    model = build_recipe(options)
+    assert count_parameters(model.networks["G"]) / 1e6 == pytest.approx(millions, abs=6e-4)
+    assert ("D" in model.networks) == bool(model.frozen) == ("fsrgan" in name)
+    upstream = "upstream" in name
+    assert {spec.kind for spec in model.optimizers.values()} == {"rmsprop" if upstream else "adam"}
+    assert (options.lr, options.batch_size, options.total_epochs) == (2.5e-4, 14, 100)
+    assert options.opt_level == ("O0" if upstream else None)
