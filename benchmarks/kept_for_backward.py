@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import show
-from benchmarks.train_step import fixed_batch
+from benchmarks.train_step import fixed_batch, plain_optimizer
 from models import build_recipe, loss
 from options.train_options import parse_train
 from utils import amp
@@ -49,8 +49,8 @@ def measure(words, opt_level):
     optimizers = {}
     for phase, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(device).train() for role in spec.roles]
-        adam = torch.optim.Adam([p for net in nets for p in net.parameters()], spec.lr, spec.betas)
-        optimizers[phase] = amp.initialize(nets, adam, opt_level, half=torch.float16)[1]
+        plain = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
+        optimizers[phase] = amp.initialize(nets, plain, opt_level, half=torch.float16)[1]
     for net in recipe.frozen.values():
         amp.prepare_inference(net.to(device), opt_level, torch.float16)
     tensors = [t for net in (*recipe.networks.values(), *recipe.frozen.values())

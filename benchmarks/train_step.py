@@ -6,7 +6,7 @@ trainer   Trainer.fit's own loop: loader, augmentation, copy to the device, step
 fed       the same network, layout, precision, loader and copy to the device, and nothing else: what the Trainer
           adds (log, checks, timing) is the rest
 bare      as fed, with one batch over and over
-plain     float32, NCHW, torch.optim.Adam(lr, betas) as in the published code, one batch over and over
+plain     float32, NCHW, torch.optim's Adam or RMSprop as in the published code, one batch over and over
 The time of writing a checkpoint is measured apart and spread over the default --save_latest_freq.
 """
 import argparse
@@ -58,8 +58,8 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True)
     for phase, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(device, memory_format=devices.memory_format(device)) for role in spec.roles]
         params = [p for net in nets for p in net.parameters()]
-        adam = devices.adam(params, device, opt_level, spec.lr, spec.betas, spec.weight_decay)
-        optimizers[phase] = amp.initialize(nets, adam, opt_level, options.loss_scale, combine_grad, half,
+        plain = devices.make_optimizer(spec, params, device, opt_level)
+        optimizers[phase] = amp.initialize(nets, plain, opt_level, options.loss_scale, combine_grad, half,
                                            average=average, buckets=len(recipe.optimizers) == 1)[1]
     if any(optimizer.needs_ddp for optimizer in optimizers.values()):
         recipe.networks = {role: distributed.wrap(net, accumulate=1) for role, net in recipe.networks.items()}
@@ -83,21 +83,26 @@ def bare_loop(options, trainer, steps, batches):
     return run
 
 
+def plain_optimizer(spec, params):
+    """torch's own optimizer of an OptimizerSpec."""
+    return {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[spec.kind](params, **spec.numbers())
+
+
 def plain_loop(options, trainer, steps):
-    """A function that takes `steps` plain steps: float32, NCHW, torch.optim.Adam."""
+    """A function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
     recipe = build_recipe(options)
-    adams = {}
+    optimizers = {}
     for phase, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(trainer.device).train() for role in spec.roles]
-        adams[phase] = torch.optim.Adam([p for net in nets for p in net.parameters()], spec.lr, spec.betas)
+        optimizers[phase] = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
     batch = fixed_batch(options, trainer.device, torch.contiguous_format)
 
     def run():
         for _ in range(steps):
             for phase, losses in recipe.training_step(batch, 0):
                 sum(losses.values()).backward()
-                adams[phase].step()
-                adams[phase].zero_grad()
+                optimizers[phase].step()
+                optimizers[phase].zero_grad()
     return run
 
 

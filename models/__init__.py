@@ -14,12 +14,17 @@ NETWORKS = {
     "sparnethd_attn2d": ("models.sparnethd:SPARNetHD", {"att_name": "spar"}),
     "sparnethd_attn3d": ("models.sparnethd:SPARNetHD", {"att_name": "spar3d"}),
     "sparnethd_discriminator": ("models.sparnethd:MultiScaleDiscriminator", {}),
+    "fsrnet_celebamask": ("models.fsrnet:FSRNet", {"hmaps_ch": 0, "pmaps_ch": 11, "tied": True}),
+    "fsrnet_helen": ("models.fsrnet:FSRNet", {"hmaps_ch": 194, "pmaps_ch": 9, "tied": True}),
+    "fsrnet": ("models.fsrnet:FSRNet", {}),  # as the paper means it; no released weights
+    "fsrgan_discriminator": ("models.fsrnet:FSRGANDiscriminator", {}),
 }
 
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.
 RECIPES = {
     "sparnet": "models.sparnet_model:SPARNetModel",
     "sparnethd": "models.sparnethd_model:SPARNetHDModel",
+    "fsrnet": "models.fsrnet_model:FSRNetModel",  # and FSRGAN: --lambda_g
 }
 
 

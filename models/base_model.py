@@ -3,23 +3,41 @@
 A recipe holds networks and losses. It knows nothing of devices, ranks, files, logging or precision: the
 trainer moves the networks, wraps the optimizers, and does backward and step for every phase.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
-class AdamSpec:
-    """One optimizer: the roles of the networks it trains, and Adam's numbers."""
+class OptimizerSpec:
+    """One optimizer: the roles of the networks it trains, and its numbers. A subclass says which kind it is."""
     roles: tuple
     lr: float
+
+    def numbers(self):
+        """{name: value} of what the optimizer itself takes."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "roles"}
+
+
+@dataclass(frozen=True)
+class AdamSpec(OptimizerSpec):
+    """Adam (Kingma & Ba, 2015)."""
     betas: tuple
     weight_decay: float = 0.0
+    kind = "adam"
+
+
+@dataclass(frozen=True)
+class RMSpropSpec(OptimizerSpec):
+    """RMSprop (Hinton, 2012); alpha: how much of the mean square stays at each step."""
+    alpha: float = 0.99
+    weight_decay: float = 0.0
+    kind = "rmsprop"
 
 
 class BaseModel:
     """A recipe. A subclass sets in __init__(options):
 
     networks    {role: nn.Module}, all of which are saved; 'G' is the generator
-    optimizers  {phase: AdamSpec}, the phases being named G, D, D_reg, G_reg as far as there are
+    optimizers  {phase: AdamSpec or RMSpropSpec}, the phases being named G, D, D_reg, G_reg as far as there are
     ema_decay   {role: decay a step} of the networks that an average is kept of
     frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
 

@@ -1,4 +1,4 @@
-"""Losses that recipes share: adversarial ones, feature matching, and the perceptual loss on VGG19."""
+"""Losses that recipes share: adversarial ones, feature matching, and the perceptual loss on a VGG."""
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -6,7 +6,6 @@ from torch.nn import functional as F
 from models.networks import match_weights, read_weights
 from utils.errors import UserError
 
-VGG19_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 GAN_LOSSES = ("hinge", "lsgan", "vanilla", "wgan")
 
 
@@ -54,27 +53,28 @@ def feature_matching_loss(real_features, fake_features):
                for real, fake in zip(*scale, strict=True)) / len(real_features)
 
 
-class VGG19Features(nn.Module):
-    """VGG19's convolutions (Simonyan & Zisserman 2015), frozen, under torchvision's keys `features.N`.
+class VGGFeatures(nn.Module):
+    """A VGG's convolutions (Simonyan & Zisserman 2015), frozen, under torchvision's keys `features.N`.
 
-    [N, 3, H, W], RGB in [-1, 1] -> the activations that SPARNetHD was trained on: after the ReLUs of conv1_2, conv2_2,
-    conv3_4 and conv4_4, and conv5_4 before its ReLU.
+    [N, 3, H, W], RGB in [-1, 1] -> [the activations after the layers TAPS]. BLOCKS: convolutions before each pool.
+    NAME: its file is what --NAME_path says; ADDRESS: where the public file is.
     """
 
-    WIDTHS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool",
-              512, 512, 512, 512)
-    TAPS = (3, 8, 17, 26, 34)
+    NAME: str
+    ADDRESS: str
+    BLOCKS: tuple
+    TAPS: tuple
+    WIDTHS = (64, 128, 256, 512, 512)
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self):
         super().__init__()
         layers, channels = [], 3
-        for width in self.WIDTHS:
-            if width == "pool":
-                layers.append(nn.MaxPool2d(2))
-            else:
+        for width, convolutions in zip(self.WIDTHS, self.BLOCKS, strict=True):
+            for _ in range(convolutions):
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
                 channels = width
+            layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers[:self.TAPS[-1] + 1])
         # From [-1, 1] to ImageNet's mean 0 and deviation 1; of the code, not of the weights file.
         self.register_buffer("scale", 0.5 / torch.tensor(self.STD).view(3, 1, 1), persistent=False)
@@ -92,15 +92,34 @@ class VGG19Features(nn.Module):
         return found
 
 
-def load_vgg19(path):
-    """VGG19Features with the weights of torchvision's file; UserError, with where to get it, for any other file."""
-    net = VGG19Features()
+class VGG19Features(VGGFeatures):
+    """What SPARNetHD was trained on: after the ReLUs of conv1_2, 2_2, 3_4 and 4_4, and conv5_4 before its ReLU."""
+
+    NAME, ADDRESS = "vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+    BLOCKS, TAPS = (2, 2, 4, 4, 4), (3, 8, 17, 26, 34)
+
+
+class VGG16Features(VGGFeatures):
+    """What FSRGAN was trained on: after the ReLU of conv5_3."""
+
+    NAME, ADDRESS = "vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"
+    BLOCKS, TAPS = (2, 2, 3, 3, 3), (29,)
+
+
+def load_vgg(kind, path):
+    """`kind` (VGG19Features, VGG16Features) with the weights of torchvision's file at `path`.
+
+    UserError, with where to get it, for no file or any other one.
+    """
+    net = kind()
+    advice = f"for the perceptual loss ({kind.ADDRESS}); --lambda_pcp 0 does without."
+    if not path:
+        raise UserError(f"--{kind.NAME}_path FILE is needed {advice}")
     try:
         state = {key: value for key, value in read_weights(path).items() if not key.startswith("classifier.")}
         net.load_state_dict(match_weights(net, state))
     except UserError as error:
-        raise UserError(f"--vgg19_path: VGG19's weights are needed for the perceptual loss ({VGG19_ADDRESS}); "
-                        f"--lambda_pcp 0 does without. {error}") from None
+        raise UserError(f"--{kind.NAME}_path: {kind.NAME.upper()}'s weights are needed {advice} {error}") from None
     return net
 
 

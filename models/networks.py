@@ -9,7 +9,7 @@ from torch import nn
 from utils.errors import UserError
 
 # A checkpoint may hold the weights under one of these keys; the first one present is read.
-CONTAINERS = ("state_dict", "params_ema", "params", "model")
+CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model")
 # Put before every key by DataParallel and by torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys of a kind that an error lists
@@ -83,8 +83,12 @@ def match_weights(net, state):
     """Return `state` ready for `net.load_state_dict`: in the order and dtypes of `net`, which stays as it is.
 
     `num_batches_tracked`, absent from older checkpoints, becomes 0 where it is missing. Raises WeightsError,
-    listing what differs, unless every other key and shape is that of `net`.
+    listing what differs, unless every other key and shape is that of `net`. A network that knows better what its
+    weights may differ in says so itself, in a method refusal(state).
     """
+    refusal = net.refusal(_strip(state)) if hasattr(net, "refusal") else None
+    if refusal:
+        raise WeightsError(refusal)
     own = net.state_dict()
     counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
     given = {**counters, **_strip(state)}

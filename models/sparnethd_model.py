@@ -7,7 +7,6 @@ from models.base_model import AdamSpec
 from models.networks import init_weights
 from models.sparnet_model import SPARNetModel
 from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
-from utils.errors import UserError
 
 
 class SPARNetHDModel(SPARNetModel):
@@ -34,7 +33,7 @@ class SPARNetHDModel(SPARNetModel):
                            help="less memory for a third more arithmetic in the generator")
         group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="adversarial loss")
         group.add_argument("--lambda_pcp", type=float, default=1.0, help="weight of the perceptual loss; 0: without")
-        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19_ADDRESS}")
+        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19Features.ADDRESS}")
         group.add_argument("--lambda_fm", type=float, default=10.0, help="weight of feature matching")
         group.add_argument("--lambda_g", type=float, default=1.0, help="weight of the adversarial loss")
         group.add_argument("--d_lr", type=float, default=0.0004, help="the discriminator's learning rate")
@@ -54,10 +53,7 @@ class SPARNetHDModel(SPARNetModel):
         for net in self.networks.values():
             init_weights(net, o.init_type)
         if o.lambda_pcp:
-            if not o.vgg19_path:
-                raise UserError(f"--vgg19_path FILE is needed for the perceptual loss ({loss.VGG19_ADDRESS}); "
-                                f"--lambda_pcp 0 does without.")
-            self.frozen = {"vgg19": loss.load_vgg19(o.vgg19_path)}
+            self.frozen = {"vgg19": loss.load_vgg(loss.VGG19Features, o.vgg19_path)}
         self.weights = {"pix": o.lambda_pix, "pcp": o.lambda_pcp, "fm": o.lambda_fm, "g": o.lambda_g}
         self.gan_mode = o.gan_mode
         betas = (o.beta1, o.beta2)

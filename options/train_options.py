@@ -57,7 +57,7 @@ def train_parser(model):
     length.add_argument("--warmup_steps", type=at_least(0), default=0, help="steps of linear rise from near 0")
     length.add_argument("--beta1", type=float, default=0.9, help="of Adam")
     length.add_argument("--beta2", type=float, default=0.99, help="of Adam")
-    length.add_argument("--weight_decay", type=at_least(0, float), default=0.0, help="of Adam (L2)")
+    length.add_argument("--weight_decay", type=at_least(0, float), default=0.0, help="of the optimizer (L2)")
     length.add_argument("--ema_decay", type=at_least(0, float), default=0.0,
                         help="keep an average of the weights with this decay a step, and validate it; 0: none")
     length.add_argument("--seed", type=at_least(0), default=123, help="of weights, order and augmentation")
@@ -69,8 +69,8 @@ def train_parser(model):
     precision = parser.add_argument_group("mixed precision (utils/amp.py)")
     precision.add_argument("--loss_scale", type=loss_scale, default=128.0, help="a number, or dynamic")
     precision.add_argument("--combine_grad", type=boolean, nargs="?", const=True, default=True,
-                           help="keep weights, gradients and Adam's states in flat tensors; several devices then "
-                                "average one flat gradient, otherwise DistributedDataParallel's buckets")
+                           help="keep weights, gradients and the optimizer's states in flat tensors; several devices "
+                                "then average one flat gradient, otherwise DistributedDataParallel's buckets")
     precision.add_argument("--max_grad_norm", type=at_least(0, float), default=0.0,
                            help="clip gradients to this total norm; 0: no clipping")
 

@@ -39,6 +39,15 @@ def train(tmp_path, faces):
     return run
 
 
+@pytest.fixture
+def one_thread():
+    """Ranks compute in one thread each; several would add up in another order, and Adam makes much of such rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_collection_finish(session):
     """Register the simulated NPU before the first backward of the process, where any test will want it.
 

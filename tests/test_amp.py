@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.base_model import RMSpropSpec
 from models.networks import init_weights
 from models.sparnet import SPARNet
 from utils import amp
@@ -65,6 +66,43 @@ def test_o0_is_plain_adam(combine_grad):
     for name, tensor in plain.state_dict().items():
         # Rounding in Adam's vector and scalar code differs by where a tensor lies; 5 steps move up to 5e-3.
         torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("combine_grad", [True, False])
+def test_o0_is_plain_rmsprop_bit_for_bit(combine_grad):
+    plain, net = small_net(), small_net()
+    optimizer = torch.optim.RMSprop(plain.parameters(), lr=LR, alpha=0.99, eps=1e-8)
+    spec = RMSpropSpec(("G",), LR)
+    own = devices.make_optimizer(spec, net.parameters(), torch.device("cpu"), "O0")
+    _, wrapped = amp.initialize(net, own, "O0", combine_grad=combine_grad)
+    for step in range(5):
+        lr, hr = pair(step)
+        F.l1_loss(plain(lr), hr).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    train(net, wrapped, 5)
+    assert equal(plain.state_dict(), net.state_dict())
+    state = wrapped.state_dict()
+    assert state["shared"]["step"] == 5
+    assert all(torch.equal(state["params"][f"0.{n}"]["square_avg"], optimizer.state[p]["square_avg"])
+               for n, p in plain.named_parameters())
+
+
+@pytest.mark.parametrize("first, second", [("O0", "O2"), ("O2", "O2")])
+def test_rmsprops_state_moves_between_precisions_and_layouts(first, second):
+    spec, cpu = RMSpropSpec(("G",), LR), torch.device("cpu")
+    net, other = small_net(), small_net()
+    _, optimizer = amp.initialize(net, devices.make_optimizer(spec, net.parameters(), cpu, first), first)
+    train(net, optimizer, 3)
+    other.load_state_dict(net.state_dict())
+    inner = devices.make_optimizer(spec, other.parameters(), cpu, second)
+    _, loaded = amp.initialize(other, inner, second, combine_grad=first == second)
+    loaded.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    taken, given = loaded.state_dict(), optimizer.state_dict()
+    assert taken["shared"]["step"] == 3
+    assert all(equal(taken["params"][n], given["params"][n]) for n in given["params"])
+    if first == second:
+        assert train(other, loaded, 2, first=3) == train(net, optimizer, 2, first=3)
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])

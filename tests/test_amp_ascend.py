@@ -62,6 +62,10 @@ def fake_apex():
     return types.SimpleNamespace(amp=fake, calls=calls)
 
 
+def rmsprop(net):
+    return torch.optim.RMSprop(net.parameters(), lr=1e-3)
+
+
 @pytest.fixture
 def apex(monkeypatch):
     fake = fake_apex()
@@ -105,19 +109,28 @@ def test_apex_trains_as_the_projects_own_o2(apex, monkeypatch):
     assert losses == pytest.approx(train(own, own_optimizer, 10), abs=2e-3)
 
 
-def test_resume_with_apex_is_exact(apex):
+@pytest.mark.parametrize("make", [adam, rmsprop])
+def test_resume_with_apex_is_exact(apex, make):
     net = small_net()
-    _, optimizer = amp.initialize(net, adam(net), "O2")
+    _, optimizer = amp.initialize(net, make(net), "O2")
     train(net, optimizer, 3)
     weights, state = copy.deepcopy(net.state_dict()), copy.deepcopy(optimizer.state_dict())
     expected = train(net, optimizer, 3, first=3)
     again = small_net()
     again.load_state_dict(weights)
-    _, resumed = amp.initialize(again, adam(again), "O2")
+    _, resumed = amp.initialize(again, make(again), "O2")
     resumed.load_state_dict(state)
     assert resumed.state_dict()["params"].keys() == state["params"].keys()  # saved before any step: nothing lost
     assert train(again, resumed, 3, first=3) == expected
     assert equal(net.state_dict(), again.state_dict())
+
+
+def test_rmsprop_is_apexs_where_apex_does_the_mixed_precision(apex, monkeypatch):
+    fused = type("NpuFusedRMSprop", (torch.optim.RMSprop,), {})
+    monkeypatch.setattr(apex, "optimizers", types.SimpleNamespace(NpuFusedRMSprop=fused), raising=False)
+    for level, expected in (("O0", torch.optim.RMSprop), ("O2", fused)):
+        optimizer = devices.rmsprop(small_net().parameters(), torch.device("cpu"), level, lr=1e-3, alpha=0.9)
+        assert type(optimizer) is expected and optimizer.param_groups[0]["alpha"] == 0.9
 
 
 def test_a_run_goes_on_without_apex(apex, monkeypatch):

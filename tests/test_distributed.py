@@ -54,7 +54,7 @@ def largest_difference(a, b):
     ["--sync_bn", "--accumulate", "2", "--batch_size", "2"],
     ["--Gnorm", "in", "--combine_grad", "false", "--accumulate", "2", "--ema_decay", "0.9"],
 ], ids=["combined gradient", "synchronised batch norm", "buckets of DDP"])
-def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, many_faces, train, words):
+def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, many_faces, train, words, one_thread):
     common = ["--train_steps", 5, "--val_count", 3, *words]
     out = run_ranks(2, tmp_path, many_faces, *common, "--name", "two")
     batch = 2 * int(words[words.index("--batch_size") + 1] if "--batch_size" in words else 3)
@@ -62,7 +62,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, many_faces, train, w
     two = tmp_path / "two"
     for part in ("networks", "ema"):
         for role, weights in state(one)[part].items():
-            assert largest_difference(weights, state(two)[part][role]) < 1e-6
+            assert largest_difference(weights, state(two)[part][role]) < 5e-6  # of 1e-3 that Adam may have moved
     for mine, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
         key = "psnr" if mine["kind"] == "val" else "Loss_Pix"
         assert mine[key] == pytest.approx(theirs[key], abs=1e-5)

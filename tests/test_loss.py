@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand, and VGG19 against its definition."""
+"""Losses against numbers worked out by hand, and VGG16 and VGG19 against their definitions."""
 import math
 
 import pytest
@@ -46,25 +46,29 @@ def vgg19(tmp_path_factory):
     return path, weights
 
 
-def test_vgg19_taps_are_those_published(vgg19):
-    path, weights = vgg19
-    net = loss.load_vgg19(path)
-    x = probe((1, 3, 32, 32), 0)
-    found = net(x)
-    # By hand, from torchvision's numbering: blocks of 2, 2, 4, 4 and 4 convolutions with a pool between.
+def vgg_by_hand(x, weights, blocks):
+    """[[the output of each convolution, before its ReLU] of each block], from torchvision's numbering."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    y, place, expected = ((x + 1) / 2 - mean) / std, 0, []
-    for block, convolutions in enumerate((2, 2, 4, 4, 4)):
-        for i in range(convolutions):
+    y, place, found = ((x + 1) / 2 - mean) / std, 0, []
+    for convolutions in blocks:
+        found.append([])
+        for _ in range(convolutions):
             y = F.conv2d(y, weights[f"features.{place}.weight"], weights[f"features.{place}.bias"], padding=1)
-            if block == 4 and i == 3:
-                expected.append(y)
+            found[-1].append(y)
             y = F.relu(y)
             place += 2
-        if block < 4:
-            expected.append(y)
         y = F.max_pool2d(y, 2)
         place += 1
+    return found
+
+
+def test_vgg19_taps_are_those_published(vgg19):
+    path, weights = vgg19
+    net = loss.load_vgg(loss.VGG19Features, path)
+    x = probe((1, 3, 32, 32), 0)
+    found = net(x)
+    *blocks, last = vgg_by_hand(x, weights, (2, 2, 4, 4, 4))
+    expected = [F.relu(block[-1]) for block in blocks] + [last[3]]
     assert [f.shape[1] for f in found] == [64, 128, 256, 512, 512]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
@@ -74,9 +78,20 @@ def test_vgg19_taps_are_those_published(vgg19):
         sum(float((a - b).abs().mean()) for a, b in zip(found, net(x.flip(3)), strict=True)), rel=1e-5)
 
 
+def test_vgg16_gives_relu5_3(tmp_path):
+    weights = fill(loss.VGG16Features().state_dict())
+    assert list(weights)[-1] == "features.28.bias" and len(weights) == 26  # as in torchvision's file
+    torch.save(weights, tmp_path / "vgg16.pth")
+    x = probe((1, 3, 32, 32), 0)
+    found, = loss.load_vgg(loss.VGG16Features, tmp_path / "vgg16.pth")(x)
+    torch.testing.assert_close(found, F.relu(vgg_by_hand(x, weights, (2, 2, 3, 3, 3))[4][2]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="--vgg16_path.*https://download.pytorch.org/models/vgg16-397923af.pth"):
+        loss.load_vgg(loss.VGG16Features, None)
+
+
 def test_another_file_is_refused_with_the_address(vgg19, tmp_path):
     _, weights = vgg19
     torch.save({k: v for k, v in weights.items() if not k.startswith("features.34")}, tmp_path / "short.pth")
     for path in (tmp_path / "short.pth", tmp_path / "gone.pth"):
         with pytest.raises(UserError, match="--vgg19_path.*https://download.pytorch.org/models/vgg19.*--lambda_pcp 0"):
-            loss.load_vgg19(path)
+            loss.load_vgg(loss.VGG19Features, path)

@@ -307,12 +307,17 @@ def _halve_the_rest(net, half):
 def float32_state_dict(net, masters, prefix):
     """Let net.state_dict() be float32, a parameter's master standing for it.
 
-    masters: {prefix + parameter name: float32 tensor}, looked at anew by every state_dict().
+    masters: {prefix + parameter name: float32 tensor}, looked at anew by every state_dict(). A parameter of a module
+    that stands in several places has its master under the first of its names, as in net.named_parameters().
     """
+    first_names = {id(p): name for name, p in net.named_parameters()}
+    known_as = {name: first_names[id(p)] for name, p in net.named_parameters(remove_duplicate=False)}
+
     def hook(module, state, module_prefix, _):
         for key, value in state.items():
             if key.startswith(module_prefix) and torch.is_tensor(value) and value.is_floating_point():
-                state[key] = masters.get(prefix + key[len(module_prefix):], value).detach().float()
+                name = key[len(module_prefix):]
+                state[key] = masters.get(prefix + known_as.get(name, name), value).detach().float()
     net.register_state_dict_post_hook(hook)
 
 

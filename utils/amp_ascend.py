@@ -12,7 +12,7 @@ from utils.errors import UserError
 
 
 class ApexOptimizer:
-    """An NpuFusedAdam that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
+    """An NpuFusedAdam or NpuFusedRMSprop that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
 
     def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm, average,
                  buckets):

@@ -136,6 +136,11 @@ def set_rng_state(state, device):
         torch.get_device_module(device).set_rng_state(state["device"], device)
 
 
+def make_optimizer(spec, params, device, opt_level):
+    """The optimizer over `params` that `spec` (models/base_model.py) describes."""
+    return {"adam": adam, "rmsprop": rmsprop}[spec.kind](params, device, opt_level, **spec.numbers())
+
+
 def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
     """Adam in as few launches as the device allows: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
 
@@ -149,6 +154,18 @@ def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
         if torch_npu is not None:
             return torch_npu.optim.NpuFusedAdam(params, **options)
     return torch.optim.Adam(params, fused=True, **options)
+
+
+def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-8):
+    """RMSprop: Ascend apex's NpuFusedRMSprop where its O1 or O2 is used, torch's elsewhere.
+
+    Over the flat tensors of combined gradients torch's takes as few launches as a fused one.
+    """
+    options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
+    apex = ascend_apex(device)
+    if apex is not None and opt_level != "O0":
+        return apex.optimizers.NpuFusedRMSprop(params, **options)
+    return torch.optim.RMSprop(params, **options)
 
 
 def has_sync_batch_norm(device):

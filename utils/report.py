@@ -1,4 +1,4 @@
-"""Pictures of a run: the grid LR | SR | HR | attention, and the curves of loss and PSNR."""
+"""Pictures of a run: the grid of faces (LR, SR, HR and what the recipe adds), and the curves of loss and PSNR."""
 import os
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from matplotlib import pyplot  # noqa: E402  (the backend without a screen must 
 def picture_grid(recipe, batch, rows):
     """(uint8 HWC RGB: one row a face, one column for each of the recipe's pictures, in eval mode; the columns' titles).
 
-    batch: {'lr', 'hr': float32 NCHW RGB in [-1, 1]} on the device; its first `rows` faces are shown.
+    batch: {'lr', 'hr', ...: float32 NCHW in [-1, 1]} on the device; its first `rows` faces are shown.
     """
     batch = {name: faces[:rows] for name, faces in batch.items()}
     modes = {net: net.training for net in (*recipe.released.values(), *recipe.networks.values())}

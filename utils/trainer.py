@@ -110,12 +110,16 @@ class Trainer:
         for phase, spec in self.recipe.optimizers.items():
             nets = [self.recipe.networks[role] for role in spec.roles]
             params = [p for net in nets for p in net.parameters()]
-            adam = devices.adam(params, self.device, self.opt_level, spec.lr, spec.betas, spec.weight_decay)
+            optimizer = devices.make_optimizer(spec, params, self.device, self.opt_level)
             self.optimizers[phase] = amp.initialize(
-                nets, adam, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
+                nets, optimizer, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
                 distributed.average_ if distributed.launched() else None, buckets=len(self.recipe.optimizers) == 1)[1]
             if state:
-                self.optimizers[phase].load_state_dict(state["optimizers"][phase])
+                saved = state["optimizers"][phase]
+                kind = saved.get("kind", "adam")
+                if kind != spec.kind:
+                    raise UserError(f"--continue_train: {self.folder} was trained with {kind}, not {spec.kind}.")
+                self.optimizers[phase].load_state_dict(saved)
         self.averages = averages
         self.networks = dict(self.recipe.networks)
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
@@ -329,7 +333,8 @@ class Trainer:
         state = {
             "networks": {role: net.state_dict() for role, net in self.networks.items()},
             "ema": {role: average_of.net.state_dict() for role, average_of in self.averages.items()},
-            "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self.optimizers.items()},
+            "optimizers": {phase: {"kind": self.recipe.optimizers[phase].kind, **optimizer.state_dict()}
+                           for phase, optimizer in self.optimizers.items()},
             "rng": distributed.gather(devices.rng_state(self.device)),  # of every rank
             "progress": {"step": self.step, "samples": self.samples, "best": self.best, "losses": self.losses.last,
                          "last_val": self.last_val, "elapsed": self._elapsed(),

@@ -1,0 +1,140 @@
+"""The recipe FSRNet: coarse face, prior maps and fine face; with a GAN, FSRGAN (Chen et al., CVPR 2018)."""
+import colorsys
+
+import torch
+from torch.nn import functional as F
+
+from models import loss
+from models.base_model import AdamSpec, BaseModel, RMSpropSpec
+from models.fsrnet import FSRGANDiscriminator, FSRNet
+from models.networks import INITS, init_weights
+from models.sparnet_model import heat
+from utils.errors import UserError
+
+
+class FSRNetModel(BaseModel):
+    """Generator: lambda_pix, lambda_coarse and lambda_prior times the mean squared errors of the fine face, of the
+    coarse one and of the prior maps. FSRGAN adds lambda_pcp times that of VGG16's features and lambda_g times the
+    adversarial loss; where lambda_g is not 0, phase D follows on the same fakes.
+
+    Batches hold 'priors' besides 'lr' and 'hr': [N, hmaps_ch + pmaps_ch, H / 2, W / 2] in [-1, 1], the landmark
+    heatmaps first; lambda_prior 0 does without.
+    """
+
+    preset = "fsrnet_celebamask"
+
+    @staticmethod
+    def add_options(group):
+        group.add_argument("--hmaps_ch", type=int, default=0, help="landmark heatmaps of the dataset (helen: 194)")
+        group.add_argument("--pmaps_ch", type=int, default=11, help="its parsing maps (helen: 9)")
+        group.add_argument("--tied", action="store_true",
+                           help="one residual block a stage, applied several times, as in the released weights")
+        group.add_argument("--width", type=int, default=64, help="channels; the prior branch has twice as many")
+        group.add_argument("--enc_blocks", type=int, default=12, help="the encoder's residual blocks")
+        group.add_argument("--hourglasses", type=int, default=2, help="of the prior branch")
+        group.add_argument("--init_type", choices=INITS, default="kaiming",
+                           help="first weights: as PyTorch makes them, or N(0, 0.02)")
+        group.add_argument("--lambda_pix", type=float, default=1.0, help="weight of the fine face's MSE")
+        group.add_argument("--lambda_coarse", type=float, default=1.0, help="weight of the coarse face's MSE")
+        group.add_argument("--lambda_prior", type=float, default=1.0,
+                           help="weight of the prior maps' MSE; 0: train without them")
+        group.add_argument("--lambda_pcp", type=float, default=0.0,
+                           help="weight of the perceptual loss (FSRGAN: 0.1); 0: without")
+        group.add_argument("--vgg16_path", default=None, help=f"its weights, from {loss.VGG16Features.ADDRESS}")
+        group.add_argument("--lambda_g", type=float, default=0.0,
+                           help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
+        group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
+        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="adam",
+                           help="of all networks; rmsprop (alpha 0.99) as published, beta1 and beta2 are Adam's")
+        group.add_argument("--d_lr", type=float, default=0.00025, help="the discriminator's learning rate")
+
+    def __init__(self, options):
+        o = options
+        if o.load_size % 2:
+            raise UserError(f"--load_size {o.load_size}: an even number is needed, as prior maps have half the size.")
+        network = FSRNet(o.hmaps_ch, o.pmaps_ch, o.tied, o.width, o.enc_blocks, o.hourglasses)
+        self.maps = o.hmaps_ch, o.pmaps_ch
+        self.networks = {"G": network}
+        self.released = self.networks
+        if "lr" not in o:  # newtest.py restores with the generator alone
+            return
+        if o.lambda_g:
+            self.networks["D"] = FSRGANDiscriminator(o.D_ch)
+        for net in self.networks.values():
+            init_weights(net, o.init_type)
+        if o.lambda_pcp:
+            self.frozen = {"vgg16": loss.load_vgg(loss.VGG16Features, o.vgg16_path)}
+        self.weights = {"pix": o.lambda_pix, "coarse": o.lambda_coarse, "prior": o.lambda_prior, "pcp": o.lambda_pcp,
+                        "g": o.lambda_g}
+        self.optimizers = {role: _optimizer_spec(o, role, lr)
+                           for role, lr in (("G", o.lr), ("D", o.d_lr)) if role in self.networks}
+        self.ema_decay = {"G": o.ema_decay} if o.ema_decay else {}
+
+    def training_step(self, batch, step):
+        coarse, priors, fine = self.networks["G"](batch["lr"])
+        losses = {"Pix": self.weights["pix"] * F.mse_loss(fine, batch["hr"]),
+                  "Coarse": self.weights["coarse"] * F.mse_loss(coarse, batch["hr"])}
+        if self.weights["prior"]:
+            self._check_priors(batch)
+            losses["Prior"] = self.weights["prior"] * F.mse_loss(priors, batch["priors"])
+        if self.frozen:
+            vgg16 = self.frozen["vgg16"]
+            with torch.no_grad():
+                target = vgg16(batch["hr"])[0]
+            losses["Pcp"] = self.weights["pcp"] * F.mse_loss(vgg16(fine)[0], target)
+        discriminator = self.networks.get("D")
+        if discriminator is None:
+            yield "G", losses
+            return
+        discriminator.requires_grad_(False)  # phase G only passes through it
+        losses["G"] = self.weights["g"] * loss.generator_loss("vanilla", [discriminator(fine, logits=True)])
+        yield "G", losses
+        discriminator.requires_grad_(True)
+        real, fake = (discriminator(faces, logits=True) for faces in (batch["hr"], fine.detach()))
+        yield "D", {"D": loss.discriminator_loss("vanilla", [real], [fake])}
+
+    def _check_priors(self, batch):
+        if "priors" not in batch:
+            raise UserError("--lambda_prior: this --dataset_name has no prior maps; take one that has (celebamask, "
+                            "helen, builtin), or train without them (--lambda_prior 0).")
+        (hmaps, pmaps), found = self.maps, batch["priors"].shape[1]
+        if found != hmaps + pmaps:
+            raise UserError(f"--hmaps_ch {hmaps} and --pmaps_ch {pmaps} make {hmaps + pmaps} prior maps, "
+                            f"the dataset gives {found}: set them to its numbers of heatmaps and of parsing maps.")
+
+    def restore(self, lr):
+        return self.released["G"](lr)[2]
+
+    def pictures(self, batch):
+        coarse, priors, sr = self.released["G"](batch["lr"])
+        shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
+        if self.weights["prior"]:
+            shown |= self._overlays("", sr, priors)
+            if "priors" in batch:
+                shown |= self._overlays("true ", batch["hr"], batch["priors"])
+        return shown
+
+    def _overlays(self, prefix, faces, priors):
+        """{title: the faces with their landmarks or their parts laid over them}, of the kinds of maps there are."""
+        strengths = (F.interpolate(priors, size=faces.shape[2:], mode="bilinear") / 2 + 0.5).clamp(0, 1)
+        landmarks, parts = strengths.split(self.maps, dim=1)
+        shown = {}
+        if landmarks.shape[1]:
+            strongest = landmarks.amax(1, keepdim=True)
+            shown[f"{prefix}landmarks"] = torch.lerp(faces, heat(strongest), strongest)
+        if parts.shape[1]:
+            shown[f"{prefix}parts"] = torch.lerp(faces, colour(parts), 0.6 * parts.amax(1, keepdim=True))
+        return shown
+
+
+def _optimizer_spec(options, role, lr):
+    if options.optimizer == "rmsprop":
+        return RMSpropSpec((role,), lr, weight_decay=options.weight_decay)
+    return AdamSpec((role,), lr, (options.beta1, options.beta2), options.weight_decay)
+
+
+def colour(parts):
+    """[N, C, H, W] in [0, 1] -> RGB in [-1, 1], each part in a hue of its own, mixed where parts overlap."""
+    count = parts.shape[1]
+    hues = parts.new_tensor([colorsys.hsv_to_rgb(i / count, 1, 1) for i in range(count)]) * 2 - 1
+    return torch.einsum("nchw,cd->ndhw", parts, hues) / parts.sum(1, keepdim=True).clamp(min=1e-6)
