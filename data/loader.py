@@ -1,4 +1,6 @@
 """From datasets to batches: order of samples, workers, and the report on damaged files."""
+import atexit
+import multiprocessing
 import os
 import signal
 
@@ -92,6 +94,14 @@ def set_up_worker(worker):
     # trainer's affair, which still needs the workers for its step. It ends them itself, and they end when it is gone.
     os.setpgrp()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def end_workers():
+    """Of a program that ends while it still holds a loader, by an exception say: multiprocessing would ask them by
+    SIGTERM, which they ignore, and wait for ever."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 class BadImages:

@@ -1,5 +1,8 @@
 """Datasets and batches: crops that do not squash, randomness by (seed, epoch, index), each image once an epoch."""
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,3 +215,16 @@ def test_unknown_dataset_and_scale():
         find_dataset("celebb")
     with pytest.raises(UserError, match="--load_size 100 is not a multiple of --scale_factor 8"):
         celeba([], load_size=100)
+
+
+def test_a_program_that_fails_does_not_wait_for_its_workers(faces):
+    program = (f"from data.celeba_dataset import CelebADataset\n"
+               f"from data.loader import TrainingOrder, make_loader\n"
+               f"from utils.images import list_images\n"
+               f"faces = CelebADataset(list_images({str(faces)!r}, 'FACES'), 32, 8)\n"
+               f"batches = iter(make_loader(faces, TrainingOrder(len(faces), 2, 50), workers=1))\n"
+               f"next(batches)\n"
+               f"raise ValueError('something unforeseen')\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+                          cwd=Path(__file__).parents[1])
+    assert done.returncode == 1 and "something unforeseen" in done.stderr
