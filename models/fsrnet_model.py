@@ -44,8 +44,8 @@ class FSRNetModel(BaseModel):
         group.add_argument("--lambda_g", type=float, default=0.0,
                            help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
         group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
-        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="adam",
-                           help="of all networks; rmsprop (alpha 0.99) as published, beta1 and beta2 are Adam's")
+        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
+                           help="of all networks; rmsprop (alpha 0.99) as published, --beta1 and --beta2 are Adam's")
         group.add_argument("--d_lr", type=float, default=0.00025, help="the discriminator's learning rate")
 
     def __init__(self, options):
