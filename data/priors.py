@@ -43,10 +43,12 @@ class PointSet(NamedTuple):
 
     count: how many. mirror: int [count]; points[mirror] of a mirrored picture are again in the set's order.
     outlines: function of points [count, 2] to the outlines [n, 2] of FACE_PARTS, the jaw's open, the others closed.
+    eyes: the points of the left and of the right eye.
     """
     count: int
     mirror: np.ndarray
     outlines: Callable
+    eyes: tuple
 
 
 def _ring(first, count, opposite):
@@ -91,14 +93,14 @@ def _outlines_194(points):
 # 0-16 jaw, 17-26 brows, 27-30 bridge and 31-35 base of the nose, 36-47 eyes, 48-59 outer and 60-67 inner lips.
 POINTS_68 = PointSet(68, np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
                                    *_ring(42, 6, 3), *_ring(36, 6, 3), *_ring(48, 12, 6), *_ring(60, 8, 4)]),
-                     _outlines_68)
+                     _outlines_68, (slice(42, 48), slice(36, 42)))
 # 0-40 jaw, 41-57 nose, 58-85 outer and 86-113 inner lips, from the corner at the image's left over the upper lip, 114
 # left and 134 right eye, 154 left and 174 right brow: 20 points each, from the inner corner over the upper edge, so
 # that partners have the same order. (Held against the annotation of five faces. What the public code calls the right
 # eye is the image's right. That the 14th point of a lip is the other corner holds on the mean of faces only.)
 POINTS_194 = PointSet(194, np.array([*range(40, -1, -1), *range(57, 40, -1), *_ring(58, 28, 14), *_ring(86, 28, 14),
                                      *range(134, 154), *range(114, 134), *range(174, 194), *range(154, 174)]),
-                      _outlines_194)
+                      _outlines_194, (slice(114, 134), slice(134, 154)))
 
 
 def heatmaps(points, size):

@@ -43,6 +43,8 @@ class BaseModel:
 
     preset: name of the preset (options/presets) whose values are the recipe's defaults; None: those of the options.
 
+    prior_maps: (heatmaps, parsing maps) that the networks have learned to estimate; None: none.
+
     The trainer sets `released`: {role: nn.Module}, the networks to restore with: averages where they are kept.
     """
 
@@ -51,6 +53,7 @@ class BaseModel:
     ema_decay: dict = {}
     frozen: dict = {}
     preset = None
+    prior_maps = None
     released: dict
 
     @staticmethod
@@ -68,6 +71,10 @@ class BaseModel:
     def restore(self, lr):
         """The super-resolved faces, [N, 3, H, W] RGB about [-1, 1], of low-resolution ones taken to H x W."""
         raise NotImplementedError
+
+    def restore_with_priors(self, lr):
+        """(as restore, the prior maps [N, C, H / 2, W / 2] in [-1, 1] that `prior_maps` tells of, or None)."""
+        return self.restore(lr), None
 
     def pictures(self, batch):
         """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown."""

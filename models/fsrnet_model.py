@@ -54,6 +54,7 @@ class FSRNetModel(BaseModel):
             raise UserError(f"--load_size {o.load_size}: an even number is needed, as prior maps have half the size.")
         network = FSRNet(o.hmaps_ch, o.pmaps_ch, o.tied, o.width, o.enc_blocks, o.hourglasses)
         self.maps = o.hmaps_ch, o.pmaps_ch
+        self.prior_maps = self.maps if o.lambda_prior else None
         self.networks = {"G": network}
         self.released = self.networks
         if "lr" not in o:  # newtest.py restores with the generator alone
@@ -74,7 +75,7 @@ class FSRNetModel(BaseModel):
         coarse, priors, fine = self.networks["G"](batch["lr"])
         losses = {"Pix": self.weights["pix"] * F.mse_loss(fine, batch["hr"]),
                   "Coarse": self.weights["coarse"] * F.mse_loss(coarse, batch["hr"])}
-        if self.weights["prior"]:
+        if self.prior_maps:
             self._check_priors(batch)
             losses["Prior"] = self.weights["prior"] * F.mse_loss(priors, batch["priors"])
         if self.frozen:
@@ -103,12 +104,16 @@ class FSRNetModel(BaseModel):
                             f"the dataset gives {found}: set them to its numbers of heatmaps and of parsing maps.")
 
     def restore(self, lr):
-        return self.released["G"](lr)[2]
+        return self.restore_with_priors(lr)[0]
+
+    def restore_with_priors(self, lr):
+        _, priors, fine = self.released["G"](lr)
+        return fine, priors
 
     def pictures(self, batch):
         coarse, priors, sr = self.released["G"](batch["lr"])
         shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
-        if self.weights["prior"]:
+        if self.prior_maps:
             shown |= self._overlays("", sr, priors)
             if "priors" in batch:
                 shown |= self._overlays("true ", batch["hr"], batch["priors"])

@@ -14,17 +14,21 @@ def to_device(batch, device):
 
 @torch.no_grad()
 def restore_all(recipe, loader, device):
-    """Yield (batch, sr) for every batch of `loader`; sr is float32 NCHW RGB about [-1, 1] on the CPU.
+    """Yield (batch, sr, priors) for every batch of `loader`: float32 on the CPU, sr NCHW RGB about [-1, 1].
 
-    The networks restore in eval mode and are put back into the mode they were in.
+    priors: the maps that the recipe estimates (models/base_model.py), or None. The networks restore in eval mode and
+    are put back into the mode they were in.
     """
     modes = {net: net.training for net in recipe.released.values()}
     for net in modes:
         net.eval()
     try:
         for batch in loader:
-            sr = recipe.restore(to_device(batch, device)["lr"]) if batch["index"] else torch.empty(0)
-            yield batch, sr.float().cpu()
+            if batch["index"]:
+                sr, priors = recipe.restore_with_priors(to_device(batch, device)["lr"])
+                yield batch, sr.float().cpu(), None if priors is None else priors.float().cpu()
+            else:  # every file of it was damaged
+                yield batch, torch.empty(0), None
     finally:
         for net, training in modes.items():
             net.train(training)

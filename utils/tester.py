@@ -18,11 +18,14 @@ from models.networks import count_parameters, load_weights
 from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
-from utils.evaluate import average, restore_all, score_faces
+from utils.evaluate import average, restore_all, score_faces, to_device
 from utils.images import grid, list_images, save_image
 from utils.metrics import PROTOCOLS, quantize
 from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
+from utils.prior_metrics import PriorMetrics
+from utils.prior_metrics import summary_lines as prior_lines
+from utils.report import picture_grid
 from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
@@ -34,6 +37,8 @@ class Tester:
     def __init__(self, options):
         self.options = o = options
         self.device = distributed.join_ranks(o)
+        self.recipe = build_recipe(o)
+        self.prior_metrics, self.priors_absent = None, []
         self.dataset = self._make_dataset()
         self.folder = Path(o.results_dir) / o.name
         try:
@@ -41,7 +46,6 @@ class Tester:
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
-        self.recipe = build_recipe(o)
         net = self.recipe.networks["G"]
         load_weights(net, o.pretrain_model_path)
         net.to(self.device, memory_format=devices.memory_format(self.device)).eval()
@@ -57,9 +61,18 @@ class Tester:
         dataset = find_dataset(o.dataset_name)
         references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
         if not o.dataroot:
-            if dataset.takes_priors:
-                common["priors"] = "none"  # the network estimates them
-            return dataset(references[:o.max_images], scale_factor=o.scale_factor, augmentation="none", **common)
+            common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
+            references = references[:o.max_images]
+            if not dataset.takes_priors:
+                return dataset(references, **common)
+            if self.recipe.prior_maps:
+                try:
+                    self.prior_metrics = PriorMetrics(dataset, o.priors, self.recipe.prior_maps)
+                    return dataset(references, priors=o.priors, **common)
+                except UserError as error:
+                    self.prior_metrics = None
+                    self.priors_absent = [f"landmark error and parsing overlap absent: {error}"]
+            return dataset(references, priors="none", **common)
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
         return find_dataset("single")(faces, references=references, **common)
 
@@ -76,12 +89,19 @@ class Tester:
         names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
         rows, samples, seconds = {}, {}, 0.0
         start = time.perf_counter()
-        for batch, sr in restore_all(self.recipe, make_loader(self.dataset, order, o.workers), self.device):
+        for batch, sr, priors in restore_all(self.recipe, make_loader(self.dataset, order, o.workers), self.device):
             seconds += time.perf_counter() - start  # sr is on the host: the device is done
             bad.check(batch)
             kept = [i for i, replaced in zip(batch["index"], batch["replaced"], strict=True) if not replaced]
             protocols = score_faces(sr, batch, PROTOCOLS) if "hr" in batch else [{} for _ in kept]
-            rows |= {i: a | b for i, a, b in zip(kept, protocols, self.perceptual.score(sr, batch), strict=True)}
+            scores = [protocols, self.perceptual.score(sr, batch)]
+            if self.prior_metrics and kept:
+                scores.append(self.prior_metrics.score(priors, batch))
+            rows |= {i: {k: v for part in parts for k, v in part.items()}
+                     for i, parts in zip(kept, zip(*scores, strict=True), strict=True)}
+            if 0 in kept and self.prior_metrics:
+                shown, self.prior_titles = picture_grid(self.recipe, to_device(batch, self.device), rows=SHOWN)
+                save_image(shown, self.folder / "priors.png")
             samples |= self._write_pictures(batch, sr, names)
             start = time.perf_counter()
         references = self._reference_features(bad)
@@ -123,6 +143,8 @@ class Tester:
         summary = summarise([rows[i] for i in scored], references)
         if has_references or summary:
             self._report_scores([rows[i] for i in scored], [names[i] for i in scored], summary)
+        if self.prior_metrics:
+            print(f"Priors: {self.folder}/priors.png ({self.prior_titles})")
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
               f"({'LR | SR | HR' if has_references else 'LR | SR'})")
 
@@ -152,9 +174,11 @@ class Tester:
                     f"{table[p][which]['psnr']:>13.4f} / {table[p][which]['ssim']:.4f}" for p in protocols))
             gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in protocols}
             print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in protocols) + "\n")
-        for line in [*summary_lines(summary, len(rows), o.name), *self.perceptual.absent]:
+        of_priors = self.prior_metrics.summarise(rows) if self.prior_metrics else {}
+        for line in [*prior_lines(of_priors), *self.priors_absent, *summary_lines(summary, len(rows), o.name),
+                     *self.perceptual.absent]:
             print(line)
-        report = {"faces": len(rows), "protocols": table, **summary, "name": o.name,
+        report = {"faces": len(rows), "protocols": table, "priors": of_priors, **summary, "name": o.name,
                   "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
                   "parameters": self.parameters, "device": str(self.device), "opt_level": o.opt_level,
                   "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])}

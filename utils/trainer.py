@@ -312,7 +312,7 @@ class Trainer:
         order = InOrder(len(self.val_set), o.val_batch_size, distributed.rank(), distributed.world_size())
         for net in self.networks.values():
             distributed.share_from_main(list(net.buffers()))  # batch norm's statistics: rank 0's are released
-        for batch, sr in restore_all(self.recipe, make_loader(self.val_set, order, o.workers), self.device):
+        for batch, sr, _ in restore_all(self.recipe, make_loader(self.val_set, order, o.workers), self.device):
             bad.check(batch)
             rows += score_faces(sr, batch, [o.val_protocol])
         rows = [row for part in distributed.gather(rows) for row in part]

@@ -1,0 +1,120 @@
+"""How well a network knows the face it restores: errors of landmarks and overlap of parts, from its prior maps."""
+import numpy as np
+
+from utils.errors import UserError
+from utils.metrics import mean
+
+
+def decode_heatmaps(maps):
+    """float64 [N, L, 2], the (x, y) of each heatmap's peak in pixels: [N, L, H, W], any range, the peak highest.
+
+    The highest pixel, and between pixels the top of the parabola through it and its two neighbours, along x and y.
+    """
+    maps = np.asarray(maps, np.float64)
+    height, width = maps.shape[2:]
+    highest = maps.reshape(*maps.shape[:2], -1).argmax(2)
+    y, x = np.divmod(highest, width)
+    n, k = np.ogrid[:maps.shape[0], :maps.shape[1]]
+
+    def top(before, at, after):
+        bend = 2 * at - before - after
+        return np.where(bend > 0, (after - before) / (2 * np.maximum(bend, 1e-9)), 0).clip(-0.5, 0.5)
+    at = maps[n, k, y, x]
+    left, right = maps[n, k, y, np.maximum(x - 1, 0)], maps[n, k, y, np.minimum(x + 1, width - 1)]
+    above, below = maps[n, k, np.maximum(y - 1, 0), x], maps[n, k, np.minimum(y + 1, height - 1), x]
+    inside_x, inside_y = (x > 0) & (x < width - 1), (y > 0) & (y < height - 1)
+    return np.stack([x + np.where(inside_x, top(left, at, right), 0),
+                     y + np.where(inside_y, top(above, at, below), 0)], axis=2)
+
+
+def landmark_errors(estimated, true, eyes):
+    """[error of each face]: mean distance of the landmarks over the distance of the eyes' centres; None without eyes.
+
+    estimated, true: heatmaps [N, L, H, W] in [-1, 1]. eyes: two slices of the L points. Landmarks outside the picture,
+    whose true heatmap stays below a half, do not count.
+    """
+    points, references = decode_heatmaps(estimated), decode_heatmaps(true)
+    seen = np.asarray(true).max((2, 3)) > 0
+    errors = []
+    for found, wanted, visible in zip(points, references, seen, strict=True):
+        one, other = (wanted[eye].mean(0) for eye in eyes)
+        if not all(visible[eye].all() for eye in eyes):
+            errors.append(None)
+            continue
+        distances = np.linalg.norm(found - wanted, axis=1)[visible]
+        errors.append(float(distances.mean() / np.linalg.norm(one - other)))
+    return errors
+
+
+def parsing_overlaps(estimated, true):
+    """[[intersection over union of each part] of each face] of maps [N, C, H, W] in [-1, 1], inside being above 0.
+
+    None for a part that neither shows.
+    """
+    estimated, true = np.asarray(estimated) > 0, np.asarray(true) > 0
+    both, any_of_them = (estimated & true).sum((2, 3)), (estimated | true).sum((2, 3))
+    return [[float(b / a) if a else None for b, a in zip(*face, strict=True)]
+            for face in zip(both, any_of_them, strict=True)]
+
+
+class PriorMetrics:
+    """The metrics of a network's (heatmaps, parsing maps) against those that `dataset` gives its faces.
+
+    UserError where their numbers differ.
+    """
+
+    def __init__(self, dataset, kinds, maps):
+        self.heatmaps = maps[0]
+        self.eyes = dataset.point_set.eyes if dataset.point_set else None
+        names = dataset.prior_names(kinds)
+        if len(names) != sum(maps):
+            raise UserError(f"the network estimates {maps[0]} heatmaps and {maps[1]} parsing maps, --dataset_name and "
+                            f"--priors give {len(names)} maps.")
+        self.parts = names[self.heatmaps:]
+
+    def score(self, priors, batch):
+        """[{'landmark_error': share of the eyes' distance or None, 'parsing_iou': [of each part or None]}].
+
+        A row for each face of a batch that did not replace a damaged file; priors: float [N, C, H, W] in [-1, 1].
+        """
+        kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
+        estimated = priors.numpy()[kept]
+        true = np.moveaxis(np.asarray(batch["priors"])[kept], 3, 1) / 127.5 - 1
+        rows = [{} for _ in kept]
+        if self.heatmaps and kept:
+            errors = landmark_errors(estimated[:, :self.heatmaps], true[:, :self.heatmaps], self.eyes)
+            for row, error in zip(rows, errors, strict=True):
+                row["landmark_error"] = error
+        if self.parts and kept:
+            overlaps = parsing_overlaps(estimated[:, self.heatmaps:], true[:, self.heatmaps:])
+            for row, overlap in zip(rows, overlaps, strict=True):
+                row["parsing_iou"] = overlap
+        return rows
+
+    def summarise(self, rows):
+        """{'landmark_error': mean over faces, 'faces', 'parsing_iou': {part: mean over the faces that show it, 'mean':
+        over parts}} as far as there are any."""
+        summary = {}
+        errors = [row["landmark_error"] for row in rows if row.get("landmark_error") is not None]
+        if errors:
+            summary |= {"landmark_error": mean(errors), "faces": len(errors)}
+        if self.parts:
+            table = {}
+            for place, part in enumerate(self.parts):
+                found = [row["parsing_iou"][place] for row in rows if row["parsing_iou"][place] is not None]
+                if found:
+                    table[part] = mean(found)
+            summary["parsing_iou"] = table | {"mean": mean(table.values())}
+        return summary
+
+
+def summary_lines(summary):
+    """PriorMetrics.summarise's numbers for the log."""
+    lines = []
+    if "landmark_error" in summary:
+        lines.append(f"landmark error               {summary['landmark_error']:.4f} of the eyes' distance "
+                     f"({summary['faces']} faces)")
+    if "parsing_iou" in summary:
+        parts = "  ".join(f"{part} {value:.2f}" for part, value in summary["parsing_iou"].items() if part != "mean")
+        lines.append(f"parsing, overlap (IoU)       {summary['parsing_iou']['mean']:.4f} mean over parts: {parts}")
+    return lines
