@@ -83,7 +83,7 @@ def test_newtest_says_what_the_priors_are_worth(tmp_path, weights, drawn, capsys
     for i in range(5):
         sample = dataset[Place(0, i)]
         with torch.no_grad():
-            found = recipe.networks["G"](to_tensor_range(torch.from_numpy(sample["lr"])[None]))[1].numpy()
+            found = recipe.networks["G"](to_tensor_range(torch.from_numpy(sample["lr"].copy())[None]))[1].numpy()
         true = np.moveaxis(sample["priors"], 2, 0)[None] / 127.5 - 1
         errors += landmark_errors(found[:, :68], true[:, :68], POINTS_68.eyes)
         overlaps += parsing_overlaps(found[:, 68:], true[:, 68:])

@@ -25,7 +25,6 @@ from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
 from utils.prior_metrics import PriorMetrics
 from utils.prior_metrics import summary_lines as prior_lines
-from utils.report import picture_grid
 from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
@@ -100,6 +99,7 @@ class Tester:
             rows |= {i: {k: v for part in parts for k, v in part.items()}
                      for i, parts in zip(kept, zip(*scores, strict=True), strict=True)}
             if 0 in kept and self.prior_metrics:
+                from utils.report import picture_grid  # not at the top: matplotlib takes a second to import
                 shown, self.prior_titles = picture_grid(self.recipe, to_device(batch, self.device), rows=SHOWN)
                 save_image(shown, self.folder / "priors.png")
             samples |= self._write_pictures(batch, sr, names)
