@@ -108,8 +108,11 @@ def plain_loop(options, trainer, steps):
 
 def fixed_batch(options, device, memory_format):
     shape = (options.batch_size, 3, options.load_size, options.load_size)
+    shapes = {"lr": shape, "hr": shape}
+    if "pmaps_ch" in options:
+        shapes["priors"] = (shape[0], options.hmaps_ch + options.pmaps_ch, shape[2] // 2, shape[3] // 2)
     return {name: (torch.rand(shape, device=device) * 2 - 1).contiguous(memory_format=memory_format)
-            for name in ("lr", "hr")}
+            for name, shape in shapes.items()}
 
 
 def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folder):

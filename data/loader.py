@@ -100,6 +100,7 @@ def set_up_worker(worker):
 def end_workers():
     """Of a program that ends while it still holds a loader, by an exception say: multiprocessing would ask them by
     SIGTERM, which they ignore, and wait for ever."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each as a failure
     for worker in multiprocessing.active_children():
         worker.kill()
 
