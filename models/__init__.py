@@ -14,6 +14,15 @@ NETWORKS = {
     "sparnethd_attn2d": ("models.sparnethd:SPARNetHD", {"att_name": "spar"}),
     "sparnethd_attn3d": ("models.sparnethd:SPARNetHD", {"att_name": "spar3d"}),
     "sparnethd_discriminator": ("models.sparnethd:MultiScaleDiscriminator", {}),
+    "gpen_256_narrow": ("models.gpen:GPEN", {"size": 256, "channel_multiplier": 1, "narrow": 0.5}),
+    "gpen_512": ("models.gpen:GPEN", {"size": 512}),
+    "gpen_1024": ("models.gpen:GPEN", {"size": 1024}),
+    "gpen_2048": ("models.gpen:GPEN", {"size": 2048}),
+    "gpen_256_narrow_discriminator": ("models.gpen:Discriminator", {
+        "size": 256, "channel_multiplier": 1, "narrow": 0.5}),
+    "gpen_512_discriminator": ("models.gpen:Discriminator", {"size": 512}),
+    "gpen_1024_discriminator": ("models.gpen:Discriminator", {"size": 1024}),
+    "gpen_2048_discriminator": ("models.gpen:Discriminator", {"size": 2048}),
 }
 
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.
