@@ -18,6 +18,15 @@ NETWORKS = {
     "fsrnet_helen": ("models.fsrnet:FSRNet", {"hmaps_ch": 194, "pmaps_ch": 9, "tied": True}),
     "fsrnet": ("models.fsrnet:FSRNet", {}),  # as the paper means it; no released weights
     "fsrgan_discriminator": ("models.fsrnet:FSRGANDiscriminator", {}),
+    "gpen_256_narrow": ("models.gpen:GPEN", {"size": 256, "channel_multiplier": 1, "narrow": 0.5}),
+    "gpen_512": ("models.gpen:GPEN", {"size": 512}),
+    "gpen_1024": ("models.gpen:GPEN", {"size": 1024}),
+    "gpen_2048": ("models.gpen:GPEN", {"size": 2048}),
+    "gpen_256_narrow_discriminator": ("models.gpen:Discriminator", {
+        "size": 256, "channel_multiplier": 1, "narrow": 0.5}),
+    "gpen_512_discriminator": ("models.gpen:Discriminator", {"size": 512}),
+    "gpen_1024_discriminator": ("models.gpen:Discriminator", {"size": 1024}),
+    "gpen_2048_discriminator": ("models.gpen:Discriminator", {"size": 2048}),
 }
 
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.

@@ -8,8 +8,9 @@ from torch import nn
 
 from utils.errors import UserError
 
-# A checkpoint may hold the weights under one of these keys; the first one present is read.
-CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model")
+# A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's own trainings
+# keep the generator as g, its average as g_ema and the discriminator as d, which is to be asked for: containers=("d",).
+CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model", "g_ema", "g")
 # Put before every key by DataParallel and by torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys of a kind that an error lists
@@ -52,12 +53,17 @@ def count_parameters(net):
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def read_weights(path):
+def widened(tensor):
+    """`tensor`, in float32 if it is float16 or bfloat16."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def read_weights(path, containers=CONTAINERS):
     """Read a checkpoint to {key: CPU tensor}; nothing but tensors and plain containers is ever unpickled.
 
-    Accepts .safetensors, and of torch's own format a plain state dict or one under a key of CONTAINERS; with or without
-    PREFIXES. Tensors stored in float16 or bfloat16 come back in float32. Raises WeightsError, naming the file, for
-    anything else.
+    Accepts .safetensors, and of torch's own format a plain state dict or one under a key of `containers`; with or
+    without PREFIXES. Tensors stored in float16 or bfloat16 come back in float32. Raises WeightsError, naming the file,
+    for anything else.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -72,11 +78,11 @@ def read_weights(path):
         raise WeightsError(f"{path!r} ({size} bytes) cannot be read as a checkpoint: it is cut short or "
                            f"damaged, is no checkpoint, or holds more than tensors") from error
     if isinstance(state, dict):
-        state = next((state[key] for key in CONTAINERS if isinstance(state.get(key), dict)), state)
+        state = next((state[key] for key in containers if isinstance(state.get(key), dict)), state)
     if not _is_state_dict(state):
         raise WeightsError(f"{path!r} holds no network weights: expected a dict of tensors, or one under "
-                           f"{', '.join(CONTAINERS)}")
-    return {key: _to_float32(tensor) for key, tensor in _strip(state).items()}
+                           f"{', '.join(containers)}")
+    return {key: widened(tensor) for key, tensor in _strip(state).items()}
 
 
 def match_weights(net, state):
@@ -106,13 +112,13 @@ def match_weights(net, state):
     return {key: given[key].to(tensor.dtype) for key, tensor in own.items()}
 
 
-def load_weights(net, path):
-    """Load the checkpoint at `path` into `net`, strictly, and return `net`.
+def load_weights(net, path, containers=CONTAINERS):
+    """Load the checkpoint at `path` into `net`, strictly, and return `net`; containers: as of read_weights.
 
     `net` is the bare network (not wrapped for data parallelism), on any device and of any dtype. Raises
     WeightsError, naming the file and what differs, and leaves `net` unchanged then.
     """
-    state = read_weights(path)
+    state = read_weights(path, containers)
     try:
         state = match_weights(net, state)
     except WeightsError as error:
@@ -131,10 +137,6 @@ def _strip(state):
     while prefix := next((p for p in PREFIXES if state and all(key.startswith(p) for key in state)), None):
         state = {key[len(prefix):]: tensor for key, tensor in state.items()}
     return state
-
-
-def _to_float32(tensor):
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _shape(tensor):

@@ -1,0 +1,123 @@
+"""GPEN: Yang et al., "GAN Prior Embedded Network for Blind Face Restoration in the Wild", CVPR 2021."""
+import torch
+from torch import nn
+
+from models.stylegan2 import BatchDeviation, ConvLayer, EqualLinear, PixelNorm, ResBlock, StyledConv, ToRGB
+
+WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
+MAPPING_LAYERS = 8
+
+
+def sizes_of(size):
+    """[4, 8, ..., size]; ValueError unless `size` is a power of two from 8 to 2048."""
+    sizes = [s for s in WIDTHS if s <= size]
+    if len(sizes) < 2 or sizes[-1] != size:
+        raise ValueError(f"size must be a power of two from 8 to {max(WIDTHS)}, not {size}")
+    return sizes
+
+
+def channels_of(channel_multiplier, narrow):
+    """{size of a picture: channels}; the multiplier widens pictures above 32 pixels, `narrow` all."""
+    return {size: int(width * (channel_multiplier if size > 32 else 1) * narrow) for size, width in WIDTHS.items()}
+
+
+class ConstantInput(nn.Module):
+    """The learned [1, C, 4, 4] that the decoder begins with."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+
+
+class Decoder(nn.Module):
+    """The GAN prior: StyleGAN2's mapping and synthesis networks, with features concatenated in place of added noise."""
+
+    def __init__(self, size, channels, style_dim):
+        super().__init__()
+        sizes = sizes_of(size)
+        self.style = nn.Sequential(PixelNorm(), *(
+            EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(MAPPING_LAYERS)))
+        self.input = ConstantInput(channels[4])
+        self.conv1 = StyledConv(channels[4], channels[4], style_dim)
+        self.to_rgb1 = ToRGB(2 * channels[4], style_dim, upsample=False)
+        self.convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for small, large in zip(sizes, sizes[1:], strict=False):
+            self.convs.append(StyledConv(2 * channels[small], channels[large], style_dim, upsample=True))
+            self.convs.append(StyledConv(2 * channels[large], channels[large], style_dim))
+            self.to_rgbs.append(ToRGB(2 * channels[large], style_dim))
+
+    def latents(self, z):
+        """[N, style_dim] -> w [N, layers, style_dim]: the mapped z, one copy for each layer that takes one."""
+        return self.style(z).unsqueeze(1).repeat(1, len(self.convs) + 2, 1)
+
+    def forward(self, latents, features=None):
+        """RGB [N, 3, size, size] in float32, about [-1, 1], of latents [N, layers, style_dim].
+
+        features: [N, channels, s, s] for s = 4, 8, ..., size; None: random numbers, anew for each layer, with which
+        the prior is trained by itself.
+        """
+        features = [None] * (len(self.to_rgbs) + 1) if features is None else features
+        x = self.input.input.expand(len(latents), -1, -1, -1)
+        x = self.conv1(x, latents[:, 0], features[0])
+        rgb = self.to_rgb1(x, latents[:, 1])
+        for i, (to_rgb, feature) in enumerate(zip(self.to_rgbs, features[1:], strict=True)):
+            x = self.convs[2 * i](x, latents[:, 2 * i + 1], feature)
+            x = self.convs[2 * i + 1](x, latents[:, 2 * i + 2], feature)
+            rgb = to_rgb(x, latents[:, 2 * i + 3], rgb)
+        return rgb
+
+
+class GPEN(nn.Module):
+    """The generator: an encoder whose features at every size go into a StyleGAN2 decoder.
+
+    Input and output [N, 3, size, size], RGB in [-1, 1]; the input is the degraded face at full size. The output is not
+    clipped, and is float32 in every precision.
+    """
+
+    def __init__(self, size, channel_multiplier=2, narrow=1.0, style_dim=512):
+        super().__init__()
+        channels = channels_of(channel_multiplier, narrow)
+        sizes = sizes_of(size)[::-1]
+        self.generator = Decoder(size, channels, style_dim)
+        self.ecd0 = nn.Sequential(ConvLayer(3, channels[size], 1))
+        for i, (large, small) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+            self.add_module(f"ecd{i}", nn.Sequential(ConvLayer(channels[large], channels[small], 3, downsample=True)))
+        self.final_linear = nn.Sequential(EqualLinear(channels[4] * 16, style_dim, activate=True))
+        self.depth = len(sizes)
+
+    def encode(self, x):
+        """(latents [N, layers, style_dim], features from 4 pixels to full size) of degraded faces."""
+        features = []
+        for i in range(self.depth):
+            x = getattr(self, f"ecd{i}")(x)
+            features.append(x)
+        return self.generator.latents(self.final_linear(x.flatten(1))), features[::-1]
+
+    def forward(self, x, return_latents=False):
+        """The restored faces; with return_latents (faces, latents), which path-length regularisation differentiates."""
+        latents, features = self.encode(x)
+        faces = self.generator(latents, features)
+        return (faces, latents) if return_latents else faces
+
+
+class Discriminator(nn.Module):
+    """StyleGAN2's: [N, 3, size, size], RGB in [-1, 1] -> scores [N, 1] in float32.
+
+    A score depends on the whole batch (BatchDeviation).
+    """
+
+    def __init__(self, size, channel_multiplier=2, narrow=1.0):
+        super().__init__()
+        channels = channels_of(channel_multiplier, narrow)
+        sizes = sizes_of(size)[::-1]
+        self.convs = nn.Sequential(ConvLayer(3, channels[size], 1), *(
+            ResBlock(channels[large], channels[small]) for large, small in zip(sizes, sizes[1:], strict=False)))
+        self.deviation = BatchDeviation()
+        self.final_conv = ConvLayer(channels[4] + 1, channels[4], 3)
+        self.final_linear = nn.Sequential(EqualLinear(channels[4] * 16, channels[4], activate=True),
+                                          EqualLinear(channels[4], 1))
+
+    def forward(self, x):
+        x = self.final_conv(self.deviation(self.convs(x)))
+        return self.final_linear(x.flatten(1))
