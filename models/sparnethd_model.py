@@ -64,6 +64,7 @@ class SPARNetHDModel(SPARNetModel):
     def training_step(self, batch, step):
         generator, discriminator = self.networks["G"], self.networks["D"]
         sr = generator(batch["lr"])
+        discriminator.requires_grad_(True)  # another micro-batch's phase G may have left it frozen
         real = discriminator(batch["hr"])
         discriminator.requires_grad_(False)  # phase G only passes through it
         fake = discriminator(sr)

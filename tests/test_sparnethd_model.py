@@ -72,6 +72,30 @@ def test_the_losses_are_those_published(vgg19_path):
     assert next(phases, None) is None
 
 
+def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
+    """As --accumulate runs them: phase G of all micro-batches, then phase D of all."""
+    model = recipe()
+    for net in model.networks.values():
+        net.eval()  # spectral norm stands still
+    batches = [{"lr": probe((2, 3, 64, 64), i), "hr": probe((2, 3, 64, 64), i + 2)} for i in range(2)]
+    found = []
+    for together in (False, True):
+        runs = [model.training_step(batch, 0) for batch in batches]
+        gradients = {}
+        for phase, i in (("G", 0), ("G", 1), ("D", 0), ("D", 1)) if together else (
+                ("G", 0), ("D", 0), ("G", 1), ("D", 1)):
+            name, losses = next(runs[i])
+            assert name == phase
+            for p in model.networks[phase].parameters():
+                p.grad = None
+            sum(losses.values()).backward()
+            gradients[phase, i] = [p.grad for p in model.networks[phase].parameters()]
+        found.append(gradients)
+    for key in found[0]:
+        for a, b in zip(found[0][key], found[1][key], strict=True):
+            torch.testing.assert_close(a, b)
+
+
 def test_checkpointing_changes_nothing_but_the_memory():
     gradients = []
     for words in ([], ["--checkpointing"]):
