@@ -24,6 +24,7 @@ import torch
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from data.builtin_faces import write_faces
 from models import build_recipe
+from models.base_model import optimizer_of
 from options.train_options import parse_train
 from utils import amp, distributed
 from utils import device as devices
@@ -54,22 +55,25 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True)
     average: as of amp.initialize; without combined gradients, DistributedDataParallel averages those of one phase.
     """
     recipe = build_recipe(options)
+    recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
     optimizers = {}
-    for phase, spec in recipe.optimizers.items():
+    for name, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(device, memory_format=devices.memory_format(device)) for role in spec.roles]
-        params = [p for net in nets for p in net.parameters()]
-        plain = devices.make_optimizer(spec, params, device, opt_level)
-        optimizers[phase] = amp.initialize(nets, plain, opt_level, options.loss_scale, combine_grad, half,
+        plain = devices.make_optimizer(spec, spec.parameter_groups(recipe.networks), device, opt_level)
+        optimizers[name] = amp.initialize(nets, plain, opt_level, options.loss_scale, combine_grad, half,
                                            average=average, buckets=len(recipe.optimizers) == 1)[1]
     if any(optimizer.needs_ddp for optimizer in optimizers.values()):
         recipe.networks = {role: distributed.wrap(net, accumulate=1) for role, net in recipe.networks.items()}
 
+    numbers = itertools.count()
+
     def step(batch):
-        for phase, losses in recipe.training_step(batch, 0):
-            with amp.scale_loss(sum(losses.values()), optimizers[phase]) as scaled:
+        for phase, losses in recipe.training_step(batch, next(numbers)):
+            optimizer = optimizers[optimizer_of(phase)]
+            with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
                 scaled.backward()
-            optimizers[phase].step()
-            optimizers[phase].zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
     return step
 
 
@@ -91,18 +95,20 @@ def plain_optimizer(spec, params):
 def plain_loop(options, trainer, steps):
     """A function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
     recipe = build_recipe(options)
+    recipe.state = {name: value.to(trainer.device) for name, value in recipe.state.items()}
     optimizers = {}
-    for phase, spec in recipe.optimizers.items():
+    for name, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(trainer.device).train() for role in spec.roles]
-        optimizers[phase] = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
+        optimizers[name] = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
     batch = fixed_batch(options, trainer.device, torch.contiguous_format)
+    numbers = itertools.count()
 
     def run():
-        for _ in range(steps):
-            for phase, losses in recipe.training_step(batch, 0):
+        for number in itertools.islice(numbers, steps):
+            for phase, losses in recipe.training_step(batch, number):
                 sum(losses.values()).backward()
-                optimizers[phase].step()
-                optimizers[phase].zero_grad()
+                optimizers[optimizer_of(phase)].step()
+                optimizers[optimizer_of(phase)].zero_grad()
     return run
 
 

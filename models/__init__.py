@@ -34,6 +34,7 @@ RECIPES = {
     "sparnet": "models.sparnet_model:SPARNetModel",
     "sparnethd": "models.sparnethd_model:SPARNetHDModel",
     "fsrnet": "models.fsrnet_model:FSRNetModel",  # and FSRGAN: --lambda_g
+    "gpen": "models.gpen_model:GPENModel",
 }
 
 

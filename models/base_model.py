@@ -3,18 +3,31 @@
 A recipe holds networks and losses. It knows nothing of devices, ranks, files, logging or precision: the
 trainer moves the networks, wraps the optimizers, and does backward and step for every phase.
 """
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """One optimizer: the roles of the networks it trains, and its numbers. A subclass says which kind it is."""
+    """One optimizer: the roles of the networks it trains, and its numbers. A subclass says which kind it is.
+
+    lr_factors: ((start of parameters' names, factor), ...), of those that learn at `factor` times the learning rate.
+    """
     roles: tuple
     lr: float
+    lr_factors: tuple = field(default=(), kw_only=True)
 
     def numbers(self):
         """{name: value} of what the optimizer itself takes."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "roles"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("roles", "lr_factors")}
+
+    def parameter_groups(self, networks):
+        """torch's parameter groups, one for each learning rate, of {role: nn.Module}; lr_factor is in each."""
+        groups = {}
+        for role in self.roles:
+            for name, parameter in networks[role].named_parameters():
+                factor = next((f for start, f in self.lr_factors if name.startswith(start)), 1.0)
+                groups.setdefault(factor, []).append(parameter)
+        return [{"params": params, "lr_factor": factor} for factor, params in groups.items()]
 
 
 @dataclass(frozen=True)
@@ -33,13 +46,20 @@ class RMSpropSpec(OptimizerSpec):
     kind = "rmsprop"
 
 
+def optimizer_of(phase):
+    """The name of the optimizer that `phase` steps."""
+    return phase.removesuffix("_reg")
+
+
 class BaseModel:
     """A recipe. A subclass sets in __init__(options):
 
     networks    {role: nn.Module}, all of which are saved; 'G' is the generator
-    optimizers  {phase: AdamSpec or RMSpropSpec}, the phases being named G, D, D_reg, G_reg as far as there are
+    optimizers  {name: AdamSpec or RMSpropSpec}; a phase steps the optimizer of its name, and NAME_reg that of NAME
     ema_decay   {role: decay a step} of the networks that an average is kept of
     frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
+    state       {name: 0-d float tensor} of what a step leaves for later ones, to be changed in place: the trainer
+                moves it, averages it over the ranks after each step, and keeps it in checkpoints
 
     preset: name of the preset (options/presets) whose values are the recipe's defaults; None: those of the options.
 
@@ -52,6 +72,7 @@ class BaseModel:
     optimizers: dict
     ema_decay: dict = {}
     frozen: dict = {}
+    state: dict = {}
     preset = None
     prior_maps = None
     released: dict
@@ -61,8 +82,9 @@ class BaseModel:
         """Add the recipe's own options to an argparse group."""
 
     def training_step(self, batch, step):
-        """Yield (phase, {loss name: 0-d tensor}) for each phase of this step, in order.
+        """Yield (phase, {loss name: 0-d tensor}) for each phase of this step, in order: G, G_reg, D, D_reg.
 
+        The _reg ones (lazy regularisation) need not be in every step; which ones are depends on `step` alone.
         batch: {'lr', 'hr', ...: float32 NCHW RGB in [-1, 1]} on the device. The trainer calls backward on the
         sum of the yielded losses (they carry their weights) before it asks for the next phase.
         """

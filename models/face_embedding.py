@@ -129,13 +129,13 @@ class IRSE50(FaceEmbedding):
         return self.output_layer(self.body(self.input_layer(x)))
 
 
-def load_face_embedding(path):
-    """The frozen network whose weights are at `path`, told by its keys; UserError naming --identity_path."""
+def load_face_embedding(path, option="--identity_path"):
+    """The frozen network whose weights are at `path`, told by its keys; UserError naming `option`."""
     try:
         state = read_weights(path)
         net = (IRSE50 if "input_layer.0.weight" in state else MobileFaceNet)()
         net.load_state_dict(match_weights(net, state))
     except UserError as error:
-        raise UserError(f"--identity_path: the weights of a MobileFaceNet (112x96) or of ArcFace's IR-SE50 "
+        raise UserError(f"{option}: the weights of a MobileFaceNet (112x96) or of ArcFace's IR-SE50 "
                         f"({IR_SE50_ADDRESS}) are needed. {error}") from None
     return net.requires_grad_(False).eval()

@@ -35,6 +35,7 @@ class Decoder(nn.Module):
     def __init__(self, size, channels, style_dim):
         super().__init__()
         sizes = sizes_of(size)
+        self.layers = 2 * len(sizes)  # that take a latent each; the convolution and the RGB after it share one
         self.style = nn.Sequential(PixelNorm(), *(
             EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(MAPPING_LAYERS)))
         self.input = ConstantInput(channels[4])
@@ -49,7 +50,7 @@ class Decoder(nn.Module):
 
     def latents(self, z):
         """[N, style_dim] -> w [N, layers, style_dim]: the mapped z, one copy for each layer that takes one."""
-        return self.style(z).unsqueeze(1).repeat(1, len(self.convs) + 2, 1)
+        return self.style(z).unsqueeze(1).repeat(1, self.layers, 1)
 
     def forward(self, latents, features=None):
         """RGB [N, 3, size, size] in float32, about [-1, 1], of latents [N, layers, style_dim].
@@ -95,8 +96,15 @@ class GPEN(nn.Module):
         return self.generator.latents(self.final_linear(x.flatten(1))), features[::-1]
 
     def forward(self, x, return_latents=False):
-        """The restored faces; with return_latents (faces, latents), which path-length regularisation differentiates."""
-        latents, features = self.encode(x)
+        """The restored faces; with return_latents (faces, latents), which path-length regularisation differentiates.
+
+        Of x [N, layers, style_dim], normal random numbers, the faces that the prior makes by itself, the encoder left
+        out: layers that are given the same numbers share a style.
+        """
+        if x.dim() == 3:
+            latents, features = self.generator.style(x.flatten(0, 1)).unflatten(0, x.shape[:2]), None
+        else:
+            latents, features = self.encode(x)
         faces = self.generator(latents, features)
         return (faces, latents) if return_latents else faces
 
@@ -118,6 +126,12 @@ class Discriminator(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(channels[4] * 16, channels[4], activate=True),
                                           EqualLinear(channels[4], 1))
 
-    def forward(self, x):
-        x = self.final_conv(self.deviation(self.convs(x)))
-        return self.final_linear(x.flatten(1))
+    def forward(self, x, return_features=False):
+        """The scores; with return_features (scores, [the activations after each halving of the picture])."""
+        features = []
+        for block in self.convs:
+            x = block(x)
+            features.append(x)
+        x = self.final_conv(self.deviation(x))
+        scores = self.final_linear(x.flatten(1))
+        return (scores, features[1:]) if return_features else scores

@@ -53,6 +53,40 @@ def feature_matching_loss(real_features, fake_features):
                for real, fake in zip(*scale, strict=True)) / len(real_features)
 
 
+def feature_distance(real_features, fake_features):
+    """GPEN's feature matching (Yang et al., CVPR 2021, equation 4), 0-d: the L2 distances summed over the layers.
+
+    Both: [[N, C, H, W] of each layer]; no gradient goes into the real ones. Each distance is divided by the root of the
+    number of activations, so that its weight does not depend on the size of the picture.
+    """
+    return sum(((fake.float() - real.detach().float()).square().mean((1, 2, 3)) + 1e-8).sqrt().mean()
+               for real, fake in zip(real_features, fake_features, strict=True))
+
+
+# Rows and columns of a 256-pixel face, aligned as FFHQ's are, that a face embedding wants to see.
+FACE_ROWS, FACE_COLUMNS, FACE_OF = (35, 223), (32, 220), 256
+
+
+def identity_crop(faces, size):
+    """The part that a face embedding wants to see, [N, 3, *size], of square faces [N, 3, S, S] of any size."""
+    height, width = size
+    unit = faces.shape[2] / FACE_OF
+    top, bottom = (round(row * unit) for row in FACE_ROWS)
+    spare = (FACE_COLUMNS[1] - FACE_COLUMNS[0]) * (1 - width / height) / 2  # of a crop that is narrower than high
+    left, right = round((FACE_COLUMNS[0] + spare) * unit), round((FACE_COLUMNS[1] - spare) * unit)
+    crop = faces[:, :, top:bottom, left:right]
+    if crop.shape[2] > height:
+        return F.adaptive_avg_pool2d(crop, size)
+    return F.interpolate(crop, size=size, mode="bilinear")
+
+
+def identity_loss(embedding, fake, real):
+    """Mean over the faces of 1 - the cosine of their vectors (0-d); embedding: of models/face_embedding.py."""
+    with torch.no_grad():
+        wanted = embedding(identity_crop(real, embedding.size))
+    return (1 - (embedding(identity_crop(fake, embedding.size)) * wanted).sum(1)).mean()
+
+
 class VGGFeatures(nn.Module):
     """A VGG's convolutions (Simonyan & Zisserman 2015), frozen, under torchvision's keys `features.N`.
 

@@ -202,8 +202,8 @@ class Noise(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, with `feature` times a scalar beside it, biases and leaky ReLU.
 
-    x [N, c_in, H, W], latent [N, style_dim], feature [N, c_out, H', W'] or None: random numbers
-    -> [N, 2 c_out, H', W'], H' and W' being doubled where upsample.
+    x [N, c_in, H, W], latent [N, style_dim], feature [N, c_out, H', W'] or None: random numbers in training, zeros
+    otherwise -> [N, 2 c_out, H', W'], H' and W' being doubled where upsample.
     """
 
     def __init__(self, c_in, c_out, style_dim, upsample=False):
@@ -214,7 +214,8 @@ class StyledConv(nn.Module):
 
     def forward(self, x, latent, feature=None):
         y, demodulation = self.conv(x, latent)
-        feature = torch.randn_like(y) if feature is None else feature
+        if feature is None:
+            feature = torch.randn_like(y) if self.training else torch.zeros_like(y)
         # Both factors are applied in one pass over the concatenation.
         gain = torch.cat([demodulation, self.noise.weight.expand_as(demodulation)], 1)
         y = torch.cat([y, feature.to(y.dtype)], 1)

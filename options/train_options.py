@@ -79,6 +79,7 @@ def train_parser(model):
                        help="go on from the newest checkpoint of the run named --name")
     saves.add_argument("--pretrain_model_path", "--pth_path", default=None,
                        help="start from these generator weights (fine-tuning)")
+    saves.add_argument("--pretrain_d_path", default=None, help="start from these discriminator weights")
     saves.add_argument("--rank_logs", action="store_true",
                        help="ranks other than 0 print their log lines, too: for launchers that keep a file a rank")
     saves.add_argument("--print_freq", type=at_least(1), default=10, help="steps between log lines")

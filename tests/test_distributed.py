@@ -27,10 +27,11 @@ def many_faces(tmp_path_factory):
     return write_faces(tmp_path_factory.mktemp("ranks") / "faces", 26)
 
 
-def start_ranks(count, folder, faces, *words, launcher=("torch.distributed.run",), program="newtrain.py", **env):
+def start_ranks(count, folder, faces, *words, launcher=("torch.distributed.run",), program="newtrain.py",
+                tiny=TINY, **env):
     """torchrun on the tiny training: a process to read from."""
     data = ["--dataroot", faces, "--checkpoints_dir", folder] if program == "newtrain.py" else []
-    tiny = TINY if program == "newtrain.py" else []
+    tiny = tiny if program == "newtrain.py" else []
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, "--standalone", f"--nproc_per_node={count}", program, *tiny, *data,
          *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -181,7 +182,7 @@ def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
 
 
 def test_a_loss_that_is_not_finite_is_named_by_the_rank_that_has_it(monkeypatch):
-    monkeypatch.setattr(distributed, "gather", lambda mine: [[[1.0], [3.0]], [[2.0], [float("inf")]]])
+    monkeypatch.setattr(distributed, "gather", lambda mine: [[1.0, 3.0], [2.0, float("inf")]])
     for rank, text in ((0, "It was rank 1's, which names the batch"), (1, "The batch was: c.png, a.png")):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         pending = losses.PendingLosses(["a.png", "b.png", "c.png"], {})
@@ -189,11 +190,24 @@ def test_a_loss_that_is_not_finite_is_named_by_the_rank_that_has_it(monkeypatch)
             pending.add(step, {"Pix": torch.tensor(1.0)}, [2, 0] if step == 8 else [1])
         with pytest.raises(UserError, match=f"Loss_Pix is inf at step 8. {text}"):
             pending.read()
-    monkeypatch.setattr(distributed, "gather", lambda mine: [[[1.0]], [[2.0]]])
+    monkeypatch.setattr(distributed, "gather", lambda mine: [[1.0], [2.0]])
     pending = losses.PendingLosses([], {})
     pending.add(1, {"Pix": torch.tensor(1.0)}, [])
     pending.read()
     assert pending.last == {"Pix": 1.5}
+
+
+def test_losses_of_lazy_phases_keep_their_newest_value():
+    pending = losses.PendingLosses(["a.png"], {"R1": 9.0})
+    for step in range(1, 6):
+        pending.add(step, {"Pix": torch.tensor(float(step))} | ({"R1": torch.tensor(0.5)} if step == 4 else {}), [0])
+        if step in (3, 5):
+            pending.read()
+            assert pending.last == {"R1": 9.0 if step == 3 else 0.5, "Pix": float(step)}
+    pending.add(6, {"Pix": torch.tensor(1.0)}, [0])
+    pending.add(7, {"Pix": torch.tensor(1.0), "R1": torch.tensor(float("nan"))}, [0])
+    with pytest.raises(UserError, match="Loss_R1 is nan at step 7. The batch was: a.png"):
+        pending.read()
 
 
 def test_who_caused_it():

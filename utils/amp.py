@@ -118,8 +118,9 @@ class AmpOptimizer:
         return {name: view for b in self.blocks for name, view in b.master_views.items()}
 
     def set_lr(self, lr):
+        """`lr` for every parameter group, times its "lr_factor" where it has one."""
         for group in self.inner.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_factor", 1.0)
 
     def zero_grad(self):
         torch._foreach_zero_(self._grads)

@@ -36,7 +36,7 @@ class ApexOptimizer:
 
     def set_lr(self, lr):
         for group in self.inner.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_factor", 1.0)
 
     def zero_grad(self):
         self.inner.zero_grad()

@@ -18,25 +18,30 @@ class PendingLosses:
         self._steps.append((step, losses, indices))
 
     def read(self):
-        """Take in what was added, on all ranks at the same step; UserError at a loss that is not finite."""
+        """Take in what was added, on all ranks at the same step; UserError at a loss that is not finite.
+
+        Lazy phases leave steps without some of the losses; `last` keeps their newest values.
+        """
         if not self._steps:
             return
-        names = list(self._steps[0][1])
-        mine = torch.stack([losses[n] for _, losses, _ in self._steps for n in names]).view(-1, len(names))
-        tables = torch.tensor(distributed.gather(mine.tolist()), dtype=torch.float64)  # [ranks, steps, names]
-        self._refuse_nonfinite(names, tables)
-        self.last = dict(zip(names, tables[:, -1].mean(0).tolist(), strict=True))
+        known = [(place, name) for place, (_, losses, _) in enumerate(self._steps) for name in losses]
+        mine = torch.stack([self._steps[place][1][name] for place, name in known])
+        table = torch.tensor(distributed.gather(mine.tolist()), dtype=torch.float64)  # [ranks, known]
+        self._refuse_nonfinite(known, table)
+        self.last = self.last | {name: mean for (_, name), mean in zip(known, table.mean(0).tolist(), strict=True)}
         self._steps = []
 
-    def _refuse_nonfinite(self, names, tables):
-        bad = tables.isfinite().logical_not().nonzero().tolist()
+    def _refuse_nonfinite(self, known, table):
+        bad = table.isfinite().logical_not().nonzero().tolist()
         if not bad:
             return
-        rank, place, name = min(bad, key=lambda b: (b[1], b[0] != distributed.rank()))  # the first step; mine first
+        # The first step; of its ranks this one first.
+        rank, found = min(bad, key=lambda b: (known[b[1]][0], b[0] != distributed.rank(), b[1]))
+        place, name = known[found]
         step, _, indices = self._steps[place]
         if rank == distributed.rank():
             what = "The batch was: " + ", ".join(self.paths[i] for i in indices)
         else:
             what = f"It was rank {rank}'s, which names the batch"
-        raise UserError(f"Loss_{names[name]} is {float(tables[rank, place, name])} at step {step}. {what}. "
+        raise UserError(f"Loss_{name} is {float(table[rank, found])} at step {step}. {what}. "
                         f"Checkpoints up to here are untouched.", status=1)

@@ -8,7 +8,8 @@ import torch
 from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
-from models.networks import WeightsError, count_parameters, load_weights, match_weights
+from models.base_model import optimizer_of
+from models.networks import CONTAINERS, WeightsError, count_parameters, load_weights, match_weights
 from utils import amp, checkpoint, distributed, run_folder
 from utils import device as devices
 from utils.ema import Ema
@@ -41,6 +42,8 @@ class Trainer:
         self._plan_steps()
         devices.seed_everything(o.seed)
         self._build_networks(state)
+        if distributed.rank():
+            devices.seed_everything(o.seed + distributed.rank())  # from here on each rank draws its own numbers
         if state and len(state["rng"]) > distributed.rank():
             devices.set_rng_state(state["rng"][distributed.rank()], self.device)
         # From here on the run's folder changes: all that could be refused has been looked at.
@@ -85,8 +88,8 @@ class Trainer:
     def _build_networks(self, state):
         o = self.options
         self.recipe = build_recipe(o)
-        if o.pretrain_model_path and not state:
-            load_weights(self.recipe.networks["G"], o.pretrain_model_path)
+        if not state:
+            self._load_pretrained()
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
@@ -107,24 +110,35 @@ class Trainer:
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
                                   self.half)
         self.optimizers = {}
-        for phase, spec in self.recipe.optimizers.items():
+        for name, spec in self.recipe.optimizers.items():
             nets = [self.recipe.networks[role] for role in spec.roles]
-            params = [p for net in nets for p in net.parameters()]
-            optimizer = devices.make_optimizer(spec, params, self.device, self.opt_level)
-            self.optimizers[phase] = amp.initialize(
+            groups = spec.parameter_groups(self.recipe.networks)
+            optimizer = devices.make_optimizer(spec, groups, self.device, self.opt_level)
+            self.optimizers[name] = amp.initialize(
                 nets, optimizer, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
                 distributed.average_ if distributed.launched() else None, buckets=len(self.recipe.optimizers) == 1)[1]
             if state:
-                saved = state["optimizers"][phase]
+                saved = state["optimizers"][name]
                 kind = saved.get("kind", "adam")
                 if kind != spec.kind:
                     raise UserError(f"--continue_train: {self.folder} was trained with {kind}, not {spec.kind}.")
-                self.optimizers[phase].load_state_dict(saved)
+                self.optimizers[name].load_state_dict(saved)
+        self.recipe.state = {name: value.to(self.device) for name, value in
+                             (state["recipe"] if state else self.recipe.state).items()}
         self.averages = averages
         self.networks = dict(self.recipe.networks)
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
             self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
+
+    def _load_pretrained(self):
+        o, networks = self.options, self.recipe.networks
+        if o.pretrain_model_path:
+            load_weights(networks["G"], o.pretrain_model_path)
+        if o.pretrain_d_path:
+            if "D" not in networks:
+                raise UserError(f"--pretrain_d_path: --model {o.model} trains no discriminator here.")
+            load_weights(networks["D"], o.pretrain_d_path, containers=("d", *CONTAINERS))
 
     def _restore_progress(self, state):
         progress = state["progress"] if state else {}
@@ -211,14 +225,15 @@ class Trainer:
         # Phase by phase; within a phase, forward and backward of one micro-batch after the other.
         for parts in zip(*(self._backward(b["faces"], i, len(micro_batches)) for i, b in enumerate(micro_batches)),
                          strict=True):
-            phase = parts[0][0]
-            self.optimizers[phase].step()
-            self.optimizers[phase].zero_grad()
+            optimizer = self.optimizers[optimizer_of(parts[0][0])]
+            optimizer.step()
+            optimizer.zero_grad()
             for _, losses in parts:
                 for name, value in losses.items():
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
         for role, average_of in self.averages.items():
             average_of.update(self.networks[role], self.step)
+        distributed.average_(list(self.recipe.state.values()))
         self.timer.mark("backward")
         return shown
 
@@ -232,7 +247,7 @@ class Trainer:
                     return
                 phase, losses = found
                 self.timer.mark("forward")
-                with amp.scale_loss(sum(losses.values()) / count, self.optimizers[phase]) as scaled:
+                with amp.scale_loss(sum(losses.values()) / count, self.optimizers[optimizer_of(phase)]) as scaled:
                     scaled.backward()
                 self.timer.mark("backward")
             yield phase, losses
@@ -242,8 +257,8 @@ class Trainer:
         self.lr_factor = LR_SCALES[o.scale_lr](distributed.world_size()) * lr_factor(
             self.step + self.schedule_offset, self.total_steps + self.schedule_offset, o.lr_policy, o.warmup_steps,
             o.lr_decay_at, o.lr_gamma, o.lr_final)
-        for phase, optimizer in self.optimizers.items():
-            optimizer.set_lr(self.recipe.optimizers[phase].lr * self.lr_factor)
+        for name, optimizer in self.optimizers.items():
+            optimizer.set_lr(self.recipe.optimizers[name].lr * self.lr_factor)
 
     # -- after a step: log, validate, save ----------------------------------------------------------------------
 
@@ -283,24 +298,24 @@ class Trainer:
         first = -(-epoch * length // self.images_per_step)  # the epoch's first step, 0-based
         last = -(-(epoch + 1) * length // self.images_per_step)
         fps = self.images_per_step / means["total"]
-        overflows = {phase: optimizer.overflows() for phase, optimizer in self.optimizers.items()}
+        overflows = {name: optimizer.overflows() for name, optimizer in self.optimizers.items()}
         lr = self.lr_factor * o.lr
         self.log.say(time_line(self._elapsed(), left, means))
         self.log.say(loss_line(epoch + 1, self.step - first, last - first, self.step, self.total_steps,
                                self.losses.last))
-        scales = " ".join(f"{phase}: scale {v.scale:g} skipped {'unknown' if v.skipped is None else v.skipped}"
-                          for phase, v in overflows.items())
+        scales = " ".join(f"{name}: scale {v.scale:g} skipped {'unknown' if v.skipped is None else v.skipped}"
+                          for name, v in overflows.items())
         self.log.say(f"Progress: {100 * self.step / self.total_steps:.1f} %  {fps:.2f} images/sec  "
                      f"ETA {clock(left)}  lr {lr:.3e}" + (f"  {scales}" if self.opt_level != "O0" else ""))
         self.log.record("train", self.step, images_per_sec=fps, sec_per_step=means["total"], lr=lr,
                         epoch=self.samples / length,
                         **{f"Loss_{name}": value for name, value in self.losses.last.items()},
-                        **{f"skipped_{phase}": v.skipped for phase, v in overflows.items()})
-        for phase, seen in overflows.items():
+                        **{f"skipped_{name}": v.skipped for name, v in overflows.items()})
+        for name, seen in overflows.items():
             if (seen.in_a_row or 0) >= amp.MAX_SKIPS_IN_A_ROW:
-                raise UserError(f"{seen.in_a_row} steps in a row overflowed in phase {phase} (step {self.step}, losses "
-                                f"{self.losses.last}). Lower --loss_scale or use --loss_scale dynamic; checkpoints up "
-                                f"to here are untouched.", status=1)
+                raise UserError(f"{seen.in_a_row} steps in a row overflowed in optimizer {name} (step {self.step}, "
+                                f"losses {self.losses.last}). Lower --loss_scale or use --loss_scale dynamic; "
+                                f"checkpoints up to here are untouched.", status=1)
 
     def _show(self, faces):
         self.log.board.add_image("train", picture_grid(self.recipe, faces, rows=4)[0], self.step, dataformats="HWC")
@@ -333,8 +348,9 @@ class Trainer:
         state = {
             "networks": {role: net.state_dict() for role, net in self.networks.items()},
             "ema": {role: average_of.net.state_dict() for role, average_of in self.averages.items()},
-            "optimizers": {phase: {"kind": self.recipe.optimizers[phase].kind, **optimizer.state_dict()}
-                           for phase, optimizer in self.optimizers.items()},
+            "optimizers": {name: {"kind": self.recipe.optimizers[name].kind, **optimizer.state_dict()}
+                           for name, optimizer in self.optimizers.items()},
+            "recipe": self.recipe.state,
             "rng": distributed.gather(devices.rng_state(self.device)),  # of every rank
             "progress": {"step": self.step, "samples": self.samples, "best": self.best, "losses": self.losses.last,
                          "last_val": self.last_val, "elapsed": self._elapsed(),

@@ -1,0 +1,190 @@
+"""The recipe GPEN: a StyleGAN2 prior, trained by itself, embedded in a U-net, or both in one go (Yang et al., 2021).
+
+What is restored (blind restoration, colorization, inpainting, segmentation to face) is the dataset's matter.
+"""
+import torch
+from torch.nn import functional as F
+
+from models import loss
+from models.base_model import AdamSpec, BaseModel
+from models.face_embedding import IR_SE50_ADDRESS, load_face_embedding
+from models.gpen import GPEN, Discriminator
+from models.networks import in_float32
+from options.base_options import at_least
+from utils.errors import UserError
+
+STAGES = ("full", "prior", "embed")
+MIXING = 0.9  # how often a face of the prior has two styles (Karras et al., CVPR 2019)
+PATH_DECAY = 0.01  # how fast the mean path length follows
+
+
+class GPENModel(BaseModel):
+    """Generator: logistic adversarial loss, lambda_pix smooth L1, lambda_id identity, lambda_fm feature matching and
+    lambda_pcp perceptual loss; --stage prior has the first alone. Phase G, every path_every steps G_reg (path length,
+    Karras et al., CVPR 2020), phase D on the same fakes, every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
+
+    The lazy phases are computed in float32 in every precision. As they step the optimizers too, learning rates and
+    betas are taken to the power that makes up for it (StyleGAN2, appendix B). The average of the generator is released.
+    """
+
+    preset = "gpen_blind"
+
+    @staticmethod
+    def add_options(group):
+        group.add_argument("--stage", choices=STAGES, default="full",
+                           help="prior: the decoder alone learns to make faces; embed: a U-net begins with it "
+                                "(--pretrain_model_path); full: the U-net begins from nothing or from any weights")
+        group.add_argument("--channel_multiplier", type=at_least(1), default=2,
+                           help="widens pictures above 32 pixels; released weights: 2, those of 256 pixels: 1")
+        group.add_argument("--narrow", type=at_least(0.01, float), default=1.0,
+                           help="factor of all widths; released weights: 1, those of 256 pixels: 0.5")
+        group.add_argument("--style_dim", type=at_least(1), default=512, help="length of the latents")
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the smooth L1 loss")
+        group.add_argument("--lambda_id", type=at_least(0, float), default=1.0,
+                           help="weight of the identity loss; 0: without")
+        group.add_argument("--arcface_path", default=None,
+                           help=f"weights of the identity loss: IR-SE50 from {IR_SE50_ADDRESS}, or a MobileFaceNet")
+        group.add_argument("--lambda_fm", type=at_least(0, float), default=0.02,
+                           help="weight of the paper's feature matching; 0: without")
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
+                           help="weight of the perceptual loss; 0: without")
+        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19Features.ADDRESS}")
+        group.add_argument("--lambda_r1", type=at_least(0, float), default=10.0,
+                           help="weight of R1 regularisation; 0: without")
+        group.add_argument("--r1_every", type=at_least(1), default=16, help="steps between its phases")
+        group.add_argument("--lambda_path", type=at_least(0, float), default=2.0,
+                           help="weight of path length regularisation; 0: without")
+        group.add_argument("--path_every", type=at_least(1), default=4, help="steps between its phases")
+        group.add_argument("--decoder_lr_factor", type=at_least(0, float), default=1.0,
+                           help="the decoder's learning rate as a share of --lr, the encoder's")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.002, help="the discriminator's learning rate")
+
+    def __init__(self, options):
+        o = options
+        self.makes_faces = o.stage == "prior"
+        network = GPEN(o.load_size, o.channel_multiplier, o.narrow, o.style_dim)
+        self.style_shape = network.generator.layers, o.style_dim
+        self.networks = {"G": network}
+        self.released = self.networks
+        if "lr" not in o:  # newtest.py restores with the generator alone
+            if self.makes_faces:
+                raise UserError("--stage prior: these weights make faces and restore none. Embed them first: "
+                                "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
+            return
+        self._check(o)
+        self.networks["D"] = Discriminator(o.load_size, o.channel_multiplier, o.narrow)
+        self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
+                        "r1": o.lambda_r1, "path": o.lambda_path}
+        if self.makes_faces:
+            self.weights |= {"pix": 0, "id": 0, "fm": 0, "pcp": 0}
+        self.r1_every, self.path_every = o.r1_every, o.path_every
+        self.frozen = self._load_frozen(o)
+        self.state = {"path_length": torch.zeros(())}
+        self.optimizers = {
+            "G": _adam("G", o, o.lr, o.path_every if o.lambda_path else None,
+                       (("generator.", o.decoder_lr_factor),)),
+            "D": _adam("D", o, o.d_lr, o.r1_every if o.lambda_r1 else None)}
+        self.ema_decay = {"G": o.ema_decay} if o.ema_decay else {}
+
+    def _check(self, o):
+        if o.stage == "embed" and not o.pretrain_model_path:
+            raise UserError("--stage embed: --pretrain_model_path FILE is needed, the prior that --stage prior made.")
+        if self.makes_faces and (o.valroot or o.val_count):
+            raise UserError("--stage prior restores no faces: nothing can be validated. Leave out "
+                            f"{'--valroot' if o.valroot else '--val_count'}.")
+
+    def _load_frozen(self, o):
+        frozen = {}
+        if self.weights["id"]:
+            if not o.arcface_path:
+                raise UserError(f"--arcface_path FILE is needed for the identity loss ({IR_SE50_ADDRESS}); "
+                                "--lambda_id 0 does without.")
+            frozen["arcface"] = load_face_embedding(o.arcface_path, "--arcface_path")
+        if self.weights["pcp"]:
+            frozen["vgg19"] = loss.load_vgg(loss.VGG19Features, o.vgg19_path)
+        return frozen
+
+    def training_step(self, batch, step):
+        generator, discriminator = self.networks["G"], self.networks["D"]
+        real = batch["hr"]
+        given = self._styles(real) if self.makes_faces else batch["lr"]
+        fake = generator(given)
+        discriminator.requires_grad_(False)  # phase G only passes through it
+        yield "G", self._generator_losses(fake, real)
+        fake = fake.detach()
+        if self.weights["path"] and step % self.path_every == 0:
+            yield "G_reg", {"Path": self.weights["path"] * self.path_every * self._path_penalty(given)}
+        discriminator.requires_grad_(True)
+        # Twice the usual half of real plus half of fake, as published.
+        yield "D", {"D": 2 * loss.discriminator_loss("vanilla", [discriminator(real)], [discriminator(fake)])}
+        if self.weights["r1"] and step % self.r1_every == 0:
+            yield "D_reg", {"R1": self.weights["r1"] / 2 * self.r1_every * self._r1_penalty(real)}
+
+    def _styles(self, faces):
+        """Normal [N, layers, style_dim]: one vector a face for all layers, or mostly two, one up to some layer."""
+        layers, dim = self.style_shape
+        first, second = torch.randn(2, len(faces), 1, dim, device=faces.device)
+        crossing = int(torch.randint(1, layers, ())) if torch.rand(()) < MIXING else layers  # on the host: no sync
+        return torch.cat([first.expand(-1, crossing, -1), second.expand(-1, layers - crossing, -1)], 1)
+
+    def _generator_losses(self, fake, real):
+        weights, discriminator = self.weights, self.networks["D"]
+        score, features = discriminator(fake, return_features=True)
+        losses = {"G": loss.generator_loss("vanilla", [score])}
+        if weights["pix"]:
+            losses["Pix"] = weights["pix"] * F.smooth_l1_loss(fake, real)
+        if weights["fm"]:
+            with torch.no_grad():
+                _, wanted = discriminator(real, return_features=True)
+            losses["FM"] = weights["fm"] * loss.feature_distance(wanted, features)
+        if weights["id"]:
+            losses["Id"] = weights["id"] * loss.identity_loss(self.frozen["arcface"], fake, real)
+        if weights["pcp"]:
+            vgg19 = self.frozen["vgg19"]
+            with torch.no_grad():
+                wanted = vgg19(real)
+            losses["Pcp"] = weights["pcp"] * loss.perceptual_loss(wanted, vgg19(fake))
+        return losses
+
+    def _path_penalty(self, given):
+        """Squared deviation of |J^T y| from its running mean, J being the faces' derivative by the latents (0-d)."""
+        faces, latents = in_float32(self.networks["G"], given, return_latents=True)
+        noise = torch.randn_like(faces) / (faces.shape[2] * faces.shape[3]) ** 0.5
+        slope, = torch.autograd.grad((faces * noise).sum(), latents, create_graph=True)
+        lengths = (slope.square().sum(2).mean(1) + 1e-8).sqrt()  # the root's own slope is infinite at 0
+        mean = torch.lerp(self.state["path_length"], lengths.mean(), PATH_DECAY)
+        self.state["path_length"].copy_(mean.detach())
+        return (lengths - mean).square().mean()
+
+    def _r1_penalty(self, real):
+        """Squared length of the scores' derivative by the true faces, mean over these (0-d)."""
+        real = real.detach().requires_grad_()
+        scores = in_float32(self.networks["D"], real)
+        slope, = torch.autograd.grad(scores.sum(), real, create_graph=True)
+        return slope.square().sum((1, 2, 3)).mean()
+
+    def restore(self, lr):
+        return self.released["G"](lr)
+
+    def pictures(self, batch):
+        """What a face is made from, what the trained weights make of it (SR), their average (EMA), the true face.
+
+        Of --stage prior: faces from random numbers that are always the same, beside true ones.
+        """
+        given = batch["lr"]
+        if self.makes_faces:
+            layers, dim = self.style_shape
+            z = torch.randn(len(given), 1, dim, generator=torch.Generator().manual_seed(0))
+            given = z.to(given.device).expand(-1, layers, -1)
+        shown = {} if self.makes_faces else {"LR": given}
+        shown["SR"] = self.networks["G"](given)
+        if self.released["G"] is not self.networks["G"]:
+            shown["EMA"] = self.released["G"](given)
+        return shown | {"HR": batch["hr"]}
+
+
+def _adam(role, options, lr, every, lr_factors=()):
+    """Adam for `role`; every: steps between the lazy phases that step it as well, or None."""
+    ratio = every / (every + 1) if every else 1.0
+    return AdamSpec((role,), lr * ratio, (options.beta1 ** ratio, options.beta2 ** ratio), options.weight_decay,
+                    lr_factors=lr_factors)
