@@ -1,4 +1,4 @@
-"""What the datasets have in common whose faces are centred squares, resized once and flipped: reading, and the cache."""
+"""What the datasets share whose faces are centred squares, resized once and flipped: reading, and the cache."""
 import hashlib
 import os
 from pathlib import Path
