@@ -18,15 +18,18 @@ SUBPIXEL_BITS = 4  # of OpenCV's fixed-point coordinates
 
 
 def random_stroke(rng):
-    """(vertices float64 [N, 2], width) of a zigzag in the unit square, that a hand scribbling over a picture leaves."""
-    count = int(rng.integers(*VERTICES, endpoint=True))
-    smallest, largest = TURN - rng.uniform(0, TURN_SPREAD), TURN + rng.uniform(0, TURN_SPREAD)
-    points = [rng.uniform(0, 1, 2)]
-    for i in range(count):
-        angle = rng.uniform(smallest, largest) * (1 if i % 2 else -1)
-        length = min(max(rng.normal(STEP, STEP / 2), 0), 2 * STEP)
-        points.append(np.clip(points[-1] + length * np.array([math.cos(angle), math.sin(angle)]), 0, 1))
-    return np.array(points), float(rng.uniform(*WIDTH))
+    """(vertices float64 [N, 2], width) of a zigzag in the unit square, as a hand leaves that scribbles over a picture.
+
+    It has a heading of its own and is mirrored at the edges. (The published one always runs to the right, until it
+    meets the edge, and then along it.)
+    """
+    count, heading = int(rng.integers(*VERTICES, endpoint=True)), rng.uniform(0, 2 * math.pi)
+    turns = rng.uniform(TURN - rng.uniform(0, TURN_SPREAD), TURN + rng.uniform(0, TURN_SPREAD), count)
+    angles = heading + turns * (-1) ** np.arange(count)
+    lengths = np.clip(rng.normal(STEP, STEP / 2, count), 0, 2 * STEP)
+    steps = lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = rng.uniform(0, 1, 2) + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+    return 1 - np.abs(1 - points % 2), float(rng.uniform(*WIDTH))
 
 
 def random_box(rng):
