@@ -151,7 +151,3 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     assert json.loads((folder / "scores.json").read_text())["faces"] == 100
     assert not (folder / "restored" / "050.png").exists()
     assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
-
-
-def test_output_names_never_collide():
-    assert tester.output_names(["/r/a.jpg", "/r/a.png", "/r/b/a.jpg"], "/r") == ["a.jpg.png", "a.png.png", "b/a.png"]

@@ -1,11 +1,9 @@
 """What newtest.py does, to be read from top to bottom: Tester.run."""
 import csv
 import json
-import os
 import shlex
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces, to_device
-from utils.images import grid, list_images, save_image
+from utils.images import grid, list_images, output_names, save_image
 from utils.metrics import PROTOCOLS, quantize
 from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
@@ -201,11 +199,3 @@ class Tester:
             print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, {self.titles['bicubic']} "
                   f"{table['sparnet']['bicubic']['psnr']:.4f} dB (protocol sparnet)")
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")
-
-
-def output_names(paths, root):
-    """Relative .png names for restored faces, as nested as the inputs; no two of them the same."""
-    names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
-    count = Counter(names)
-    return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)]
