@@ -246,3 +246,10 @@ def test_a_small_face_is_enlarged_smoothly(tmp_path):
     image = Image.open(tmp_path / "000.png")
     sample = open_set("colorization", tmp_path, 100)[Place(0, 0)]
     assert np.array_equal(sample["hr"], resize(image, 100)) and sample["notes"][0][0] == "small"
+
+
+def test_a_run_trains_and_validates_on_maps(train, drawn, tmp_path):
+    status, _ = train("--dataset_name", "seg2face", "--cache_folder", tmp_path / "cache", "--val_count", 1,
+                           "--train_steps", 2, dataroot=drawn)
+    assert status == 0
+    assert len(list((tmp_path / "cache").iterdir())) == COUNT
