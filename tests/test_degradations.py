@@ -223,3 +223,14 @@ def test_the_isotropic_blur_is_that_kernel(face):
     blurred, record = d.random_kernel(face, np.random.default_rng(0), ranges)
     whole = cv2.filter2D(face, -1, d.gaussian_kernel(41, 3, 3, 0), borderType=cv2.BORDER_REFLECT_101)
     assert record["sigma"] == 3 and np.abs(blurred.astype(int) - whole).max() <= 1
+
+
+def test_a_pass_has_the_published_order_and_coloured_noise(monkeypatch):
+    calls = []
+    for name in ("random_kernel", "resize", "gaussian_noise", "jpeg"):
+        function = getattr(d, name)
+        monkeypatch.setattr(d, name, lambda *a, name=name, function=function: calls.append((name, a)) or function(*a))
+    d.degrade_gpen(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
+    assert [name for name, _ in calls] == ["random_kernel", "resize", "gaussian_noise", "jpeg", "resize"]
+    assert all(a[2] == "linear" for name, a in calls if name == "resize")
+    assert all(a[2] is True for name, a in calls if name == "gaussian_noise")
