@@ -234,3 +234,11 @@ def test_a_pass_has_the_published_order_and_coloured_noise(monkeypatch):
     assert [name for name, _ in calls] == ["random_kernel", "resize", "gaussian_noise", "jpeg", "resize"]
     assert all(a[2] == "linear" for name, a in calls if name == "resize")
     assert all(a[2] is True for name, a in calls if name == "gaussian_noise")
+
+
+def test_the_second_pass_goes_on_from_the_first(face):
+    rng = np.random.default_rng(2)
+    once = d.grey(face) if rng.random() < 0.2 else face
+    for _ in range(2):
+        once, _ = d.one_pass(once, rng, d.HARD)
+    assert np.array_equal(d.degrade_hard(face, np.random.default_rng(2))[1], once)
