@@ -4,12 +4,19 @@ import importlib
 from utils.errors import UserError, nearest
 
 DATASETS = {
+    "blind": "data.blind_dataset:BlindDataset",
+    "blind_hard": "data.blind_dataset:BlindHardDataset",
     "builtin": "data.builtin_dataset:BuiltinDataset",
     "celeba": "data.celeba_dataset:CelebADataset",
     "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
+    "colorization": "data.colorization_dataset:ColorizationDataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
+    "grey_inputs": "data.colorization_dataset:GreyInputs",
     "helen": "data.helen_dataset:HelenDataset",
+    "inpainting": "data.inpainting_dataset:InpaintingDataset",
     "landmarks68": "data.landmarks68_dataset:Landmarks68Dataset",
+    "map_inputs": "data.seg2face_dataset:MapInputs",
+    "seg2face": "data.seg2face_dataset:Seg2FaceDataset",
     "single": "data.single_dataset:SingleDataset",
 }
 

@@ -13,6 +13,26 @@ from utils.images import BadImage, list_images, open_image
 # The folder of faces -> the folder of masks beside it.
 OFFICIAL, PARTS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
 IMAGES, MASKS = "images", "masks"
+LAYOUTS = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/NAME.jpg with {MASKS}/NAME.png "
+           f"(indices of {len(CLASSES)} classes)")
+
+
+def list_masked_faces(folder, option, index_folder=None):
+    """As utils.images.list_images, the faces alone where their masks lie beside them."""
+    for name in (OFFICIAL, IMAGES):
+        if os.path.isdir(os.path.join(folder, name)):
+            return list_images(os.path.join(folder, name), option, index_folder)
+    return list_images(folder, option, index_folder)
+
+
+def open_masks(root):
+    """PartFiles or IndexMaps of the faces below `root`, None where neither is beside them."""
+    faces = Path(root).absolute()
+    if faces.name == OFFICIAL and (faces.parent / PARTS).is_dir():
+        return PartFiles(faces.parent / PARTS)
+    if faces.name == IMAGES and (faces.parent / MASKS).is_dir():
+        return IndexMaps(faces, faces.parent / MASKS)
+    return None
 
 
 class CelebAMaskDataset(PriorFolder):
@@ -24,24 +44,11 @@ class CelebAMaskDataset(PriorFolder):
 
     parsing_names = MASK_PARTS
     default_priors = "parsing"
-    layouts = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/NAME.jpg with {MASKS}/NAME.png "
-               f"(indices of {len(CLASSES)} classes)")
-
-    @classmethod
-    def list_faces(cls, folder, option, index_folder=None):
-        for name in (OFFICIAL, IMAGES):
-            if os.path.isdir(os.path.join(folder, name)):
-                return list_images(os.path.join(folder, name), option, index_folder)
-        return list_images(folder, option, index_folder)
+    layouts = LAYOUTS
+    list_faces = staticmethod(list_masked_faces)
 
     def open_annotations(self, root):
-        faces = Path(root).absolute()
-        if faces.name == OFFICIAL and (faces.parent / PARTS).is_dir():
-            self.masks = PartFiles(faces.parent / PARTS)
-        elif faces.name == IMAGES and (faces.parent / MASKS).is_dir():
-            self.masks = IndexMaps(faces, faces.parent / MASKS)
-        else:
-            self.masks = None
+        self.masks = open_masks(root)
         return [self.masks]
 
     def parsing(self, path, view):
@@ -65,11 +72,29 @@ class PartFiles:
         number = self._number(path)
         maps = np.zeros((size, size, len(MASK_PARTS)), np.uint8)
         for place, part in enumerate(MASK_PARTS):
-            file = os.path.join(self.folders[number], f"{number}_{part}.png")
-            if os.path.exists(file):
-                mask = np.asarray(open_image(file).convert("L"))
+            mask = self._part(number, part)
+            if mask is not None:
                 maps[..., place] = cut_part(mask, box_in(view, mask), size)
         return maps
+
+    def index_map(self, path):
+        """uint8 [H, W] of indices in CLASSES. Where parts overlap the later class shows, as in the set's own tool."""
+        number = self._number(path)
+        parts = {index: self._part(number, name) for index, name in enumerate(CLASSES)}
+        parts = {index: mask for index, mask in parts.items() if mask is not None}
+        if not parts:
+            raise BadImage(path, f"none of its masks has a name that is known: {number}_PART.png")
+        index_map = np.zeros(next(iter(parts.values())).shape, np.uint8)
+        for index, mask in parts.items():
+            if mask.shape != index_map.shape:
+                raise BadImage(path, f"its mask {number}_{CLASSES[index]}.png has another size than those before")
+            index_map[mask > 127] = index
+        return index_map
+
+    def _part(self, number, part):
+        """uint8 [H, W], 255 where the part is; None where the face has none."""
+        file = os.path.join(self.folders[number], f"{number}_{part}.png")
+        return np.asarray(open_image(file).convert("L")) if os.path.exists(file) else None
 
     @staticmethod
     def _number(path):
@@ -89,17 +114,26 @@ class IndexMaps:
 
     def cut(self, path, view, size):
         """uint8 [size, size, 11]: the parts within the view, not mirrored. BadImage for what is not such a map."""
-        file = self.folder / self._name(path)
-        image = open_image(file)
-        if image.mode not in ("L", "P"):
-            raise BadImage(file, f"a map of indices has 8 bits and one channel, this is of mode {image.mode}")
-        index_map = np.asarray(image)  # the indices of a palette, not its colours
-        if index_map.max() >= len(CLASSES):
-            raise BadImage(file, f"class {index_map.max()} where 0 to {len(CLASSES) - 1} are expected")
+        index_map = self.index_map(path)
         return cut_parts(index_map, box_in(view, index_map), size)
+
+    def index_map(self, path):
+        """uint8 [H, W] of indices in CLASSES; BadImage for what is not such a map."""
+        file = self.folder / self._name(path)
+        return index_array(open_image(file), file)
 
     def _name(self, path):
         return os.path.splitext(os.path.relpath(os.path.abspath(path), self.faces))[0] + ".png"
+
+
+def index_array(image, file):
+    """uint8 [H, W] of indices in CLASSES, from the PIL image that `file` holds; BadImage for what is not such a map."""
+    if image.mode not in ("L", "P"):
+        raise BadImage(file, f"a map of indices has 8 bits and one channel, this is of mode {image.mode}")
+    index_map = np.asarray(image)  # the indices of a palette, not its colours
+    if index_map.max() >= len(CLASSES):
+        raise BadImage(file, f"class {index_map.max()} where 0 to {len(CLASSES) - 1} are expected")
+    return index_map
 
 
 def box_in(view, mask):

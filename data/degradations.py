@@ -1,11 +1,13 @@
 """What makes a good face a bad one: pure functions of a uint8 HWC RGB picture and numpy's generator.
 
-    python -m data.degradations FACES grid.png     what the published chain does to some faces
+    python -m data.degradations FACES grid.png [--chain gpen]     what a chain does to some faces
 
 `degrade_ffhq` is the chain that SPARNetHD was trained with, range for range (it was written with imgaug; the kernels'
-details follow that library). Every number it drew is in the record that it returns.
+details follow that library), `degrade_gpen` the one of GPEN's published training code, `degrade_hard` a harder one of
+the same parts. Every number that a chain drew is in the record that it returns.
 """
 import argparse
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +23,25 @@ LOW_SIZE = (32, 127)  # pixels of the small picture
 NOISE_SIGMA, QUALITY = (0.0, 25.5), (35, 90)
 FILTERS = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
 BLURS = ("gaussian", "average", "median", "motion")
+
+
+class Pass(NamedTuple):
+    """The ranges of one blur, downscale, noise, JPEG and way back up (one_pass)."""
+    blurs: tuple  # as likely as one another
+    sigma: tuple  # pixels, of either axis of a Gaussian
+    motion_size: tuple  # pixels, an even number counting as the next odd one
+    scale: tuple  # times smaller
+    noise: tuple  # standard deviation in units of 0..255, for each channel its own
+    quality: tuple  # of the JPEG file
+
+
+# GPEN's training code (which is GFPGAN's chain), counting in pixels of the network: published for 512 of them.
+GPEN_GREY, GPEN_KERNEL = 0.2, 41
+GPEN = Pass(("isotropic", "anisotropic"), (0.1, 10.0), (), (0.8, 8.0), (0.0, 20.0), (60, 100))
+# Bad pictures have mostly been through more than one camera, screen or service: so two passes, and motion blur, which
+# GPEN's paper has and its code has not. Noise is the paper's. The paper's downscale (10 to 200 times, of 1024 pixels)
+# and JPEG (quality 5 to 50), twice, would leave nothing to restore: here the smallest face is one of 32 pixels, twice.
+HARD = Pass(("isotropic", "anisotropic", "motion"), (0.1, 10.0), (5, 41), (1.0, 16.0), (0.0, 25.0), (20, 90))
 
 
 def grey(image):
@@ -44,6 +65,18 @@ def average_blur(image, size):
 def median_blur(image, size):
     """Median over size x size pixels; `size` is odd."""
     return cv2.medianBlur(image, size)
+
+
+def gaussian_kernel(size, sigma_x, sigma_y, angle):
+    """size x size (odd) float32 kernel of sum 1: a Gaussian of two widths in pixels, the first axis at `angle`.
+
+    angle: degrees from the picture's x axis towards its y axis, which points down.
+    """
+    x, y = np.meshgrid(*2 * [np.arange(size) - size // 2])
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    kernel = np.exp(-0.5 * ((along / sigma_x) ** 2 + (across / sigma_y) ** 2))
+    return (kernel / kernel.sum()).astype(np.float32)
 
 
 def motion_kernel(size, angle, direction):
@@ -123,12 +156,67 @@ def degrade_ffhq(image, rng):
     return image, resize(low, image.shape[0], "cubic"), record
 
 
+def random_kernel(image, rng, ranges):
+    """(picture, record) after one of the blurs of a Pass."""
+    name = ranges.blurs[rng.integers(len(ranges.blurs))]
+    if name == "motion":
+        size = int(rng.integers(*ranges.motion_size, endpoint=True))
+        values = {"size": size + 1 - size % 2, "angle": float(rng.uniform(0, 360)),
+                  "direction": float(rng.uniform(-1, 1))}
+        return motion_blur(image, **values), {"blur": name, **values}
+    if name == "isotropic":  # the same kernel as of two equal widths, but separable, which is faster
+        sigma = float(rng.uniform(*ranges.sigma))
+        blurred = cv2.GaussianBlur(image, (GPEN_KERNEL, GPEN_KERNEL), sigma, borderType=cv2.BORDER_REFLECT_101)
+        return blurred, {"blur": name, "sigma": sigma}
+    values = {"sigma_x": float(rng.uniform(*ranges.sigma)), "sigma_y": float(rng.uniform(*ranges.sigma)),
+              "angle": float(rng.uniform(-180, 180))}
+    kernel = gaussian_kernel(GPEN_KERNEL, **values)
+    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101), {"blur": name, **values}
+
+
+def one_pass(image, rng, ranges):
+    """(picture of the same size, record): blur, bilinear downscale, coloured noise, JPEG, bilinear back up."""
+    side = image.shape[0]
+    low, record = random_kernel(image, rng, ranges)
+    record["scale"] = float(rng.uniform(*ranges.scale))
+    low = resize(low, int(side / record["scale"]), "linear")
+    record["noise"] = float(rng.uniform(*ranges.noise))
+    low = gaussian_noise(low, record["noise"], True, rng)
+    record["quality"] = int(rng.integers(*ranges.quality, endpoint=True))
+    return resize(jpeg(low, record["quality"]), side, "linear"), record
+
+
+def degrade_gpen(image, rng):
+    """(target, degraded, record) as degrade_ffhq: GPEN's published chain. Grey with p 0.2 (the target, too), a pass."""
+    record = {}
+    if rng.random() < GPEN_GREY:
+        image, record["grey"] = grey(image), True
+    low, drawn = one_pass(image, rng, GPEN)
+    return image, low, record | drawn
+
+
+def degrade_hard(image, rng):
+    """(target, degraded, record) as degrade_gpen, with two passes of HARD; their names in the record end in _1, _2."""
+    record = {}
+    if rng.random() < GPEN_GREY:
+        image, record["grey"] = grey(image), True
+    low = image
+    for number in (1, 2):
+        low, drawn = one_pass(low, rng, HARD)
+        record |= {f"{name}_{number}": value for name, value in drawn.items()}
+    return image, low, record
+
+
+CHAINS = {"ffhq": degrade_ffhq, "gpen": degrade_gpen, "hard": degrade_hard}
+
+
 def main():
     from utils.images import centre_square, grid, list_images, read_rgb, save_image
     from utils.images import resize as resize_whole
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="picture to write: each row a face, then its degradations")
+    parser.add_argument("--chain", choices=list(CHAINS), default="ffhq")
     parser.add_argument("--size", type=int, default=256, help="pixels of a face in the grid")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--columns", type=int, default=5)
@@ -140,7 +228,7 @@ def main():
         face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
         rows.append([face])
         for x in range(a.columns):
-            _, low, record = degrade_ffhq(face, np.random.default_rng([a.seed, y, x]))
+            _, low, record = CHAINS[a.chain](face, np.random.default_rng([a.seed, y, x]))
             rows[-1].append(low)
             print(f"row {y + 1} column {x + 2}: " + ", ".join(f"{k} {v}" for k, v in record.items()))
     shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]

@@ -21,6 +21,8 @@ class FaceFolder(Dataset):
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
     caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
     warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
+    input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
+    --dataroot). input_title: what the input is called where it is scored beside the output.
 
     paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
     neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
@@ -35,6 +37,8 @@ class FaceFolder(Dataset):
     caches = False
     takes_priors = False
     warnings = ()
+    input_dataset = "single"
+    input_title = "bicubic"
 
     @classmethod
     def list_faces(cls, folder, option, index_folder=None):
@@ -72,13 +76,17 @@ class FaceFolder(Dataset):
 
     def read(self, path, notes):
         """The upright RGB PIL image at `path`; BadImage where it cannot be used, a note where it is small."""
-        image = read_rgb(path)
+        image = self.open_picture(path)
         size = f"{image.size[0]}x{image.size[1]} pixels"
         if min(image.size) < self.min_size:
             raise BadImage(path, f"{size}, smaller than --min_size {self.min_size}")
         if min(image.size) < self.load_size:
             notes.append(("small", path, size))
         return image
+
+    def open_picture(self, path):
+        """The upright RGB PIL image at `path`, or BadImage: where a dataset reads files that are no photographs."""
+        return read_rgb(path)
 
     def make_sample(self, image, rng, path):
         """{'lr', 'hr', ...: uint8 HWC RGB} from what `read` gave of the picture at `path` and numpy's generator.

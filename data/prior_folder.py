@@ -23,6 +23,32 @@ class View(NamedTuple):
     mirrored: bool
 
 
+def annotated(paths, annotations, layouts):
+    """(FileList of those of `paths` that every annotation knows, warnings that name the others).
+
+    annotations: each has `key(path)`: by which name it knows a picture, None where it does not; None stands for one
+    that is missing. UserError where no picture is annotated (layouts: what was looked for), or two by one name.
+    """
+    having = np.full(len(paths), None not in annotations)
+    for annotation in annotations if having.any() else ():
+        seen = {}
+        for i, path in enumerate(paths):
+            key = annotation.key(path)
+            having[i] &= key is not None
+            if having[i] and seen.setdefault(key, i) != i:
+                raise UserError(f"{paths[seen[key]]} and {path} have one annotation between them ({key}): name "
+                                f"pictures differently, or annotate them with their folders.")
+    if not having.any():
+        raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}.")
+    missing = np.flatnonzero(~having)
+    if not len(missing):
+        return paths, []
+    named = ", ".join(os.path.relpath(paths[i], paths.root) for i in missing[:NAMED])
+    return paths.at(np.flatnonzero(having)), [
+        f"{len(missing)} of {len(paths)} pictures below {paths.root} have no annotation that can be used and are left "
+        f"out: {named}{', ...' if len(missing) > NAMED else ''}"]
+
+
 class PriorFolder(FaceFolder):
     """Samples {'lr', 'hr', 'priors'}: lr and hr uint8 HWC RGB, load_size square; priors uint8 [S, S, C], S half of it.
 
@@ -51,7 +77,7 @@ class PriorFolder(FaceFolder):
         self.kinds = self.prior_kinds(priors)
         self.warnings = []
         if self.kinds or self.crops_by_landmarks:
-            self.paths = self._annotated(paths)
+            self.paths, self.warnings = annotated(paths, self.open_annotations(paths.root), self.layouts)
         cv2.setNumThreads(1)  # there are many workers
 
     @classmethod
@@ -72,32 +98,9 @@ class PriorFolder(FaceFolder):
     def open_annotations(self, root):
         """Open what self.kinds need, for the faces below `root`: a list of annotations, None for one that is missing.
 
-        Each has `key(path)`: by which name it knows a picture, None where it does not. Landmarks are kept as
-        self.landmarks, too.
+        Each has `key(path)`, see `annotated`. Landmarks are kept as self.landmarks, too.
         """
         raise NotImplementedError
-
-    def _annotated(self, paths):
-        """Those of `paths` that every annotation knows; UserError where there are none, or two of one name."""
-        annotations = self.open_annotations(paths.root)
-        having = np.full(len(paths), None not in annotations)
-        for annotation in annotations if having.any() else ():
-            seen = {}
-            for i, path in enumerate(paths):
-                key = annotation.key(path)
-                having[i] &= key is not None
-                if having[i] and seen.setdefault(key, i) != i:
-                    raise UserError(f"{paths[seen[key]]} and {path} have one annotation between them ({key}): name "
-                                    f"pictures differently, or annotate them with their folders.")
-        if not having.any():
-            raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. "
-                            f"Looked for {self.layouts}.")
-        missing = np.flatnonzero(~having)
-        if len(missing):
-            named = ", ".join(os.path.relpath(paths[i], paths.root) for i in missing[:NAMED])
-            self.warnings.append(f"{len(missing)} of {len(paths)} pictures below {paths.root} have no annotation that "
-                                 f"can be used and are left out: {named}{', ...' if len(missing) > NAMED else ''}")
-        return paths.at(np.flatnonzero(having))
 
     def square(self, path, size):
         """The square box that is the face, of a picture of (width, height) `size`."""

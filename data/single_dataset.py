@@ -23,10 +23,14 @@ class SingleDataset(FaceFolder):
         self.references = match_names(paths, references) if references else None
 
     def make_sample(self, image, rng, path):
-        sample = {"lr": self._square(image)}
+        sample = {"lr": self.to_input(image)}
         if self.references:
             sample["hr"] = self._square(read_rgb(self.references[path]))
         return sample
+
+    def to_input(self, image):
+        """The network's input of what `read` gave."""
+        return self._square(image)
 
     def _square(self, image):
         return np.asarray(resize(image, self.load_size, centre_square(image.size)))

@@ -33,7 +33,7 @@ def test_parser(model):
     data.add_argument("--pretrained", default=None, help="in place of --pth_path: weights that ship with the project: "
                       + ", ".join(pretrained_names()))
     data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
-                      help="folder of low-resolution faces to restore")
+                      help="folder of faces to restore, or of what else --dataset_name makes faces of (seg2face: maps)")
     data.add_argument("--gtroot", default=None,
                       help="folder of references; without --dataroot the faces to restore are made from them, as "
                            "--dataset_name does it (celeba: PIL BICUBIC, as the protocols have it)")

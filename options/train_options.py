@@ -28,7 +28,8 @@ def train_parser(model):
     data.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="mended",
                       help="flip and random crop as published, with the crop fault mended or kept")
     data.add_argument("--cache_folder", default=None,
-                      help="of --dataset_name ffhq: a folder to keep the faces in, resized once (0.8 MB each)")
+                      help="of --dataset_name ffhq, blind, blind_hard, colorization, inpainting and seg2face: a "
+                           "folder to keep the faces in, resized once (0.8 MB each at 512 pixels)")
     data.add_argument("--valroot", default=None, help="folder of faces to validate on after every epoch")
     data.add_argument("--val_count", type=at_least(0), default=0,
                       help="without --valroot: hold out so many of the dataroot's faces and validate on them")

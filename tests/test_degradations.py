@@ -1,6 +1,7 @@
 """The published degradation chain: each branch's frequency, each range, and each function by what it must do."""
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,3 +121,124 @@ def test_jpeg_is_a_jpeg_of_that_quality(face):
     reference = np.asarray(Image.open(buffer)).astype(float)
     assert np.abs(d.jpeg(face, 40) - reference).mean() < 1.5
     assert np.abs(d.jpeg(face, 90) - face.astype(float)).mean() < np.abs(d.jpeg(face, 35) - face.astype(float)).mean()
+
+
+# -- GPEN's chain, and the harder one ------------------------------------------------------------------------------
+
+DRAWS = 1500
+
+
+def draw(chain):
+    """Records of a chain, of a picture so small that they cost little."""
+    return [chain(np.zeros((24, 24, 3), np.uint8), np.random.default_rng([8, i]))[2] for i in range(DRAWS)]
+
+
+def fills(values, low, high):
+    """Whether values are spread evenly over low..high."""
+    quarters = np.histogram(values, 4, (low, high))[0] / len(values)
+    assert low <= min(values) < low + 0.03 * (high - low) and high - 0.03 * (high - low) < max(values) <= high
+    return np.allclose(quarters, 0.25, atol=4 * (3 / 16 / len(values)) ** 0.5 + 0.02)  # 0.02: of whole numbers
+
+
+def test_gpen_draws_each_branch_and_range_as_published():
+    gpen_records = draw(d.degrade_gpen)
+    assert share(gpen_records, lambda r: "grey" in r) == near(0.2, DRAWS)
+    assert share(gpen_records, lambda r: r["blur"] == "isotropic") == near(0.5, DRAWS)
+    assert {r["blur"] for r in gpen_records} == {"isotropic", "anisotropic"}
+    for name, low, high in (("sigma", 0.1, 10), ("sigma_x", 0.1, 10), ("sigma_y", 0.1, 10), ("angle", -180, 180),
+                            ("scale", 0.8, 8), ("noise", 0, 20), ("quality", 60, 100)):
+        assert fills([r[name] for r in gpen_records if name in r], low, high), name
+    assert {r["quality"] for r in gpen_records} == set(range(60, 101))
+
+
+def test_hard_draws_two_passes_of_its_own():
+    hard_records = draw(d.degrade_hard)
+    assert share(hard_records, lambda r: "grey" in r) == near(0.2, DRAWS)
+    for n in (1, 2):
+        for kind in ("isotropic", "anisotropic", "motion"):
+            assert share(hard_records, lambda r, n=n, kind=kind: r[f"blur_{n}"] == kind) == near(1 / 3, DRAWS)
+        for name, low, high in (("sigma", 0.1, 10), ("sigma_x", 0.1, 10), ("sigma_y", 0.1, 10), ("scale", 1, 16),
+                                ("noise", 0, 25), ("quality", 20, 90), ("direction", -1, 1)):
+            assert fills([r[f"{name}_{n}"] for r in hard_records if f"{name}_{n}" in r], low, high), name
+        assert {r[f"size_{n}"] for r in hard_records if f"size_{n}" in r} == set(range(5, 42, 2))
+    both = [(r["scale_1"], r["scale_2"]) for r in hard_records]
+    assert abs(np.corrcoef(np.transpose(both))[0, 1]) < 4 / DRAWS ** 0.5
+
+
+@pytest.mark.parametrize("chain", [d.degrade_gpen, d.degrade_hard])
+def test_these_chains_are_reproducible_and_grey_the_target_too(face, chain):
+    before, greys = face.copy(), 0
+    for seed in range(20):
+        (target, low, record), again = (chain(face, np.random.default_rng(seed)) for _ in range(2))
+        assert np.array_equal(low, again[1]) and np.array_equal(target, again[0]) and record == again[2]
+        assert low.shape == face.shape and low.dtype == np.uint8 and np.array_equal(face, before)
+        assert np.array_equal(target, d.grey(face) if "grey" in record else face)
+        greys += "grey" in record
+    assert 0 < greys < 20
+
+
+def test_gpen_by_hand(monkeypatch):
+    """One set of numbers through Pillow and numpy: the parts, and their order."""
+    noise = np.random.default_rng(1).integers(0, 256, (9, 9), dtype=np.uint8)  # grey: a JPEG halves colour's resolution
+    face = np.asarray(Image.fromarray(noise).resize((64, 64), Image.Resampling.BICUBIC).convert("RGB"))
+    seed = next(i for i in range(100) if d.degrade_gpen(face, np.random.default_rng(i))[2].get("sigma_x", 0) > 3)
+    _, low, record = d.degrade_gpen(face, np.random.default_rng(seed))
+    kernel = d.gaussian_kernel(41, record["sigma_x"], record["sigma_y"], record["angle"]).astype(float)
+    padded = np.pad(face, ((20, 20), (20, 20), (0, 0)), mode="reflect").astype(float)
+    blurred = sum(kernel[y, x] * padded[y:y + 64, x:x + 64] for y in range(41) for x in range(41))
+    side = int(64 / record["scale"])
+    centres = (np.arange(side) + 0.5) * 64 / side - 0.5
+
+    def between(rows, places):
+        places = np.clip(places, 0, len(rows) - 1)
+        lower = np.minimum(places.astype(int), len(rows) - 2)
+        part = (places - lower)[:, None, None]
+        return rows[lower] * (1 - part) + rows[lower + 1] * part
+
+    small = between(between(blurred, centres).swapaxes(0, 1), centres).swapaxes(0, 1)
+    calm = d.GPEN._replace(noise=(0.0, 0.0), quality=(100, 100))
+    monkeypatch.setattr(d, "GPEN", calm)
+    _, still, drawn = d.degrade_gpen(face, np.random.default_rng(seed))
+    assert drawn["scale"] == record["scale"]
+    back = (np.arange(64) + 0.5) * side / 64 - 0.5
+    expected = between(between(small, back).swapaxes(0, 1), back).swapaxes(0, 1)
+    assert np.abs(still - expected).mean() < 0.7 and np.abs(still - expected).max() < 3
+    assert np.abs(low - expected).mean() > 2
+
+
+def test_gaussian_kernels_have_sum_widths_and_direction():
+    y, x = np.mgrid[-20:21, -20:21]
+    for sigma_x, sigma_y, angle in ((0.1, 0.1, 12), (1, 4, 0), (2, 5, 30), (10, 10, 0), (3, 3, -77)):
+        kernel = d.gaussian_kernel(41, sigma_x, sigma_y, angle)
+        assert kernel.shape == (41, 41) and kernel.sum() == pytest.approx(1, abs=1e-5)
+        assert np.allclose(kernel, kernel[::-1, ::-1])
+    kernel = d.gaussian_kernel(41, 4, 2, 30)
+    variances, axes = np.linalg.eigh(np.cov(np.stack([x.ravel(), y.ravel()]), aweights=kernel.ravel(), ddof=0))
+    assert np.sqrt(variances) == pytest.approx([2, 4], rel=1e-3)
+    assert axes[1, 1] / axes[0, 1] == pytest.approx(np.tan(np.radians(30)), rel=1e-3)
+
+
+def test_the_isotropic_blur_is_that_kernel(face):
+    ranges = d.GPEN._replace(blurs=("isotropic",), sigma=(3.0, 3.0))
+    blurred, record = d.random_kernel(face, np.random.default_rng(0), ranges)
+    whole = cv2.filter2D(face, -1, d.gaussian_kernel(41, 3, 3, 0), borderType=cv2.BORDER_REFLECT_101)
+    assert record["sigma"] == 3 and np.abs(blurred.astype(int) - whole).max() <= 1
+
+
+def test_a_pass_has_the_published_order_and_coloured_noise(monkeypatch):
+    calls = []
+    for name in ("random_kernel", "resize", "gaussian_noise", "jpeg"):
+        function = getattr(d, name)
+        monkeypatch.setattr(d, name, lambda *a, name=name, function=function: calls.append((name, a)) or function(*a))
+    d.degrade_gpen(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
+    assert [name for name, _ in calls] == ["random_kernel", "resize", "gaussian_noise", "jpeg", "resize"]
+    assert all(a[2] == "linear" for name, a in calls if name == "resize")
+    assert all(a[2] is True for name, a in calls if name == "gaussian_noise")
+
+
+def test_the_second_pass_goes_on_from_the_first(face):
+    rng = np.random.default_rng(2)
+    once = d.grey(face) if rng.random() < 0.2 else face
+    for _ in range(2):
+        once, _ = d.one_pass(once, rng, d.HARD)
+    assert np.array_equal(d.degrade_hard(face, np.random.default_rng(2))[1], once)

@@ -72,7 +72,7 @@ def test_a_small_picture_is_noted_each_time_and_a_full_disk_once(tmp_path, monke
 
     def full(array, path):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr("data.ffhq_dataset.save_image", full)
+    monkeypatch.setattr("data.square_folder.save_image", full)
     dataset = FFHQDataset(paths, 16, cache_folder=tmp_path / "cache")
     said = []
     bad = BadImages(2, "stop", said.append)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from utils.errors import UserError
-from utils.images import BadImage, centre_square, degrade, grid, list_images, read_rgb, save_image
+from utils.images import BadImage, centre_square, degrade, grid, list_images, output_names, read_rgb, save_image
 
 RNG = np.random.default_rng(0)
 PICTURE = np.asarray(Image.fromarray(RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((50, 40), 3))
@@ -116,3 +116,7 @@ def test_save_and_grid(tmp_path):
     save_image(picture, tmp_path / "deep" / "grid.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "grid.png")), picture)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["grid.png"]
+
+
+def test_output_names_never_collide():
+    assert output_names(["/r/a.jpg", "/r/a.png", "/r/b/a.jpg"], "/r") == ["a.jpg.png", "a.png.png", "b/a.png"]

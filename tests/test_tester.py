@@ -8,11 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
+from data import find_dataset
+from data.builtin_faces import write_faces as draw_faces
+from data.face_folder import Place
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.conftest import TINY, write_faces
 from utils import checkpoint, tester
-from utils.images import centre_square, degrade, resize, to_tensor_range
+from utils.errors import UserError
+from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
 from utils.metrics import PROTOCOLS, psnr, score, ssim
 
 
@@ -91,6 +95,43 @@ def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
     run(tmp_path, path, "--dataroot", small, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
 
 
+@pytest.mark.parametrize("name", ["blind", "inpainting", "seg2face"])
+def test_other_tasks_make_their_inputs_alike_each_time(tmp_path, weights, capsys, name):
+    """From the references alone; and the same inputs, given as pictures, have the same scores."""
+    path, _ = weights
+    draw_faces(tmp_path / "set", 3, 0, 48)
+    kind = find_dataset(name)
+    root = tmp_path / "set" if name == "seg2face" else tmp_path / "set" / "images"
+    made = kind(kind.list_faces(str(root), ""), 32, augmentation="none")
+    for i in range(3):
+        save_image(made[Place(0, i)]["lr"], tmp_path / "inputs" / f"{i:05d}.png")
+        save_image(made[Place(0, i)]["hr"], tmp_path / "references" / "images" / f"{i:05d}.png")
+    folder = run(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+    first = json.loads((folder / "scores.json").read_text())["protocols"]
+    out = capsys.readouterr().out
+    assert re.search(r"^input .* / ", out, re.M) and "dB PSNR, input " in out and "bicubic" not in out
+    run(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+    assert json.loads((folder / "scores.json").read_text())["protocols"] == first
+    run(tmp_path, path, "--dataroot", tmp_path / "inputs", "--gtroot", tmp_path / "references", "--dataset_name", name)
+    given = json.loads((folder / "scores.json").read_text())["protocols"]
+    assert given == first
+
+
+def test_maps_and_coloured_pictures_are_inputs_too(tmp_path, weights):
+    path, _ = weights
+    faces = tmp_path / "set"
+    draw_faces(faces, 2, 0, 32)
+    coloured = faces / "images"
+    for name, root, inputs in (("seg2face", faces, faces / "masks"), ("colorization", coloured, coloured)):
+        folder = run(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+        first = json.loads((folder / "scores.json").read_text())["protocols"]
+        run(tmp_path, path, "--dataroot", inputs, "--gtroot", coloured, "--dataset_name", name)
+        assert json.loads((folder / "scores.json").read_text())["protocols"] == first
+        run(tmp_path, path, "--dataroot", inputs, "--dataset_name", name)  # without references
+    with pytest.raises(UserError, match="--dataset_name map_inputs reads faces to restore and makes none: give --data"):
+        run(tmp_path, path, "--gtroot", faces, "--dataset_name", "map_inputs")
+
+
 @pytest.mark.parametrize("level", ["O1", "O2"])
 def test_half_precision_restores_the_same_faces(tmp_path, weights, level):
     path, _ = weights
@@ -110,7 +151,3 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     assert json.loads((folder / "scores.json").read_text())["faces"] == 100
     assert not (folder / "restored" / "050.png").exists()
     assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
-
-
-def test_output_names_never_collide():
-    assert tester.output_names(["/r/a.jpg", "/r/a.png", "/r/b/a.jpg"], "/r") == ["a.jpg.png", "a.png.png", "b/a.png"]

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,14 @@ def save_image(array, path):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     Image.fromarray(array).save(temporary)
     os.replace(temporary, path)
+
+
+def output_names(paths, root):
+    """Relative .png names for what is made of the files below `root`, as nested as these; no two of them the same."""
+    names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
+    count = Counter(names)
+    return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name
+            for path, name in zip(paths, names, strict=True)]
 
 
 def grid(rows, gap=2):

@@ -106,11 +106,11 @@ def summarise(rows, reference_features=None):
     return summary
 
 
-def summary_lines(summary, faces, name):
-    """The table of `summarise`'s numbers for the log; `faces` were restored under the run's `name`."""
+def summary_lines(summary, faces, titles):
+    """The table of `summarise`'s numbers of so many `faces` for the log; titles: {which of JUDGED: its column's}."""
     if not summary:
         return []
-    lines = [f"{'':28}{'bicubic':>12}{name[:20]:>22}"]
+    lines = [f"{'':28}{titles['bicubic']:>12}{titles['sr']:>22}"]
     for metric, title in (("lpips", "LPIPS (less is better)"), ("identity", "identity similarity"),
                           ("fid", "FID (less is better)")):
         if metric not in summary:

@@ -29,8 +29,8 @@ def picture_grid(recipe, batch, rows):
     return grid(list(zip(*columns, strict=True))), " | ".join(pictures)
 
 
-def write_curves(records, path):
-    """A PNG of the losses and of PSNR against steps, from metrics.jsonl's records."""
+def write_curves(records, input_title, path):
+    """A PNG of the losses and of PSNR against steps, from metrics.jsonl's records; input_title: of what is restored."""
     train = [r for r in records if r["kind"] == "train"]
     val = [r for r in records if r["kind"] == "val"]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
@@ -41,7 +41,7 @@ def write_curves(records, path):
         steps = [r["step"] for r in val]
         protocol = val[-1]["protocol"]
         axes[1].plot(steps, [r["psnr"] for r in val], "o-", markersize=3, label="restored")
-        axes[1].axhline(val[-1]["bicubic_psnr"], linestyle="--", color="tab:orange", label="bicubic")
+        axes[1].axhline(val[-1]["bicubic_psnr"], linestyle="--", color="tab:orange", label=input_title)
         axes[1].set(xlabel="step", ylabel=f"PSNR in dB (protocol {protocol})", title="Validation")
     for axis in axes:
         axis.grid(alpha=0.3)

@@ -1,11 +1,9 @@
 """What newtest.py does, to be read from top to bottom: Tester.run."""
 import csv
 import json
-import os
 import shlex
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces, to_device
-from utils.images import grid, list_images, save_image
+from utils.images import grid, list_images, output_names, save_image
 from utils.metrics import PROTOCOLS, quantize
 from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
@@ -39,6 +37,7 @@ class Tester:
         self.recipe = build_recipe(o)
         self.prior_metrics, self.priors_absent = None, []
         self.dataset = self._make_dataset()
+        self.titles = {"bicubic": find_dataset(o.dataset_name).input_title, "sr": o.name[:20]}
         self.folder = Path(o.results_dir) / o.name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +59,9 @@ class Tester:
         dataset = find_dataset(o.dataset_name)
         references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
         if not o.dataroot:
+            if not dataset.trains:
+                raise UserError(f"--dataset_name {o.dataset_name} reads faces to restore and makes none: give "
+                                f"--dataroot, or another --dataset_name.")
             common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
             references = references[:o.max_images]
             if not dataset.takes_priors:
@@ -73,7 +75,7 @@ class Tester:
                     self.priors_absent = [f"landmark error and parsing overlap absent: {error}"]
             return dataset(references, priors="none", **common)
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
-        return find_dataset("single")(faces, references=references, **common)
+        return find_dataset(dataset.input_dataset)(faces, references=references, **common)
 
     def run(self):
         o, ranks = self.options, distributed.world_size()
@@ -169,13 +171,13 @@ class Tester:
                  for p in protocols}
         print(f"\n{len(rows)} faces        " + "".join(f"{p:>22}" for p in protocols))
         if protocols:
-            for which, title in (("bicubic", "bicubic"), ("sr", o.name[:20])):
+            for which, title in self.titles.items():
                 print(f"{title:20}" + "".join(
                     f"{table[p][which]['psnr']:>13.4f} / {table[p][which]['ssim']:.4f}" for p in protocols))
             gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in protocols}
             print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in protocols) + "\n")
         of_priors = self.prior_metrics.summarise(rows) if self.prior_metrics else {}
-        for line in [*prior_lines(of_priors), *self.priors_absent, *summary_lines(summary, len(rows), o.name),
+        for line in [*prior_lines(of_priors), *self.priors_absent, *summary_lines(summary, len(rows), self.titles),
                      *self.perceptual.absent]:
             print(line)
         report = {"faces": len(rows), "protocols": table, "priors": of_priors, **summary, "name": o.name,
@@ -194,14 +196,6 @@ class Tester:
                                      + [row[metric][which] for metric in of_each for which in JUDGED]
                                      for name, row in zip(scored, rows, strict=True))
         if protocols:
-            print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, bicubic "
+            print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, {self.titles['bicubic']} "
                   f"{table['sparnet']['bicubic']['psnr']:.4f} dB (protocol sparnet)")
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")
-
-
-def output_names(paths, root):
-    """Relative .png names for restored faces, as nested as the inputs; no two of them the same."""
-    names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
-    count = Counter(names)
-    return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)]

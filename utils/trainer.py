@@ -334,7 +334,8 @@ class Trainer:
         (psnr, ssim), (low, low_ssim) = (average(rows, o.val_protocol, w) for w in ("sr", "bicubic"))
         self.last_val = {"psnr": psnr, "ssim": ssim, "bicubic_psnr": low, "bicubic_ssim": low_ssim,
                          "faces": len(rows), "protocol": o.val_protocol, "step": self.step}
-        self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  (bicubic {low:.4f} / {low_ssim:.4f}; "
+        title = self.val_set.input_title
+        self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {low:.4f} / {low_ssim:.4f}; "
                      f"{len(rows)} faces, protocol {o.val_protocol})")
         self.log.record("val", **self.last_val)
         if not distributed.is_main():
@@ -391,7 +392,7 @@ class Trainer:
         batch = to_device(next(iter(loader)), self.device)
         shown, titles = picture_grid(self.recipe, batch, rows=8)
         save_image(shown, self.folder / "samples.png")
-        write_curves(read_metrics(self.folder), self.folder / "curves.png")
+        write_curves(read_metrics(self.folder), faces.input_title, self.folder / "curves.png")
         seconds, steps = self.timer.mean()
         for line in self.bad_images.report():
             self.log.say(line)
@@ -402,7 +403,7 @@ class Trainer:
             self.log.say(f"Performance: {self.images_per_step / seconds:.2f} images/sec, {seconds:.6f} sec/step "
                          f"(mean of {steps} steps, the first {self.timer.skip} left out)")
         if self.last_val:
-            self.log.say(f"Accuracy: {self.last_val['psnr']:.4f} dB PSNR, bicubic "
+            self.log.say(f"Accuracy: {self.last_val['psnr']:.4f} dB PSNR, {faces.input_title} "
                          f"{self.last_val['bicubic_psnr']:.4f} dB (protocol {o.val_protocol})")
         self.log.say(f"Look at {self.folder}/samples.png ({titles}), curves.png, metrics.jsonl, "
                      f"or: tensorboard --logdir {self.folder}/tensorboard")

@@ -1,0 +1,22 @@
+"""Grey and true faces from any folder of coloured ones: GPEN's colourization."""
+from data.degradations import grey
+from data.single_dataset import SingleDataset
+from data.square_folder import SquareFolder, area
+
+
+class ColorizationDataset(SquareFolder):
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr without colour (ITU-R 601), in three channels."""
+
+    input_dataset = "grey_inputs"
+    input_title = "input"
+    to_side = staticmethod(area)
+
+    def make_pair(self, face, rng, path, mirrored):
+        return {"lr": grey(face), "hr": face}
+
+
+class GreyInputs(SingleDataset):
+    """As SingleDataset; what has colour is greyed."""
+
+    def to_input(self, image):
+        return grey(super().to_input(image))

@@ -1,0 +1,61 @@
+"""Maps of a face's parts and the faces: GPEN's synthesis of a face from its segmentation."""
+import cv2
+import numpy as np
+from PIL import Image
+
+from data.celebamask_dataset import LAYOUTS, index_array, list_masked_faces, open_masks
+from data.prior_folder import annotated
+from data.priors import MIRRORED_CLASSES
+from data.single_dataset import SingleDataset
+from data.square_folder import SquareFolder, area
+from utils.images import centre_square, open_image
+
+# RGB of each of CLASSES (data/face_canvas.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
+PALETTE = np.array([
+    (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255), (255, 204, 204),
+    (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204), (255, 51, 153), (0, 204, 204),
+    (0, 51, 0), (255, 153, 51), (0, 204, 0)], np.uint8)
+
+
+def centred_map(values, side):
+    """The centred square of a map [H, W] or [H, W, 3], as side x side: the nearest pixel, for classes do not mix."""
+    left, top, right, bottom = centre_square(values.shape[1::-1])
+    return cv2.resize(values[top:bottom, left:right], (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+class Seg2FaceDataset(SquareFolder):
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; hr is a face, lr its map of classes in PALETTE's colours.
+
+    Reads what --dataset_name celebamask reads, and so the built-in faces, too. Faces without a map are left out of
+    paths, and told in `warnings`. A flip also exchanges left and right parts.
+    paths: a FileList, as list_faces gives it.
+    """
+
+    input_dataset = "map_inputs"
+    input_title = "input"
+    to_side = staticmethod(area)
+    list_faces = staticmethod(list_masked_faces)
+
+    def __init__(self, paths, load_size, *arguments, **options):
+        self.masks = open_masks(paths.root)
+        paths, self.warnings = annotated(paths, [self.masks], LAYOUTS)
+        super().__init__(paths, load_size, *arguments, **options)
+
+    def make_pair(self, face, rng, path, mirrored):
+        index_map = centred_map(self.masks.index_map(path), self.load_size)
+        if mirrored:
+            index_map = MIRRORED_CLASSES[index_map[:, ::-1]]
+        return {"lr": PALETTE[index_map], "hr": face}
+
+
+class MapInputs(SingleDataset):
+    """As SingleDataset, of maps: of the 19 classes' indices (one channel of 8 bits), or in colours already."""
+
+    def open_picture(self, path):
+        image = open_image(path)
+        if image.mode in ("RGB", "RGBA"):
+            return super().open_picture(path)
+        return Image.fromarray(PALETTE[index_array(image, path)])
+
+    def to_input(self, image):
+        return centred_map(np.asarray(image), self.load_size)

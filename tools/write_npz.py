@@ -1,0 +1,70 @@
+"""A network's inputs as files for an offline inference (an exported model, an .om on Ascend), without this project.
+
+    python -m tools.write_npz FACES TARGET [--load_size 512] [--dataset_name colorization]
+
+Each picture of FACES becomes TARGET/NAME.npz, as nested as it was, with one array under the key `input`: float32
+[1, 3, load_size, load_size], RGB, -1 (black) to 1 (white), what newtest.py --dataroot would give to the network. (Tools
+that take .npy or raw files: numpy.load(FILE)["input"] is the array, its .tofile(...) the bytes in NCHW order.)
+TARGET/inputs.txt names them in order, one a line, relative to TARGET.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from data import find_dataset
+from data.face_folder import Place
+from options.base_options import at_least
+from tools.grey_copies import check_apart
+from utils.errors import UserError, run_main
+from utils.images import list_images, output_names
+
+KEY, LIST = "input", "inputs.txt"
+
+
+def to_network(picture):
+    """float32 [1, 3, H, W] in [-1, 1] of a uint8 HWC picture."""
+    return (picture.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
+
+
+def write_inputs(folder, target, load_size, dataset_name="blind"):
+    """Write the files and the list; returns how many. Pictures that cannot be read are named and left out."""
+    check_apart(folder, target)
+    target = Path(target)
+    paths = list_images(folder, "FACES")
+    faces = find_dataset(find_dataset(dataset_name).input_dataset)(paths, load_size, on_bad_image="stop")
+    written = []
+    try:
+        for i, name in enumerate(output_names(paths, folder)):
+            sample = faces[Place(0, i)]
+            if "lr" not in sample:
+                print("warning: left out: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
+                continue
+            name = os.path.splitext(name)[0] + ".npz"
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            np.savez(target / name, **{KEY: to_network(sample["lr"])})
+            written.append(name)
+        if not written:
+            raise UserError(f"FACES: none of the {len(paths)} pictures below {folder} can be read.")
+        (target / LIST).write_text("".join(f"{name}\n" for name in written))
+    except OSError as error:
+        raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
+    return len(written)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", help="folder of inputs: bad faces; for seg2face maps")
+    parser.add_argument("target", help="folder for the .npz files, apart from the first")
+    parser.add_argument("--load_size", type=at_least(16), default=512, help="pixels of the network's square input")
+    parser.add_argument("--dataset_name", default="blind",
+                        help="the task: colorization takes the colour away, seg2face colours maps of indices")
+    a = parser.parse_args()
+    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name)
+    print(f"{a.target}: {count} files, in {LIST}; key {KEY}, float32 1x3x{a.load_size}x{a.load_size}, RGB, -1 to 1")
+
+
+if __name__ == "__main__":
+    run_main(main)
