@@ -23,8 +23,8 @@ class GPENModel(BaseModel):
     lambda_pcp perceptual loss; --stage prior has the first alone. Phase G, every path_every steps G_reg (path length,
     Karras et al., CVPR 2020), phase D on the same fakes, every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
 
-    The lazy phases are computed in float32 in every precision. As they step the optimizers too, learning rates and
-    betas are taken to the power that makes up for it (StyleGAN2, appendix B). The average of the generator is released.
+    The lazy phases are computed in float32 in every precision. As they step the optimizers, too, learning rates are
+    lowered and betas raised to make up for it (StyleGAN2, appendix B). The average of the generator is released.
     """
 
     preset = "gpen_blind"
