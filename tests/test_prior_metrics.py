@@ -132,6 +132,8 @@ def test_without_annotation_the_reason_is_given(tmp_path, weights, faces, capsys
     folder = run(tmp_path, weights[0], "--gtroot", faces)
     assert json.loads((folder / "scores.json").read_text())["priors"] == {}
     assert "landmark error and parsing overlap absent: none of the 10 pictures below" in capsys.readouterr().out
+    run(tmp_path, weights[0], "--gtroot", faces, "--dataroot", faces, "--max_images", 1)
+    assert "parsing overlap absent: they are measured on --gtroot alone" in capsys.readouterr().out
     run(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # its maps were never trained
     assert "landmark error and parsing" not in capsys.readouterr().out
 

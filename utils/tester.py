@@ -72,6 +72,9 @@ class Tester:
                     self.prior_metrics = None
                     self.priors_absent = [f"landmark error and parsing overlap absent: {error}"]
             return dataset(references, priors="none", **common)
+        if references and self.recipe.prior_maps:
+            self.priors_absent = ["landmark error and parsing overlap absent: they are measured on --gtroot alone, "
+                                  "without --dataroot."]
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
         return find_dataset("single")(faces, references=references, **common)
 
