@@ -11,6 +11,7 @@ from utils.images import EXTENSIONS
 
 FILES_68 = ("landmarks68.csv", "landmarks68.npz", "landmarks.csv", "landmarks.npz")
 COLUMNS = [f"{axis}{point}" for point in range(68) for axis in "xy"]
+POINTS_OF_HELEN = 194
 MAX_DISAGREEMENT = 10  # pixels between two detectors; beyond, neither of them is trusted
 
 
@@ -111,22 +112,35 @@ def read_npz(path):
 
 
 def find_helen(folder):
-    """The LandmarkTable of Helen's text files, in `folder`/annotation or beside the folder; None where there are none.
-
-    The first line of a file is its picture's name, 194 lines of `x , y` follow. UserError names one that is different.
-    """
+    """The LandmarkTable of Helen's files, in `folder`/annotation or beside the folder; None where there are none."""
     for place in (Path(folder), Path(folder).absolute().parent):
         files = sorted((place / "annotation").glob("*.txt"))
         if files:
             break
     else:
         return None
-    names, points = [], []
-    for path in files:
-        name, _, numbers = path.read_text(encoding="utf-8", errors="replace").partition("\n")
-        try:
-            points.append(np.array(numbers.replace(",", " ").split(), np.float32).reshape(194, 2))
-        except ValueError:
-            raise UserError(f"{path}: a picture's name and 194 lines of `x , y` are expected.") from None
-        names.append(name.strip())
+    names, points = zip(*map(read_helen, files), strict=True)
     return LandmarkTable(place / "annotation" / "*.txt", names, points)
+
+
+def read_helen(path):
+    """(the picture's name, float32 [194, 2]) of one of Helen's text files.
+
+    The picture's name is the first line, 194 lines of `x , y` follow. UserError names the line that is different.
+    """
+    mend = "Mend the file, or remove it: its picture is then left out."
+    try:
+        name, *lines = path.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}. {mend}") from None
+    points = []
+    for number, line in enumerate(lines, 2):
+        try:
+            x, y = map(float, line.replace(",", " ").split())
+        except ValueError:
+            raise UserError(f"{path}, line {number}: `x , y` is expected, not {line.strip()[:40]!r}. {mend}") from None
+        points.append((x, y))
+    if len(points) != POINTS_OF_HELEN:
+        raise UserError(f"{path}: after the picture's name {POINTS_OF_HELEN} lines of `x , y` are expected, not "
+                        f"{len(points)}. {mend}")
+    return name.strip(), np.array(points, np.float32)

@@ -14,6 +14,7 @@ from utils import device as devices
 from utils.errors import UserError
 
 LR = 1e-3
+STEPS = 60
 
 
 def small_net(norm_type="bn"):
@@ -105,17 +106,21 @@ def test_rmsprops_state_moves_between_precisions_and_layouts(first, second):
         assert train(other, loaded, 2, first=3) == train(net, optimizer, 2, first=3)
 
 
+@pytest.fixture(scope="module")
+def float32_losses():
+    net = small_net()
+    _, optimizer = amp.initialize(net, adam(net), "O0")
+    return train(net, optimizer, STEPS)
+
+
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("level", ["O1", "O2"])
-def test_half_follows_float32(level, half):
-    reference = small_net()
-    _, optimizer = amp.initialize(reference, adam(reference), "O0")
-    expected = train(reference, optimizer, 60)
+def test_half_follows_float32(level, half, float32_losses):
     net = small_net()
     _, optimizer = amp.initialize(net, adam(net), level, half=half)
-    losses = train(net, optimizer, 60)
-    assert losses != expected  # it did compute in half
-    difference = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
+    losses = train(net, optimizer, STEPS)
+    assert losses != float32_losses  # it did compute in half
+    difference = max(abs(a - b) for a, b in zip(losses, float32_losses, strict=True))
     assert difference < (2e-3 if half == torch.float16 else 1.5e-2)
     assert optimizer.overflows() == (128.0, 0, 0)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from options.test_options import parse_test
 from tests.conftest import TINY, write_faces
-from utils import checkpoint
+from utils import checkpoint, tester
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -121,14 +122,21 @@ def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
     assert done.returncode == 1 and "error: bad image (and --on_bad_image stop): " in done.stderr
 
 
-def test_newtest_refuses(tmp_path, faces):
-    for words, message in [
-        ([], "which weights? Give --pth_path FILE or --pretrained NAME"),
-        (["--pretrained", "no_such"], "--pretrained no_such: there are no such weights"),
-        (["--pretrained", "sparnet", "--pth_path", tmp_path / "gone.pth"], "contradict each other"),
-        (["--pth_path", tmp_path / "gone.pth", "--gtroot", faces], "gone.pth"),
-        (["--pth_path", tmp_path / "gone.pth"], "nothing to do"),
-        (["--pth_path", tmp_path / "gone.pth", "--gtroot", tmp_path / "no"], "--gtroot: the folder"),
-    ]:
-        done = program("newtest.py", *words, "--results_dir", tmp_path / "res")
-        assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+@pytest.mark.parametrize("words, message", [
+    ([], "which weights\\? Give --pth_path FILE or --pretrained NAME"),
+    (["--pretrained", "no_such"], "--pretrained no_such: there are no such weights"),
+    (["--pretrained", "sparnet", "--pth_path", "gone.pth"], "contradict each other"),
+    (["--pth_path", "gone.pth", "--gtroot", "."], "gone.pth"),
+    (["--pth_path", "gone.pth"], "nothing to do"),
+    (["--pth_path", "gone.pth", "--gtroot", "/nowhere"], "--gtroot: the folder"),
+])
+def test_newtest_refuses(tmp_path, faces, monkeypatch, words, message):
+    monkeypatch.chdir(faces)
+    with pytest.raises(UserError, match=message) as error:
+        tester.Tester(parse_test([*words, "--results_dir", str(tmp_path)]))
+    assert error.value.status == 2 and "\n" not in str(error.value)
+
+
+def test_newtest_says_it_in_one_line():
+    done = program("newtest.py")
+    assert done.returncode == 2 and re.fullmatch("error: which weights[?] .*\n", done.stderr)

@@ -37,7 +37,7 @@ def test_o0_equals_the_cpu_bit_for_bit(npu, train, contiguous):
 
 
 def test_o2_float16_on_the_npu_follows_o0(npu, train, capsys):
-    words = ["--train_steps", 20, "--device", "npu", "--lr", "1e-3"]
+    words = ["--train_steps", 12, "--device", "npu", "--lr", "1e-3"]
     half = train(*words, name="half")[1]
     out = capsys.readouterr().out
     assert "precision O2 with float16" in out and "scale 128 skipped 0" in out  # the default on an NPU

@@ -1,5 +1,7 @@
 """Landmark error and parsing overlap: by definition, and in newtest.py's report for faces with exact priors."""
+import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from options.train_options import parse_train
 from tests.test_tester import run
 from utils import checkpoint, run_folder
 from utils.images import to_tensor_range
-from utils.prior_metrics import decode_heatmaps, landmark_errors, parsing_overlaps
+from utils.prior_metrics import PriorMetrics, decode_heatmaps, landmark_errors, parsing_overlaps
 
 SMALL = ["--preset", "fsrnet_builtin", "--load_size", "32", "--width", "8", "--enc_blocks", "1", "--priors", "both",
          "--hmaps_ch", "68"]
@@ -89,6 +91,10 @@ def test_newtest_says_what_the_priors_are_worth(tmp_path, weights, drawn, capsys
         overlaps += parsing_overlaps(found[:, 68:], true[:, 68:])
     assert report["priors"]["landmark_error"] == pytest.approx(np.mean(errors), rel=1e-4)
     assert report["priors"]["faces"] == 5
+    of_faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
+    assert [float(face["landmark_error"]) for face in of_faces] == pytest.approx(errors, rel=1e-4)
+    means = [np.mean([value for value in face if value is not None]) for face in overlaps]
+    assert [float(face["parsing_iou"]) for face in of_faces] == pytest.approx(means, abs=1e-3)
     skin = np.mean([face[0] for face in overlaps])
     assert report["priors"]["parsing_iou"]["skin"] == pytest.approx(skin, abs=1e-3)
     out = capsys.readouterr().out
@@ -97,10 +103,37 @@ def test_newtest_says_what_the_priors_are_worth(tmp_path, weights, drawn, capsys
     assert (folder / "priors.png").stat().st_size > 1000
 
 
+def test_faces_that_lack_annotation_are_named_or_have_empty_cells(tmp_path, weights, drawn, capsys):
+    """Without any a face is left out; the landmark error's cell is empty where the eyes lie outside the picture."""
+    faces = shutil.copytree(drawn, tmp_path / "faces")
+    (faces / "masks" / "00001.png").unlink()
+    table = faces / "landmarks68.csv"
+    header, *rows = csv.reader(table.read_text().splitlines())
+    rows[2][header.index("x36")] = "-40"  # a corner of an eye
+    table.write_text("\n".join(",".join(row) for row in (header, *rows)))
+    folder = run(tmp_path, weights[0], "--gtroot", faces)
+    report = json.loads((folder / "scores.json").read_text())
+    assert report["faces"] == 4 and report["priors"]["faces"] == 3
+    of_faces = {face["file"]: face for face in csv.DictReader((folder / "faces.csv").read_text().splitlines())}
+    assert list(of_faces) == [f"images/0000{i}.png" for i in (0, 2, 3, 4)]
+    assert [name for name, face in of_faces.items() if face["landmark_error"] == ""] == ["images/00002.png"]
+    assert all(0 <= float(face["parsing_iou"]) < 1 for face in of_faces.values())
+    out = capsys.readouterr().out
+    assert "warning: 1 of 5 pictures below" in out and "are left out: 00001.png" in out
+
+
+def test_parts_that_no_face_shows_have_no_overlap():
+    metrics = PriorMetrics(BuiltinDataset, "parsing", (0, 11))
+    rows = metrics.score(torch.full((1, 11, 8, 8), -1.0), {"priors": np.zeros((1, 8, 8, 11)), "replaced": [False]})
+    assert metrics.columns == ["parsing_iou"] and metrics.cells(rows[0]) == [None] and metrics.summarise(rows) == {}
+
+
 def test_without_annotation_the_reason_is_given(tmp_path, weights, faces, capsys):
     folder = run(tmp_path, weights[0], "--gtroot", faces)
     assert json.loads((folder / "scores.json").read_text())["priors"] == {}
     assert "landmark error and parsing overlap absent: none of the 10 pictures below" in capsys.readouterr().out
+    run(tmp_path, weights[0], "--gtroot", faces, "--dataroot", faces, "--max_images", 1)
+    assert "parsing overlap absent: they are measured on --gtroot alone" in capsys.readouterr().out
     run(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # its maps were never trained
     assert "landmark error and parsing" not in capsys.readouterr().out
 

@@ -165,13 +165,20 @@ def test_finetune_starts_from_the_weights_and_keeps_train_and_val_apart(full, ch
     assert again.status == 2 and "out put/train_finetune_1p holds an earlier run" in again.err
 
 
-def test_built_in_faces_are_drawn_and_sigterm_stops_the_training_in_order(checkout):
+@pytest.fixture
+def few_builtin_faces(checkout):
+    """The scripts draw 6 faces to train on and 2 to validate on."""
     common = checkout.repo / "test/common.sh"
     text = common.read_text()
     small = text.replace("builtin_train_faces=2000", "builtin_train_faces=6").replace(
         "builtin_val_faces=100", "builtin_val_faces=2")
     assert small.count("faces=6\n") == small.count("faces=2\n") == 1
     common.write_text(small)
+    yield
+    common.write_text(text)
+
+
+def test_built_in_faces_are_drawn_and_sigterm_stops_the_training_in_order(checkout, few_builtin_faces):
     process = checkout.start("bash", "my repo/test/train_full_1p.sh", "--preset=tiny.yml", "--workers=0",
                              "--train_epochs=100000")
     log = checkout.output / "train_0.log"
@@ -181,12 +188,22 @@ def test_built_in_faces_are_drawn_and_sigterm_stops_the_training_in_order(checko
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     done = checkout.finish(process)
-    common.write_text(text)
     assert done.status == 143
     assert "No --data_path: using the built-in faces drawn by this project" in done.out
     assert "6 faces in" in done.out and "2 to validate on" in done.out
     assert "Stopped by SIGTERM" in done.out and "Final result" not in done.out
     assert list((checkout.output / "train_full_1p").glob("state_*.pth"))
+
+
+def test_built_in_faces_give_fsrnet_its_maps(checkout, few_builtin_faces):
+    """--model=fsrnet alone means its preset for the drawn faces, whose masks make the losses' maps."""
+    done = checkout.script("train_performance_1p.sh", "--model=fsrnet", "--workers=0", "--train_steps=1",
+                           "--batch_size=2")
+    assert done.status == 0, done.out + done.err
+    assert "Recipe fsrnet: networks G 0.139 M" in done.out and re.search(r"Loss_Prior: [\d.]+", done.out)
+    assert "6 faces in" in done.out and "2 to validate on" in done.out
+    assert "(LR | coarse | SR | HR | parts | true parts)" in done.out
+    assert CLOSING_BLOCK.search(done.out)["accuracy"] != "NA"
 
 
 def test_a_failing_training_shows_its_log_and_its_status(checkout):

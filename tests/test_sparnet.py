@@ -164,16 +164,17 @@ def test_attention_map_multiplies_the_branch():
 
 
 def test_channels_last_equals_contiguous():
+    """In float64, as a gradient jumps where rounding takes an activation over its kink."""
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        net = compact().train().to(memory_format=layout)
-        output = net(probe((2, 3, 64, 64)).to(memory_format=layout))
+        net = compact().double().train().to(memory_format=layout)
+        output = net(probe((2, 3, 64, 64)).double().to(memory_format=layout))
         output.square().mean().backward()
         assert output.is_contiguous(memory_format=layout)
         results.append((output.detach(), net.encoder[0].conv2d.weight.grad,
                         net.decoder[2].att_func.b3_1.conv2d.weight.grad))
     for contiguous, last in zip(*results, strict=True):
-        assert relative(last, contiguous) < 1e-3
+        assert relative(last, contiguous) < 1e-9
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -26,6 +26,7 @@ def test_accelerator_friendly_widths():
 
 
 def test_a_training_step_moves_the_singular_vectors_and_evaluation_does_not():
+    torch.manual_seed(0)  # of some weights 30 steps do not come close enough
     net = create_network("sparnethd_discriminator", scales=1, base_ch=4, max_ch=8, layers=2)
     layer = net.D_pool[0].model[1].conv2d
     before = layer.weight_u.clone()

@@ -55,31 +55,35 @@ def packed(tmp_path):
     return tmp_path
 
 
-def in_time(folder, work, minutes, *words, resume_from=None, limits=()):
-    """One call of tools.timed_training as a user makes it; its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.timed_training", "--faces", folder / "train.zip", "--val", folder / "val.zip",
-         "--work", work, "--out", work / "out", "--minutes", str(minutes), *limits,
-         *(["--resume_from", resume_from] if resume_from else []),
-         "--", *TINY, "--name", "run", "--train_steps", "40", *words],
-        cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def in_time(packed, monkeypatch, capfd):
+    """in_time(work, minutes, *words, resume_from=...) -> the output of one call of tools.timed_training."""
+    def call(work, minutes, *words, resume_from=None):
+        folder = packed / work
+        monkeypatch.setattr(sys, "argv", list(map(str, [
+            "timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip", "--work", folder, "--out",
+            folder / "out", "--minutes", minutes, *(["--resume_from", resume_from] if resume_from else []), *words,
+            "--", *TINY, "--name", "run", "--train_steps", "40"])))
+        status = timed_training.main()
+        told = capfd.readouterr()
+        assert status == 0, told.out + told.err
+        return told.out
+    return call
 
 
-def test_instalments_on_several_machines_make_one_training(packed):
-    in_time(packed, packed / "whole", 100)
+def test_instalments_on_several_machines_make_one_training(packed, in_time, capfd):
+    in_time("whole", 100)
     # Stopped after its first step by a limit that is over at once, moved twice in small parts, then left to end.
-    first = in_time(packed, packed / "a", 1e-3, limits=["--part_mb", "0.02"])
+    first = in_time("a", 1e-3, "--part_mb", "0.02")
     assert "--max_minutes 0.001 are over after step" in first and "Go on with --continue_train" in first
     step = state(packed / "a" / "run")["progress"]["step"]
     assert 0 < step < 40
     assert len(list((packed / "a" / "out").glob("state_*.part*"))) > 1
     assert all(p.stat().st_size <= 0.02 * 2 ** 20 for p in (packed / "a" / "out").glob("state_*"))
     assert list((packed / "a" / "out").glob("*_net_G.safetensors*"))
-    again = in_time(packed, packed / "a", 1e-3)
+    again = in_time("a", 1e-3)
     assert "Going on after step" in again
-    last = in_time(packed, packed / "b", 100, resume_from=packed / "a" / "out")
+    last = in_time("b", 100, resume_from=packed / "a" / "out")
     assert "Going on after step" in last
     whole, parts = state(packed / "whole" / "run"), state(packed / "b" / "run")
     for part in ("networks", "optimizers", "rng"):
@@ -88,8 +92,8 @@ def test_instalments_on_several_machines_make_one_training(packed):
     assert names == {"train.log", "metrics.jsonl", "options.yml", "curves.png", "samples.png",
                      "best_net_G.safetensors", "state_00000040.pth"}
     assert [r["step"] for r in read_metrics(packed / "b" / "out") if r["kind"] == "train"][-1] == 40
-    told = in_time(packed, packed / "b", 100, limits=["--back_mb", "0.2"])
-    assert "does not fit into --back_mb 0.2 and stays there" in told
+    timed_training.bring_back(packed / "b" / "run", packed / "b" / "out", part_mb=15, back_mb=0.2)
+    assert "does not fit into --back_mb 0.2 and stays there" in capfd.readouterr().out
     assert not list((packed / "b" / "out").glob("state_*"))
 
 

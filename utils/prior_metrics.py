@@ -71,6 +71,7 @@ class PriorMetrics:
             raise UserError(f"the network estimates {maps[0]} heatmaps and {maps[1]} parsing maps, --dataset_name and "
                             f"--priors give {len(names)} maps.")
         self.parts = names[self.heatmaps:]
+        self.columns = [name for name, maps in (("landmark_error", self.heatmaps), ("parsing_iou", self.parts)) if maps]
 
     def score(self, priors, batch):
         """[{'landmark_error': share of the eyes' distance or None, 'parsing_iou': [of each part or None]}].
@@ -91,6 +92,15 @@ class PriorMetrics:
                 row["parsing_iou"] = overlap
         return rows
 
+    def cells(self, row):
+        """A face's values for self.columns, of its row of `score`: the landmark error, the mean over the parts' IoU.
+
+        None where there is nothing to measure against: no eyes within the picture, none of the parts.
+        """
+        shown = [value for value in row.get("parsing_iou", ()) if value is not None]
+        values = {"landmark_error": row.get("landmark_error"), "parsing_iou": mean(shown) if shown else None}
+        return [values[column] for column in self.columns]
+
     def summarise(self, rows):
         """{'landmark_error': mean over faces, 'faces', 'parsing_iou': {part: mean over the faces that show it, 'mean':
         over parts}} as far as there are any."""
@@ -104,7 +114,8 @@ class PriorMetrics:
                 found = [row["parsing_iou"][place] for row in rows if row["parsing_iou"][place] is not None]
                 if found:
                     table[part] = mean(found)
-            summary["parsing_iou"] = table | {"mean": mean(table.values())}
+            if table:
+                summary["parsing_iou"] = table | {"mean": mean(table.values())}
         return summary
 
 

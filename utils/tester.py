@@ -74,6 +74,9 @@ class Tester:
                     self.prior_metrics = None
                     self.priors_absent = [f"landmark error and parsing overlap absent: {error}"]
             return dataset(references, priors="none", **common)
+        if references and self.recipe.prior_maps:
+            self.priors_absent = ["landmark error and parsing overlap absent: they are measured on --gtroot alone, "
+                                  "without --dataroot."]
         faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
         return find_dataset(dataset.input_dataset)(faces, references=references, **common)
 
@@ -186,14 +189,16 @@ class Tester:
                   "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])}
         (self.folder / "scores.json").write_text(json.dumps(report, indent=1) + "\n")
         of_each = [metric for metric in ("lpips", "identity") if metric in summary]
+        prior_columns = self.prior_metrics.columns if self.prior_metrics else []
         with open(self.folder / "faces.csv", "w", newline="") as file:
             table_of_faces = csv.writer(file)
             table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in protocols
                                                 for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
-                                    + [f"{metric}_{which}" for metric in of_each for which in JUDGED])
+                                    + [f"{metric}_{which}" for metric in of_each for which in JUDGED] + prior_columns)
             table_of_faces.writerows([name] + [value for p in protocols for which in ("sr", "bicubic")
                                                for value in row[p][which]]
                                      + [row[metric][which] for metric in of_each for which in JUDGED]
+                                     + (self.prior_metrics.cells(row) if prior_columns else [])
                                      for name, row in zip(scored, rows, strict=True))
         if protocols:
             print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, {self.titles['bicubic']} "
