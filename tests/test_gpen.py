@@ -130,16 +130,49 @@ def r1_gradients(net, x):
     return torch.autograd.grad(gradient.square().sum((1, 2, 3)).mean(), list(net.parameters()), allow_unused=True)
 
 
-@pytest.mark.parametrize("make, gradients", [(tiny, path_length_gradients), (tiny_discriminator, r1_gradients)])
+PENALTIES = pytest.mark.parametrize("make, gradients",
+                                    [(tiny, path_length_gradients), (tiny_discriminator, r1_gradients)])
+
+
+@PENALTIES
 def test_penalties_on_gradients_agree_between_the_forms(make, gradients):
-    net = make().double()
-    plain = grouped_form(copy.deepcopy(net))
-    x = probe((2, 3, 16, 16)).double()
-    found, expected = gradients(net, x), gradients(plain, x)
+    net = make()
+    plain = grouped_form(copy.deepcopy(net)).double()
+    x = probe((2, 3, 16, 16))
+    single = gradients(net, x.clone())
+    double, expected = (gradients(form, x.double()) for form in (net.double(), plain))
     given = [theirs is not None and bool(theirs.any()) for theirs in expected]
     assert sum(given) > 0.5 * len(given)
-    for mine, theirs, some in zip(found, expected, given, strict=True):
+    largest = max(theirs.abs().max() for theirs in expected if theirs is not None)
+    for rough, mine, theirs, some in zip(single, double, expected, given, strict=True):
         assert relative(mine, theirs) < 1e-8 if some else mine is None or not mine.any()
+        assert rough is theirs is None or (rough - theirs).abs().max() < 1e-5 * largest
+
+
+class InFloat32:
+    """An O2 network computed in float32, gradients going through copies of its half weights to these."""
+
+    def __init__(self, net):
+        self.net, self.generator, self.parameters = copy.copy(net), getattr(net, "generator", None), net.parameters
+        del self.net.forward  # the one that casts
+
+    def __call__(self, x, **options):
+        weights = {name: p.float() for name, p in self.net.named_parameters()}
+        return torch.func.functional_call(self.net, weights, (x,), options)
+
+
+@PENALTIES
+def test_penalties_in_float32_of_networks_with_half_weights(make, gradients):
+    half, wide = make(), make()
+    amp.prepare_inference(half, "O2", torch.bfloat16)
+    with torch.no_grad():
+        for p, rounded in zip(wide.parameters(), half.parameters(), strict=True):
+            p.copy_(rounded)
+    x = probe((2, 3, 16, 16))
+    found, expected = gradients(InFloat32(half), x.clone()), gradients(wide, x.clone())
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine is theirs is None or mine.dtype == torch.bfloat16 and (
+            (mine - theirs).abs().max() <= 2 ** -8 * theirs.abs().max())
 
 
 def test_the_decoder_alone_draws_random_features():
