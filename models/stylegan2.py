@@ -76,6 +76,8 @@ class EqualLinear(nn.Module):
     activate: a leaky ReLU, times sqrt 2, follows.
     """
 
+    float32_parameters = True  # in O2, too: the latents pass through nine of these layers and bend everything after
+
     def __init__(self, c_in, c_out, bias_init=0.0, lr_mul=1.0, activate=False):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(c_out, c_in) / lr_mul)

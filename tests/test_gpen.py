@@ -170,8 +170,8 @@ def test_penalties_in_float32_of_networks_with_half_weights(make, gradients):
             p.copy_(rounded)
     x = probe((2, 3, 16, 16))
     found, expected = gradients(InFloat32(half), x.clone()), gradients(wide, x.clone())
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine is theirs is None or mine.dtype == torch.bfloat16 and (
+    for p, mine, theirs in zip(half.parameters(), found, expected, strict=True):
+        assert mine is theirs is None or mine.dtype == p.dtype and (
             (mine - theirs).abs().max() <= 2 ** -8 * theirs.abs().max())
 
 
@@ -272,6 +272,7 @@ def test_what_half_weights_leave_in_float32():
         net(probe((1, 3, 16, 16)))
     linear = [types[name].dtype for name, module in net.named_modules() if isinstance(module, EqualLinear)]
     assert len(linear) == 17 and set(linear) == {torch.float32}
+    assert all(p.dtype == torch.float32 for m in net.modules() if isinstance(m, EqualLinear) for p in m.parameters())
     assert types["generator.to_rgb1"].dtype == types["generator.to_rgbs.1"].dtype == torch.float32
     assert types["ecd2"].dtype == types["generator.convs.3"].dtype == torch.bfloat16
 
