@@ -21,6 +21,12 @@ def channels_of(channel_multiplier, narrow):
     return {size: int(width * (channel_multiplier if size > 32 else 1) * narrow) for size, width in WIDTHS.items()}
 
 
+def given_away(items):
+    """The list's items from the first on; it keeps none, so that each one's memory is free after its use."""
+    while items:
+        yield items.pop(0)
+
+
 class ConstantInput(nn.Module):
     """The learned [1, C, 4, 4] that the decoder begins with."""
 
@@ -55,14 +61,15 @@ class Decoder(nn.Module):
     def forward(self, latents, features=None):
         """RGB [N, 3, size, size] in float32, about [-1, 1], of latents [N, layers, style_dim].
 
-        features: [N, channels, s, s] for s = 4, 8, ..., size; None: random numbers, anew for each layer, with which
-        the prior is trained by itself.
+        features: an iterable of [N, channels, s, s] for s = 4, 8, ..., size; None: random numbers, anew for each layer,
+        with which the prior is trained by itself.
         """
-        features = [None] * (len(self.to_rgbs) + 1) if features is None else features
-        x = self.input.input.expand(len(latents), -1, -1, -1)
-        x = self.conv1(x, latents[:, 0], features[0])
+        features = iter([None] * (len(self.to_rgbs) + 1) if features is None else features)
+        x = self.input.input.repeat(len(latents), 1, 1, 1)  # a copy, as the layers overwrite what they are given
+        x = self.conv1(x, latents[:, 0], next(features))
         rgb = self.to_rgb1(x, latents[:, 1])
-        for i, (to_rgb, feature) in enumerate(zip(self.to_rgbs, features[1:], strict=True)):
+        for i, to_rgb in enumerate(self.to_rgbs):
+            feature = next(features)  # not from zip, which would keep the first
             x = self.convs[2 * i](x, latents[:, 2 * i + 1], feature)
             x = self.convs[2 * i + 1](x, latents[:, 2 * i + 2], feature)
             rgb = to_rgb(x, latents[:, 2 * i + 3], rgb)
@@ -105,6 +112,7 @@ class GPEN(nn.Module):
             latents, features = self.generator.style(x.flatten(0, 1)).unflatten(0, x.shape[:2]), None
         else:
             latents, features = self.encode(x)
+            features = given_away(features)
         faces = self.generator(latents, features)
         return (faces, latents) if return_latents else faces
 

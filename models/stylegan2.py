@@ -17,6 +17,16 @@ GAIN = 2 ** 0.5  # after it, so that it keeps the variance
 FIR = (1.0, 3.0, 3.0, 1.0)
 
 
+def memory_of(x):
+    """`x`, for the result to be written to, where nothing goes backward and nothing is recorded; else None.
+
+    The system has to clear a large picture's new memory first, which takes longer than most of what is written there.
+    A compiled or exported network finds its memory by itself, and ONNX has no operators that overwrite.
+    """
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return None if recorded else x
+
+
 def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):
     """Insert `up` - 1 zeros after each pixel, pad with zeros, convolve with `kernel`, keep every `down`-th pixel.
 
@@ -66,6 +76,8 @@ class EqualLinear(nn.Module):
     activate: a leaky ReLU, times sqrt 2, follows.
     """
 
+    float32_parameters = True  # in O2, too: the latents pass through nine of these layers and bend everything after
+
     def __init__(self, c_in, c_out, bias_init=0.0, lr_mul=1.0, activate=False):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(c_out, c_in) / lr_mul)
@@ -102,11 +114,10 @@ class BiasedLeakyReLU(nn.Module):
         # The ReLU is homogeneous: sqrt 2 goes into gain and bias, so that the picture is gone through twice only. In
         # place is safe, as neither a sum nor a product needs its result to go backward.
         bias = (self.bias * GAIN).to(dtype=x.dtype)[:, None, None]
-        out = None if torch.is_grad_enabled() else x  # a large picture's new memory takes longer than the sum
         if gain is None:
-            y = torch.add(bias, x, alpha=GAIN, out=out)
+            y = torch.add(bias, x, alpha=GAIN, out=memory_of(x))
         else:
-            y = torch.addcmul(bias, x, (gain * GAIN).to(dtype=x.dtype)[:, :, None, None], out=out)
+            y = torch.addcmul(bias, x, (gain * GAIN).to(dtype=x.dtype)[:, :, None, None], out=memory_of(x))
         return F.leaky_relu(y, SLOPE, inplace=True)
 
 
@@ -182,9 +193,12 @@ class ModulatedConv2d(Modulated):
         return style / norm, torch.rsqrt(square + 1e-8 / (largest * norm * self.scale) ** 2)
 
     def forward(self, x, latent):
-        """(y, demodulation): the result is y [N, c_out, H, W] times [N, c_out]; H and W doubled where upsample."""
+        """(y, demodulation): the result is y [N, c_out, H, W] times [N, c_out]; H and W doubled where upsample.
+
+        Without gradients it overwrites x.
+        """
         style, demodulation = self.modulate(latent)
-        x = x * style.to(dtype=x.dtype)[:, :, None, None]
+        x = torch.mul(x, style.to(dtype=x.dtype)[:, :, None, None], out=memory_of(x))
         if self.blur is None:
             return F.conv2d(x, self.kernel(), padding=1), demodulation
         # The blur would go into the convolution as well, as a kernel of 6x6, but for 4 times the multiplications.
@@ -203,7 +217,7 @@ class StyledConv(nn.Module):
     """Modulated convolution, with `feature` times a scalar beside it, biases and leaky ReLU.
 
     x [N, c_in, H, W], latent [N, style_dim], feature [N, c_out, H', W'] or None: random numbers in training, zeros
-    otherwise -> [N, 2 c_out, H', W'], H' and W' being doubled where upsample.
+    otherwise -> [N, 2 c_out, H', W'], H' and W' being doubled where upsample. Without gradients it overwrites x.
     """
 
     def __init__(self, c_in, c_out, style_dim, upsample=False):
@@ -218,7 +232,8 @@ class StyledConv(nn.Module):
             feature = torch.randn_like(y) if self.training else torch.zeros_like(y)
         # Both factors are applied in one pass over the concatenation.
         gain = torch.cat([demodulation, self.noise.weight.expand_as(demodulation)], 1)
-        y = torch.cat([y, feature.to(y.dtype)], 1)
+        fits = x.shape[1:] == (2 * y.shape[1], *y.shape[2:])
+        y = torch.cat([y, feature.to(y.dtype)], 1, out=memory_of(x) if fits else None)
         return self.activate(y, gain)
 
 

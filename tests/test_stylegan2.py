@@ -138,11 +138,11 @@ def test_demodulation_makes_up_for_the_size_of_weights_and_styles():
     layer = StyledConv(16, 8, 4).eval()
     x, latent, feature = torch.randn(2, 16, 6, 6), torch.randn(2, 4), torch.zeros(2, 8, 6, 6)
     with torch.no_grad():
-        expected = layer(x, latent, feature)
+        expected = layer(x.clone(), latent, feature)
         layer.conv.weight *= 1000
         layer.conv.modulation.weight *= 1000
         layer.conv.modulation.bias *= 1000
-        torch.testing.assert_close(layer(x, latent, feature), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(layer(x.clone(), latent, feature), expected, rtol=1e-5, atol=1e-5)
         naive = F.conv2d(x * layer.conv.modulation(latent)[:, :, None, None], layer.conv.weight[0])
         assert naive.abs().max() > torch.finfo(torch.float16).max
         found = layer.half()((50 * x).half(), latent, feature.half()).float()
@@ -173,6 +173,21 @@ def test_linear_layers_stay_in_float32():
 def test_pixel_norm():
     y = PixelNorm()(torch.tensor([[3.0, 4.0]]))
     torch.testing.assert_close(y, torch.tensor([[3.0, 4.0]]) / 12.5 ** 0.5)
+
+
+@pytest.mark.parametrize("upsample", [False, True])
+def test_styled_convolution_overwrites_only_without_gradients(upsample):
+    torch.manual_seed(0)
+    layer = StyledConv(8, 4, 5, upsample)
+    size = (12, 10) if upsample else (6, 5)
+    x, latent, feature = torch.randn(2, 8, 6, 5), torch.randn(2, 5), torch.randn(2, 4, *size)
+    before, kept = x.clone(), feature.clone()
+    expected = layer(x, latent, feature)
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        y = layer(x, latent, feature)
+    torch.testing.assert_close(y, expected)
+    assert torch.equal(feature, kept) and (y.data_ptr() == x.data_ptr()) is not upsample
 
 
 def test_activation_overwrites_only_without_gradients():

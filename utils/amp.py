@@ -7,7 +7,8 @@
 
 O0  float32 throughout.
 O1  float32 weights, the forward pass under torch.autocast.
-O2  weights in half except those of BatchNorm; inputs cast to half, outputs to float32; float32 masters.
+O2  weights in half except those of BatchNorm and of layers whose float32_parameters is true; inputs cast to half,
+    outputs to float32; float32 masters.
     net.state_dict() is float32 (the masters), so checkpoints do not depend on the precision.
 
 combine_grad keeps weights, gradients and the optimizer's states of a parameter group in flat tensors that the
@@ -275,9 +276,14 @@ class _Block:
         return {name: flat.as_strided(shape, stride, start) for name, start, shape, stride in self._places}
 
 
+def stays_float32(module):
+    """Whether O2 leaves the module's own parameters and buffers in float32: BatchNorm, and layers that say so."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "float32_parameters", False)
+
+
 def half_parameters(net):
-    """The parameters that O2 keeps in half: all floating ones but BatchNorm's."""
-    return [p for module in net.modules() if not isinstance(module, nn.modules.batchnorm._BatchNorm)
+    """The parameters that O2 keeps in half: all floating ones but those of modules that stay in float32."""
+    return [p for module in net.modules() if not stays_float32(module)
             for p in module.parameters(recurse=False) if p.is_floating_point()]
 
 
@@ -293,9 +299,9 @@ def _cast_network(net, opt_level, half, masters, prefix):
 
 
 def _halve_the_rest(net, half):
-    """Frozen parameters and floating buffers outside BatchNorm follow the trained weights to half."""
+    """Frozen parameters and floating buffers follow the trained weights to half."""
     for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if stays_float32(module):
             continue
         for p in module.parameters(recurse=False):
             if p.dtype == torch.float32:

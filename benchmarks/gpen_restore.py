@@ -1,0 +1,114 @@
+"""GPEN restoring faces and learning: the project's form against the grouped, unfused one (benchmarks/gpen_grouped.py).
+
+    python -m benchmarks.gpen_restore --json benchmarks/results/gpen_restore_cpu.json
+
+Restoring: gpen_512, float32 and half (O2), faces by themselves and four together. Learning: gpen_256_narrow and its
+discriminator in float32, both phases forward and backward, without an optimizer, four faces. The forms take turns;
+`faster` is the median over the rounds of grouped / project, `than one by one` that of one face by itself / a face of
+the batch. GB is the peak of a process that does this alone, on a CPU all of its memory. Threads: OMP_NUM_THREADS.
+"""
+import argparse
+import multiprocessing
+import resource
+import statistics
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.gpen_grouped import grouped_form
+from benchmarks.measuring import alternate, machine, median_ratio, show
+from models import create_network
+from utils import amp
+from utils import device as devices
+
+FORMS = ("project", "grouped")
+
+
+def built(form, name, device):
+    """(network called `name` in `form`, that form's memory layout)."""
+    layout = devices.memory_format(device) if form == "project" else torch.contiguous_format
+    net = create_network(name).to(device, memory_format=layout)
+    return (grouped_form(net) if form == "grouped" else net), layout
+
+
+def restoring(form, precision, batches, device):
+    """{batch: function that restores as many faces at once}."""
+    net, layout = built(form, "gpen_512", device)
+    amp.prepare_inference(net.eval(), precision, devices.default_half(device))
+
+    def job(batch):
+        faces = (torch.rand(batch, 3, 512, 512, device=device) * 2 - 1).contiguous(memory_format=layout)
+
+        def run():
+            with torch.no_grad():
+                net(faces)
+        return run
+    return {batch: job(batch) for batch in batches}
+
+
+def learning(form, precision, batches, device):
+    """{batch: function that goes forward and backward through G and D}; `precision` is O0."""
+    generator, layout = built(form, "gpen_256_narrow", device)
+    discriminator, _ = built(form, "gpen_256_narrow_discriminator", device)
+
+    def job(batch):
+        lr, hr = ((torch.rand(batch, 3, 256, 256, device=device) * 2 - 1).contiguous(memory_format=layout)
+                  for _ in range(2))
+
+        def run():
+            discriminator.requires_grad_(False)
+            sr = generator(lr)
+            (F.smooth_l1_loss(sr, hr) + F.softplus(-discriminator(sr)).mean()).backward()
+            discriminator.requires_grad_(True)
+            (F.softplus(discriminator(sr.detach())) + F.softplus(-discriminator(hr))).mean().backward()
+            for net in (generator, discriminator):
+                net.zero_grad()
+        return run
+    return {batch: job(batch) for batch in batches}
+
+
+def peak_gb(job, form, precision, batch, device):
+    """Most memory that this process holds while it does the job twice; meant for a process of its own."""
+    function = job(form, precision, [batch], device)[batch]
+    for _ in range(2):
+        function()
+    return devices.peak_memory_gb(device) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def measure(job, precision, batches, device, rounds):
+    """Rows of the table: one a batch."""
+    jobs = {(form, batch): function for form in FORMS
+            for batch, function in job(form, precision, batches, device).items()}
+    alternate(jobs, 1, device)  # warm up
+    seconds = {(form, batch): [s / batch for s in times]
+               for (form, batch), times in alternate(jobs, rounds, device).items()}
+    rows = []
+    for batch in batches:
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            peaks = [pool.apply(peak_gb, (job, form, precision, batch, device)) for form in FORMS]
+        rows.append({
+            "job": job.__name__, "precision": precision, "faces": batch,
+            **{f"{form} s/face": statistics.median(seconds[form, batch]) for form in FORMS},
+            "faster": median_ratio(seconds["grouped", batch], seconds["project", batch]),
+            "than one by one": median_ratio(seconds["project", batches[0]], seconds["project", batch]),
+            **{f"{form} GB": peak for form, peak in zip(FORMS, peaks, strict=True)}})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", default=None)
+    a = parser.parse_args()
+    device = devices.pick_device(a.device)
+    devices.set_up(device)
+    torch.manual_seed(0)
+    rows = [row for job, precision, batches in ((restoring, "O0", [1, 4]), (restoring, "O2", [1, 4]),
+                                                (learning, "O0", [4]))
+            for row in measure(job, precision, batches, device, a.rounds)]
+    show(f"GPEN on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
+
+
+if __name__ == "__main__":
+    main()
