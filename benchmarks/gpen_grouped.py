@@ -52,6 +52,7 @@ def modulated_conv(layer, x, latent, demodulate):
     weight = layer.scale * layer.weight * style
     if demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+    weight = weight.to(x.dtype)  # half where the style is not
     x = x.reshape(1, batch * c_in, height, width)
     if layer.blur is None:
         y = F.conv2d(x, weight.view(batch * c_out, c_in, size, size), padding=size // 2, groups=batch)

@@ -9,8 +9,8 @@ the batch. GB is the peak of a process that does this alone, on a CPU all of its
 """
 import argparse
 import multiprocessing
-import resource
 import statistics
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -72,7 +72,10 @@ def peak_gb(job, form, precision, batch, device):
     function = job(form, precision, [batch], device)[batch]
     for _ in range(2):
         function()
-    return devices.peak_memory_gb(device) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    if device.type != "cpu":
+        return devices.peak_memory_gb(device)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024 / 1e9  # getrusage would count what the parent held, too
 
 
 def measure(job, precision, batches, device, rounds):
