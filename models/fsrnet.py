@@ -3,6 +3,7 @@
 Module names follow the released checkpoints (`csr_net`, `convBlock`, `res3_1` ...), so they must not be renamed.
 Activations overwrite what a normalization gave, which that does not need to go backward.
 """
+import contextlib
 
 import torch
 from torch import nn
@@ -19,7 +20,8 @@ class FSRNet(nn.Module):
     heatmaps, then the parsing maps, each about [-1, 1] (not clipped) with 1 at a landmark or inside the part.
 
     tied: the residual blocks of the coarse network, of the encoder and of the decoder are one block each, applied
-    several times, as in the released weights (2.2 M parameters); not so in the paper (3.3 M).
+    several times, as in the released weights (2.2 M parameters); not so in the paper (3.3 M). The batch norms of such a
+    block have one set of running statistics for inputs that differ at each application: see batch_statistics.
     width: channels of all but the prior branch, which has twice as many. Raises ValueError where there are no maps.
     """
 
@@ -27,7 +29,7 @@ class FSRNet(nn.Module):
         super().__init__()
         if hmaps_ch < 0 or pmaps_ch < 0 or hmaps_ch + pmaps_ch == 0:
             raise ValueError(f"hmaps_ch {hmaps_ch} and pmaps_ch {pmaps_ch}: neither below 0, and one above")
-        self.hmaps_ch, self.pmaps_ch = hmaps_ch, pmaps_ch
+        self.hmaps_ch, self.pmaps_ch, self.tied = hmaps_ch, pmaps_ch, tied
         self.csr_net = CoarseNet(width, 3, tied)
         self.fsr_enc = Encoder(width, enc_blocks, tied)
         self.pre_net = PriorNet(width, hourglasses)
@@ -42,6 +44,12 @@ class FSRNet(nn.Module):
         fine = self.fsr_dec(torch.cat([self.fsr_enc(coarse), features], 1))
         return coarse, priors, fine
 
+    def shared_norms(self):
+        """The batch norms of tied blocks; none where blocks are not tied."""
+        stages = (self.csr_net, self.fsr_enc, self.fsr_dec) if self.tied else ()
+        return [module for stage in stages for module in stage.res_blocks[0].modules()
+                if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
     def refusal(self, state):
         """Why `state`, another FSRNet's weights, cannot be this one's, to be shown to the user; None: it may."""
         hmaps_ch, pmaps_ch = (len(state.get(f"prior_conv{i}.weight", ())) for i in (1, 2))
@@ -54,6 +62,23 @@ class FSRNet(nn.Module):
             if name in state and first in state and not torch.equal(state[name], state[first]):
                 return f"the weights have several blocks where the network has one ({first}): leave out --tied"
         return None
+
+
+@contextlib.contextmanager
+def batch_statistics(norms):
+    """Within it, `norms` in eval mode normalise by the batch that they see, and remember nothing of it.
+
+    Running statistics of a block that is applied several times are a mixture that fits none of its inputs: restoring
+    with them costs several dB. The public code restores with the batch's throughout, as it never leaves training mode.
+    """
+    kept = [(norm.running_mean, norm.running_var) for norm in norms]
+    for norm in norms:
+        norm.running_mean = norm.running_var = None
+    try:
+        yield
+    finally:
+        for norm, (mean, variance) in zip(norms, kept, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
 
 
 def _residual_blocks(channels, count, tied):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from models import loss
 from models.base_model import AdamSpec, BaseModel, RMSpropSpec
-from models.fsrnet import FSRGANDiscriminator, FSRNet
+from models.fsrnet import FSRGANDiscriminator, FSRNet, batch_statistics
 from models.networks import INITS, init_weights
 from models.sparnet_model import heat
 from utils.errors import UserError
@@ -107,11 +107,17 @@ class FSRNetModel(BaseModel):
         return self.restore_with_priors(lr)[0]
 
     def restore_with_priors(self, lr):
-        _, priors, fine = self.released["G"](lr)
+        _, priors, fine = self._all_outputs(lr)
         return fine, priors
 
+    def _all_outputs(self, lr):
+        """(coarse, priors, fine) of the released network; tied blocks normalise by the batch."""
+        network = self.released["G"]
+        with batch_statistics(network.shared_norms()):
+            return network(lr)
+
     def pictures(self, batch):
-        coarse, priors, sr = self.released["G"](batch["lr"])
+        coarse, priors, sr = self._all_outputs(batch["lr"])
         shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
         if self.prior_maps:
             shown |= self._overlays("", sr, priors)

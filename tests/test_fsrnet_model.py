@@ -149,6 +149,23 @@ def test_what_is_restored_is_the_fine_face():
     assert torch.equal(model.restore(lr), model.networks["G"](lr)[2])
 
 
+def test_tied_blocks_restore_as_they_were_trained():
+    """A tied block normalises by its batch, as in training; the other norms keep their running statistics."""
+    model = recipe("--tied")
+    net = model.networks["G"]
+    lr = batch()["lr"]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.eval()
+    shared = net.shared_norms()
+    assert len(shared) == 6 and all(norm.running_mean is not None for norm in shared)
+    found = model.restore(lr)
+    assert same(before, net.state_dict()) == "" and not torch.allclose(found, net(lr)[2], atol=1e-3)
+    for norm in shared:
+        norm.train()
+    assert torch.equal(found, net(lr)[2])
+    assert recipe().networks["G"].shared_norms() == []
+
+
 def test_pictures_show_where_landmarks_and_parts_are():
     model = recipe()
     faces = {"lr": torch.zeros(1, 3, 32, 32), "hr": torch.zeros(1, 3, 32, 32), "priors": -torch.ones(1, 3, 16, 16)}
