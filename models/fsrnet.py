@@ -44,11 +44,9 @@ class FSRNet(nn.Module):
         fine = self.fsr_dec(torch.cat([self.fsr_enc(coarse), features], 1))
         return coarse, priors, fine
 
-    def shared_norms(self):
-        """The batch norms of tied blocks; none where blocks are not tied."""
-        stages = (self.csr_net, self.fsr_enc, self.fsr_dec) if self.tied else ()
-        return [module for stage in stages for module in stage.res_blocks[0].modules()
-                if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    def norms_by_batch(self):
+        """The batch norms that restore by the batch's statistics: all where blocks are tied, otherwise none."""
+        return [m for m in self.modules() if self.tied and isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def refusal(self, state):
         """Why `state`, another FSRNet's weights, cannot be this one's, to be shown to the user; None: it may."""
@@ -69,7 +67,8 @@ def batch_statistics(norms):
     """Within it, `norms` in eval mode normalise by the batch that they see, and remember nothing of it.
 
     Running statistics of a block that is applied several times are a mixture that fits none of its inputs: restoring
-    with them costs several dB. The public code restores with the batch's throughout, as it never leaves training mode.
+    with them costs several dB. With the batch's for such blocks alone the others would see what they were not trained
+    on. So tied networks restore by the batch throughout, as the public code does, which never leaves training mode.
     """
     kept = [(norm.running_mean, norm.running_var) for norm in norms]
     for norm in norms:

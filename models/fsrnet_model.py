@@ -111,9 +111,9 @@ class FSRNetModel(BaseModel):
         return fine, priors
 
     def _all_outputs(self, lr):
-        """(coarse, priors, fine) of the released network; tied blocks normalise by the batch."""
+        """(coarse, priors, fine) of the released network; a tied one normalises by the batch."""
         network = self.released["G"]
-        with batch_statistics(network.shared_norms()):
+        with batch_statistics(network.norms_by_batch()):
             return network(lr)
 
     def pictures(self, batch):

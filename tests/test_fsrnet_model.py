@@ -150,20 +150,16 @@ def test_what_is_restored_is_the_fine_face():
 
 
 def test_tied_blocks_restore_as_they_were_trained():
-    """A tied block normalises by its batch, as in training; the other norms keep their running statistics."""
+    """By the batch's statistics, which leave no trace."""
     model = recipe("--tied")
     net = model.networks["G"]
     lr = batch()["lr"]
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.eval()
-    shared = net.shared_norms()
-    assert len(shared) == 6 and all(norm.running_mean is not None for norm in shared)
     found = model.restore(lr)
     assert same(before, net.state_dict()) == "" and not torch.allclose(found, net(lr)[2], atol=1e-3)
-    for norm in shared:
-        norm.train()
-    assert torch.equal(found, net(lr)[2])
-    assert recipe().networks["G"].shared_norms() == []
+    assert torch.equal(found, net.train()(lr)[2])
+    assert recipe().networks["G"].norms_by_batch() == []
 
 
 def test_pictures_show_where_landmarks_and_parts_are():
