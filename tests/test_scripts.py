@@ -206,6 +206,15 @@ def test_built_in_faces_give_fsrnet_its_maps(checkout, few_builtin_faces):
     assert CLOSING_BLOCK.search(done.out)["accuracy"] != "NA"
 
 
+def test_built_in_faces_for_gpen(checkout, few_builtin_faces):
+    done = checkout.script("train_performance_1p.sh", "--model=gpen", "--workers=0", "--train_steps=1",
+                           "--batch_size=2")
+    assert done.status == 0, done.out + done.err
+    assert "Recipe gpen: networks G 0.286 M, D 0.092 M" in done.out and "(LR | SR | EMA | HR)" in done.out
+    assert re.search(r"Loss_Path: [\d.]+\s+Loss_D: [\d.]+\s+Loss_R1: [\d.]+", done.out)
+    assert CLOSING_BLOCK.search(done.out)["accuracy"] != "NA"
+
+
 def test_a_failing_training_shows_its_log_and_its_status(checkout):
     done = checkout.train("train_full_1p.sh", "--data_path=no such folder")
     assert done.status == 2
