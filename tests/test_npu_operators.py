@@ -46,6 +46,21 @@ def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
     assert operators.without_kernel(run) == []
 
 
+@pytest.mark.parametrize("words", [["--opt_level", "O0", "--stage", "prior"], ["--opt_level", "O2", "--lambda_id", "1"]])
+def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
+    from models.face_embedding import MobileFaceNet
+    from options.train_options import parse_train
+    from tests.test_gpen_model import SMALL
+    from utils.trainer import Trainer
+    torch.save(MobileFaceNet().state_dict(), tmp_path / "embedding.pth")
+
+    def run():
+        assert Trainer(parse_train([
+            *SMALL, *words, "--device", "npu", "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
+            "--arcface_path", str(tmp_path / "embedding.pth"), "--train_steps", "1"])).fit() == 0
+    assert operators.without_kernel(run) == []
+
+
 def test_an_operator_without_a_kernel_is_found(operators):
     x = torch.ones(2, 2, device="npu")
     assert operators.without_kernel(lambda: torch.special.bessel_j0(x)) == ["aten::special_bessel_j0.out"]
