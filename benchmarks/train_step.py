@@ -1,6 +1,7 @@
 """The whole Trainer iteration against a plain float32 loop over the same network, in alternation.
 
     python -m benchmarks.train_step [--preset sparnet_celeba] [--batch_size 8] [--opt_level O0] [--json FILE]
+                                    [any other option of newtrain.py]
 
 trainer   Trainer.fit's own loop: loader, augmentation, copy to the device, step, checks, log lines
 fed       the same network, layout, precision, loader and copy to the device, and nothing else: what the Trainer
@@ -121,15 +122,15 @@ def fixed_batch(options, device, memory_format):
             for name, shape in shapes.items()}
 
 
-def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folder):
-    """One row: seconds a step of each loop and the ratios of their rounds."""
+def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folder, others=()):
+    """One row: seconds a step of each loop and the ratios of their rounds; others: further words for newtrain.py."""
     faces = Path(folder) / "faces"
     write_faces(faces, max(256, 2 * batch_size), first_seed=0)
     options = parse_train([
         "--preset", preset, f"--batch_size={batch_size}", f"--device={device}", f"--workers={workers}",
         "--dataroot", str(faces / "images"), f"--checkpoints_dir={folder}", f"--name={preset}_{batch_size}",
         f"--train_steps={steps * (rounds + 2)}", f"--save_latest_freq={10 ** 9}", f"--visual_freq={10 ** 9}",
-        "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else [])])
+        "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else []), *others])
     trainer = SteppedTrainer(options)
     device = trainer.device
     one = fixed_batch(options, device, devices.memory_format(device))
@@ -173,12 +174,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", default=None)
-    a = parser.parse_args()
+    a, others = parser.parse_known_args()
     device = devices.pick_device(a.device)
     sizes = a.batch_size or ([8] if device.type == "cpu" else [32, 256])
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measure(preset, size, a.opt_level, a.device, a.steps, a.rounds, a.workers, folder)
-                for preset in a.preset for size in sizes]
+        rows = [measure(preset, size, a.opt_level, a.device, a.steps, a.rounds, a.workers, folder,
+                        others) for preset in a.preset for size in sizes]
     show(f"Training step on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
 
 

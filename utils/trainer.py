@@ -123,8 +123,8 @@ class Trainer:
                 if kind != spec.kind:
                     raise UserError(f"--continue_train: {self.folder} was trained with {kind}, not {spec.kind}.")
                 self.optimizers[name].load_state_dict(saved)
-        self.recipe.state = {name: value.to(self.device) for name, value in
-                             (state["recipe"] if state else self.recipe.state).items()}
+        found = (state or {}).get("recipe", self.recipe.state)  # older checkpoints have none
+        self.recipe.state = {name: value.to(self.device) for name, value in found.items()}
         self.averages = averages
         self.networks = dict(self.recipe.networks)
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
