@@ -46,7 +46,8 @@ def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
     assert operators.without_kernel(run) == []
 
 
-@pytest.mark.parametrize("words", [["--opt_level", "O0", "--stage", "prior"], ["--opt_level", "O2", "--lambda_id", "1"]])
+@pytest.mark.parametrize("words", [
+    ["--opt_level", "O0", "--stage", "prior"], ["--opt_level", "O2", "--lambda_id", "1"]])
 def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
     from models.face_embedding import MobileFaceNet
     from options.train_options import parse_train
