@@ -189,7 +189,7 @@ def test_a_nonfinite_loss_names_itself_the_step_and_the_files(train, monkeypatch
 
 
 def test_many_overflows_in_a_row_stop_the_run(train):
-    with pytest.raises(UserError, match="in a row overflowed in phase G.*Lower --loss_scale"):
+    with pytest.raises(UserError, match="in a row overflowed in optimizer G.*Lower --loss_scale"):
         train("--train_steps", 60, "--opt_level", "O2", "--amp_dtype", "float16", "--loss_scale", 2.0 ** 60,
               "--print_freq", 30)
 

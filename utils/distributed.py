@@ -127,7 +127,7 @@ def average_(tensors):
     Divided before they are added up, as DistributedDataParallel does: half numbers then overflow no earlier than
     on one device.
     """
-    if world_size() == 1:
+    if world_size() == 1 or not tensors:
         return
     torch._foreach_div_(tensors, world_size())
     for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
