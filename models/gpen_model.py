@@ -2,6 +2,7 @@
 
 What is restored (blind restoration, colorization, inpainting, segmentation to face) is the dataset's matter.
 """
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -174,8 +175,8 @@ class GPENModel(BaseModel):
         given = batch["lr"]
         if self.makes_faces:
             layers, dim = self.style_shape
-            z = torch.randn(len(given), 1, dim, generator=torch.Generator().manual_seed(0))
-            given = z.to(given.device).expand(-1, layers, -1)
+            z = np.random.default_rng(0).standard_normal((len(given), 1, dim), np.float32)
+            given = given.new_tensor(z).expand(-1, layers, -1)
         shown = {} if self.makes_faces else {"LR": given}
         shown["SR"] = self.networks["G"](given)
         if self.released["G"] is not self.networks["G"]:
