@@ -124,7 +124,7 @@ class GPENModel(BaseModel):
     def _styles(self, faces):
         """Normal [N, layers, style_dim]: one vector a face for all layers, or mostly two, one up to some layer."""
         layers, dim = self.style_shape
-        first, second = torch.randn(2, len(faces), 1, dim, device=faces.device)
+        first, second = faces.new_empty(2, len(faces), 1, dim).normal_()
         crossing = int(torch.randint(1, layers, ())) if torch.rand(()) < MIXING else layers  # on the host: no sync
         return torch.cat([first.expand(-1, crossing, -1), second.expand(-1, layers - crossing, -1)], 1)
 
