@@ -16,7 +16,8 @@ Facial priors were drawn beside other programs, too: their images/s are too low,
 Training steps of commits be3259b and older ran with GNU's default waiting of OpenMP's threads, later ones with
 the project's own (utils/__init__.py).
 The step of gpen_builtin waits for its one worker: degrading a face at 512 pixels takes longer there than learning
-from it at 64. GPEN against the grouped form, and its step at 256 pixels, had one core, another training ran on the other.
+from it at 64. GPEN against the grouped form, and its step at 256 pixels, had one core; another training ran on the
+other.
 """
 
 
