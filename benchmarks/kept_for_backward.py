@@ -47,10 +47,10 @@ def measure(words, opt_level):
         warnings.simplefilter("ignore")  # of weights that meta does not hold
         recipe = build_recipe(options)
     optimizers = {}
-    for phase, spec in recipe.optimizers.items():
+    for name, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(device).train() for role in spec.roles]
-        plain = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
-        optimizers[phase] = amp.initialize(nets, plain, opt_level, half=torch.float16)[1]
+        plain = plain_optimizer(spec, spec.parameter_groups(recipe.networks))
+        optimizers[name] = amp.initialize(nets, plain, opt_level, half=torch.float16)[1]
     for net in recipe.frozen.values():
         amp.prepare_inference(net.to(device), opt_level, torch.float16)
     tensors = [t for net in (*recipe.networks.values(), *recipe.frozen.values())

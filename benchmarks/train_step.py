@@ -99,8 +99,9 @@ def plain_loop(options, trainer, steps):
     recipe.state = {name: value.to(trainer.device) for name, value in recipe.state.items()}
     optimizers = {}
     for name, spec in recipe.optimizers.items():
-        nets = [recipe.networks[role].to(trainer.device).train() for role in spec.roles]
-        optimizers[name] = plain_optimizer(spec, [p for net in nets for p in net.parameters()])
+        for role in spec.roles:
+            recipe.networks[role].to(trainer.device).train()
+        optimizers[name] = plain_optimizer(spec, spec.parameter_groups(recipe.networks))
     batch = fixed_batch(options, trainer.device, torch.contiguous_format)
     numbers = itertools.count()
 

@@ -58,8 +58,8 @@ class BaseModel:
     optimizers  {name: AdamSpec or RMSpropSpec}; a phase steps the optimizer of its name, and NAME_reg that of NAME
     ema_decay   {role: decay a step} of the networks that an average is kept of
     frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
-    state       {name: 0-d float tensor} of what a step leaves for later ones, to be changed in place: the trainer
-                moves it, averages it over the ranks after each step, and keeps it in checkpoints
+    state       {name: 0-d float tensor} of what a lazy phase leaves for later ones, to be changed in place: the
+                trainer moves it, averages it over the ranks after a step with such a phase, and keeps it in checkpoints
 
     preset: name of the preset (options/presets) whose values are the recipe's defaults; None: those of the options.
 

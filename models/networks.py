@@ -148,6 +148,16 @@ def load_weights(net, path, containers=CONTAINERS):
     return net
 
 
+def load_pretrained(networks, options):
+    """Load what --pretrain_model_path and --pretrain_d_path name into {role: network}; UserError where it cannot be."""
+    if options.pretrain_model_path:
+        load_weights(networks["G"], options.pretrain_model_path)
+    if options.pretrain_d_path:
+        if "D" not in networks:
+            raise UserError(f"--pretrain_d_path: --model {options.model} trains no discriminator here.")
+        load_weights(networks["D"], options.pretrain_d_path, containers=("d", *CONTAINERS))
+
+
 def _is_state_dict(state):
     return (isinstance(state, dict) and len(state) > 0
             and all(isinstance(key, str) and torch.is_tensor(tensor) for key, tensor in state.items()))

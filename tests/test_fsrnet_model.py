@@ -1,5 +1,4 @@
 """The recipes FSRNet and FSRGAN in the frame: losses by their definition, exact resume, precision, optimizers."""
-import signal
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from models import build_recipe, loss
 from models.networks import count_parameters, load_weights
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
-from tests.test_trainer import same, state
+from tests.test_trainer import same, state, whole_and_parts
 from utils import device as devices
 from utils.errors import UserError
 from utils.images import list_images
@@ -200,18 +199,8 @@ def test_prior_maps_reach_the_loss_as_pictures_do(train, faces):
 ], ids=["O0 FSRGAN RMSprop averaged", "O2 FSRGAN RMSprop", "O2 tied Adam"])
 def test_resume_is_bit_equal(train, monkeypatch, words):
     words = [*words, "--train_steps", "4", "--val_count", "2"]
-    train(*words, name="whole")
-    wish = Trainer._wish_to_stop
-
-    def stop(self):
-        if self.step == 2:
-            self.stop_signal = signal.SIGTERM
-        return wish(self)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", stop)
-        assert train(*words, name="parts")[0] == 143
-    _, folder = train(*words, "--continue_train", name="parts")
-    whole, parts = state(folder.parent / "whole"), state(folder)
+    whole, folder = whole_and_parts(train, monkeypatch, 2, *words)
+    parts = state(folder)
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
     released = parts["ema"].get("G") or parts["networks"]["G"]  # what newtest.py loads, strictly

@@ -1,5 +1,4 @@
 """The recipe GPEN in the frame: phases and losses by their definition, lazy ones in float32, stages, exact resume."""
-import signal
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnet import fill, probe
-from tests.test_trainer import same, state
+from tests.test_trainer import same, state, whole_and_parts
 from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
@@ -196,18 +195,8 @@ def test_the_decoder_has_its_own_learning_rate():
 ], ids=["O0", "O2", "prior", "accumulated"])
 def test_resume_is_bit_equal(train, monkeypatch, words):
     words = [*words, "--train_steps", 4, "--path_every", 3]
-    train(*words, name="whole")
-    wish = Trainer._wish_to_stop
-
-    def stop(self):
-        if self.step == 2:
-            self.stop_signal = signal.SIGTERM
-        return wish(self)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", stop)
-        assert train(*words, name="parts")[0] == 143
-    _, folder = train(*words, "--continue_train", name="parts")
-    whole, parts = state(folder.parent / "whole"), state(folder)
+    whole, folder = whole_and_parts(train, monkeypatch, 2, *words)
+    parts = state(folder)
     assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
     assert float(whole["recipe"]["path_length"]) > 0
     for part in ("networks", "ema", "optimizers", "recipe"):

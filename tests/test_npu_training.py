@@ -10,11 +10,10 @@ import torch
 
 from tests.conftest import TINY
 from tests.test_scripts import CLOSING_BLOCK, Checkout
-from tests.test_trainer import same, state
+from tests.test_trainer import same, state, whole_and_parts
 from utils import device as devices
 from utils.errors import UserError
 from utils.logger import read_metrics
-from utils.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 SIMULATED = {"PYTHONPATH": str(ROOT / "tests/npusim/site")}
@@ -48,20 +47,10 @@ def test_o2_float16_on_the_npu_follows_o0(npu, train, capsys):
 
 def test_resume_on_the_npu_is_exact_and_may_move_to_the_cpu(npu, train, monkeypatch):
     words = ["--train_steps", 6, "--device", "npu"]
-    whole = state(train(*words, name="whole")[1])
-    wish = Trainer._wish_to_stop
-
-    def stop(self):
-        if self.step == 4:
-            self.stop_signal = 15
-        return wish(self)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", stop)
-        assert train(*words, name="parts")[0] == 143
-    status, folder = train(*words, "--continue_train", name="parts")
-    assert status == 0
+    whole, folder = whole_and_parts(train, monkeypatch, 4, *words)
+    parts = state(folder)
     for part in ("networks", "optimizers"):
-        assert same(whole[part], state(folder)[part]) == ""
+        assert same(whole[part], parts[part]) == ""
     assert train("--train_steps", 8, "--device", "cpu", "--continue_train", name="parts")[0] == 0
 
 

@@ -1,5 +1,4 @@
 """The recipe SPARNetHD in the frame: its losses by their definition, exact resume, precision, ranks, checkpointing."""
-import signal
 
 import numpy as np
 import pytest
@@ -13,11 +12,10 @@ from models.blocks import InstanceNorm
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnet import fill, probe
-from tests.test_trainer import same, state
+from tests.test_trainer import same, state, whole_and_parts
 from utils import device as devices
 from utils.errors import UserError
 from utils.images import resize
-from utils.trainer import Trainer
 
 SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8", "--max_ch", "32",
          "--channel_multiple", "8", "--hourglass_ch", "8", "--res_depth", "1", "--D_ch", "8", "--D_max_ch", "16",
@@ -110,18 +108,8 @@ def test_checkpointing_changes_nothing_but_the_memory():
 @pytest.mark.parametrize("level", ["O0", "O2"])
 def test_resume_is_bit_equal(train, monkeypatch, level):
     words = [*SMALL, "--opt_level", level, "--train_steps", 5, "--val_count", 2]
-    train(*words, name="whole")
-    wish = Trainer._wish_to_stop
-
-    def stop(self):
-        if self.step == 3:
-            self.stop_signal = signal.SIGTERM
-        return wish(self)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", stop)
-        assert train(*words, name="parts")[0] == 143
-    _, folder = train(*words, "--continue_train", name="parts")
-    whole, parts = state(folder.parent / "whole"), state(folder)
+    whole, folder = whole_and_parts(train, monkeypatch, 3, *words)
+    parts = state(folder)
     assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""

@@ -39,6 +39,29 @@ def same(a, b, path=""):
     return "" if a == b or path.endswith(("elapsed", "step")) and isinstance(a, float) else path
 
 
+def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
+    """(state of a run that never stopped, folder of one that SIGTERM stopped after a step and that then went on).
+
+    train: the fixture. later: further words for the second call of the run in parts.
+    """
+    status, folder = train(*words, name="whole")
+    assert status == 0
+    whole, wish = state(folder), Trainer._wish_to_stop
+
+    def stop(self):
+        if self.step == stop_after:
+            self.stop_signal = signal.SIGTERM
+        return wish(self)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_wish_to_stop", stop)
+        status, folder = train(*words, name="parts")
+    assert status == 143 and state(folder)["progress"]["step"] == stop_after
+    torch.rand(3)  # whatever else happened in the process must not matter
+    status, folder = train(*words, "--continue_train", *later, name="parts")
+    assert status == 0
+    return whole, folder
+
+
 # 10 faces, batch 3: steps 1..3 lie in the first epoch, step 4 straddles two.
 @pytest.mark.parametrize("stop_after, words, workers_later", [
     (1, [], 0),
@@ -49,22 +72,9 @@ def same(a, b, path=""):
     (3, ["--opt_level", "O1", "--combine_grad", "false", "--val_count", "2"], 0),
 ])
 def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_later):
-    assert train("--train_steps", 7, *words, name="whole")[0] == 0
-    wish = Trainer._wish_to_stop
-
-    def stop(self):
-        if self.step == stop_after:
-            self.stop_signal = signal.SIGTERM
-        return wish(self)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", stop)
-        status, folder = train("--train_steps", 7, *words, name="parts")
-    assert status == 143
-    assert state(folder)["progress"]["step"] == stop_after
-    torch.rand(3)  # whatever else happened in the process must not matter
-    status, folder = train("--train_steps", 7, *words, "--continue_train", "--workers", workers_later, name="parts")
-    assert status == 0
-    whole, parts = state(folder.parent / "whole"), state(folder)
+    whole, folder = whole_and_parts(train, monkeypatch, stop_after, "--train_steps", 7, *words,
+                                    later=["--workers", workers_later])
+    parts = state(folder)
     for part in ("networks", "ema", "optimizers", "rng"):
         assert same(whole[part], parts[part]) == ""
     for key in ("step", "samples", "losses"):

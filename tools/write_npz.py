@@ -13,20 +13,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from data import find_dataset
 from data.face_folder import Place
 from options.base_options import at_least
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
-from utils.images import list_images, output_names
+from utils.images import list_images, output_names, to_tensor_range
 
 KEY, LIST = "input", "inputs.txt"
-
-
-def to_network(picture):
-    """float32 [1, 3, H, W] in [-1, 1] of a uint8 HWC picture."""
-    return (picture.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
 
 
 def write_inputs(folder, target, load_size, dataset_name="blind"):
@@ -44,7 +40,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind"):
                 continue
             name = os.path.splitext(name)[0] + ".npz"
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            np.savez(target / name, **{KEY: to_network(sample["lr"])})
+            np.savez(target / name, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
             written.append(name)
         if not written:
             raise UserError(f"FACES: none of the {len(paths)} pictures below {folder} can be read.")

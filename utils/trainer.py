@@ -9,7 +9,7 @@ from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.base_model import optimizer_of
-from models.networks import CONTAINERS, WeightsError, count_parameters, load_weights, match_weights
+from models.networks import WeightsError, count_parameters, load_pretrained, match_weights
 from utils import amp, checkpoint, distributed, run_folder
 from utils import device as devices
 from utils.ema import Ema
@@ -89,7 +89,7 @@ class Trainer:
         o = self.options
         self.recipe = build_recipe(o)
         if not state:
-            self._load_pretrained()
+            load_pretrained(self.recipe.networks, o)
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
@@ -130,15 +130,6 @@ class Trainer:
         self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
             self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
-
-    def _load_pretrained(self):
-        o, networks = self.options, self.recipe.networks
-        if o.pretrain_model_path:
-            load_weights(networks["G"], o.pretrain_model_path)
-        if o.pretrain_d_path:
-            if "D" not in networks:
-                raise UserError(f"--pretrain_d_path: --model {o.model} trains no discriminator here.")
-            load_weights(networks["D"], o.pretrain_d_path, containers=("d", *CONTAINERS))
 
     def _restore_progress(self, state):
         progress = state["progress"] if state else {}
@@ -221,19 +212,22 @@ class Trainer:
     def _train_step(self, micro_batches):
         """All phases of one step; {loss name: 0-d tensor on the device}, means over the micro-batches."""
         self.timer.got_data()
-        shown = {}
+        shown, lazy = {}, False
         # Phase by phase; within a phase, forward and backward of one micro-batch after the other.
         for parts in zip(*(self._backward(b["faces"], i, len(micro_batches)) for i, b in enumerate(micro_batches)),
                          strict=True):
-            optimizer = self.optimizers[optimizer_of(parts[0][0])]
+            phase = parts[0][0]
+            optimizer = self.optimizers[optimizer_of(phase)]
             optimizer.step()
             optimizer.zero_grad()
+            lazy |= optimizer_of(phase) != phase
             for _, losses in parts:
                 for name, value in losses.items():
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
         for role, average_of in self.averages.items():
             average_of.update(self.networks[role], self.step)
-        distributed.average_(list(self.recipe.state.values()))
+        if lazy:  # these phases alone change the recipe's state
+            distributed.average_(list(self.recipe.state.values()))
         self.timer.mark("backward")
         return shown
 
@@ -388,8 +382,7 @@ class Trainer:
         """The last words of a run that came to its end: figures, bad images, pictures, where to look."""
         o = self.options
         faces = self.val_set or self.train_set
-        loader = make_loader(faces, InOrder(min(len(faces), 8), 8), workers=0)
-        batch = to_device(next(iter(loader)), self.device)
+        batch = to_device(next(iter(make_loader(faces, InOrder(min(len(faces), 8), 8), workers=0))), self.device)
         shown, titles = picture_grid(self.recipe, batch, rows=8)
         save_image(shown, self.folder / "samples.png")
         write_curves(read_metrics(self.folder), faces.input_title, self.folder / "curves.png")
