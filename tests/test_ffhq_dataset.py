@@ -60,6 +60,10 @@ def test_the_cache_holds_the_resized_square_until_the_file_changes(tmp_path):
     kept, = (tmp_path / "cache").iterdir()
     Image.fromarray(np.zeros((512, 512, 3), np.uint8)).save(kept)  # it is read, not only written
     assert not cached[Place(0, 0)]["hr"].any()
+    kept.write_bytes(b"")  # as a power cut may leave it
+    sample = cached[Place(0, 0)]
+    assert np.array_equal(sample["hr"], plain["hr"]) and sample["notes"] == plain["notes"]
+    assert np.asarray(Image.open(kept)).any()  # made anew
     Image.fromarray(np.full((50, 50, 3), 200, np.uint8)).save(paths[0])
     assert (cached[Place(0, 0)]["hr"] == 200).all()
 
