@@ -94,7 +94,7 @@ class Trainer:
         for role, net in self.recipe.networks.items():
             if state:
                 try:
-                    net.load_state_dict(match_weights(net, state["networks"][role]))
+                    net.load_state_dict(match_weights(net, state["networks"].get(role, {})))
                 except WeightsError as error:
                     raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
                                     f"{error}") from None
@@ -104,7 +104,7 @@ class Trainer:
             distributed.share_from_main([*net.parameters(), *net.buffers()])
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
-            if state:
+            if role in (state or {}).get("ema", {}):  # an average asked for from here on begins with the weights
                 averages[role].net.load_state_dict(state["ema"][role])
         for net in self.recipe.frozen.values():
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
