@@ -55,6 +55,17 @@ def at_least(smallest, kind=int):
     return convert
 
 
+def below_one(text):
+    """A number in [0, 1): of averages that keep so much of what they were."""
+    value = at_least(0, float)(text)
+    if not value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not below 1")
+    return value
+
+
+below_one.__name__ = "float"  # in --help
+
+
 def loss_scale(text):
     """A positive number, or 'dynamic'."""
     return text if text == "dynamic" else at_least(1e-9, float)(text)

@@ -195,6 +195,23 @@ def test_pictures_show_the_trained_weights_beside_their_average():
     assert not torch.equal(shown["SR"], shown["EMA"])
 
 
+@pytest.mark.parametrize("words, message", [
+    (["--vgg19_path", "vgg19.pth"], "--vgg19_path: --lambda_pcp is 0 here"),
+    (["--D_scales", "3", "--D_layers", "4"], "--D_scales 3 --D_layers 4 need --load_size 132 or more, not 64"),
+    (["--D_layers", "0"], "--D_layers: 0 is below 1"),
+    (["--channel_multiple", "0"], "--channel_multiple: 0 is below 1"),
+    (["--hourglass_ch", "0"], "--hourglass_ch: 0 is below 1"),
+    (["--lambda_fm", "-1"], "--lambda_fm: -1 is below 0"),
+    (["--d_lr", "nan"], "--d_lr: nan is below 0"),
+    (["--beta1", "1"], "--beta1: 1 is not below 1"),
+    (["--ema_decay", "1.5"], "--ema_decay: 1.5 is not below 1"),
+    (["--min_ch", "64"], "min_ch 64 is more than max_ch 32"),
+])
+def test_options_that_cannot_be_are_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        recipe(*words)
+
+
 def test_the_perceptual_loss_asks_for_its_file():
     with pytest.raises(UserError, match="--vgg19_path FILE is needed.*https://.*--lambda_pcp 0 does without"):
         recipe("--lambda_pcp", "1")
