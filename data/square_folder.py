@@ -42,6 +42,7 @@ class SquareFolder(FaceFolder):
     """
 
     caches = True
+    input_title = "input"
     to_side = staticmethod(bicubic)
     smallest_square = 0
 

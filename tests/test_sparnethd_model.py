@@ -175,6 +175,7 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     hr, lr, _ = degrade_ffhq(np.asarray(square), np.random.default_rng([0, 0, 1]))
     assert np.array_equal(sample["lr"], resize(Image.fromarray(lr), 64))
     assert np.array_equal(sample["hr"], resize(Image.fromarray(hr), 64))
+    assert tester.titles["bicubic"] == "input"  # which has been through more than a resize
     assert tester.run() == 0 and (tmp_path / "restored" / "scores.json").exists()
     # What is released is the generator's average, with the singular vectors that belong to it.
     average = state(folder)["ema"]["G"]
