@@ -37,7 +37,7 @@ def recipe(*words):
 
 def test_the_losses_are_those_published(vgg19_path):
     """Each forward by itself, spectral norm standing still, against the phases that share theirs."""
-    model = recipe("--lambda_pcp", "1", "--vgg19_path", vgg19_path)
+    model = recipe("--lambda_pcp", "0.5", "--vgg19_path", vgg19_path, "--lambda_g", "3")
     for net in model.networks.values():
         net.eval()
     batch = {"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}
@@ -50,8 +50,8 @@ def test_the_losses_are_those_published(vgg19_path):
         "Pix": 100 * F.l1_loss(sr, hr),
         "FM": 10 * sum(F.l1_loss(a, b) for x, y in zip(fake, real, strict=True)
                        for a, b in zip(x[0], y[0], strict=True)) / 2,
-        "G": -sum(score.mean() for _, score in fake) / 2,
-        "Pcp": sum(F.l1_loss(a, b) for a, b in zip(vgg19(sr), vgg19(hr), strict=True))}
+        "G": -3 * sum(score.mean() for _, score in fake) / 2,
+        "Pcp": 0.5 * sum(F.l1_loss(a, b) for a, b in zip(vgg19(sr), vgg19(hr), strict=True))}
     assert phase == "G" and list(found) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
@@ -68,6 +68,47 @@ def test_the_losses_are_those_published(vgg19_path):
     assert all(p.grad is not None for p in discriminator.parameters())
     assert all(torch.equal(a, p.grad) for a, p in zip(before, generator.parameters(), strict=True))
     assert next(phases, None) is None
+
+
+@pytest.mark.parametrize("mode", loss.GAN_LOSSES)
+def test_gan_mode_is_that_of_both_phases(mode):
+    model = recipe("--gan_mode", mode)
+    generator, discriminator = (model.networks[role].eval() for role in ("G", "D"))
+    batch = {"lr": probe((1, 3, 64, 64), 0), "hr": probe((1, 3, 64, 64), 1)}
+    found = dict(model.training_step(batch, 0))
+    fake, real = ([score for _, score in discriminator(x)] for x in (generator(batch["lr"]), batch["hr"]))
+    torch.testing.assert_close(found["G"]["G"], loss.generator_loss(mode, fake))
+    torch.testing.assert_close(found["D"]["D"], loss.discriminator_loss(mode, real, fake))
+
+
+def test_the_presets_are_the_published_recipe():
+    published = {
+        "batch_size": 2, "lr": 1e-4, "d_lr": 4e-4, "beta1": 0.5, "beta2": 0.99, "ema_decay": 0.999, "lambda_pix": 100,
+        "lambda_pcp": 1, "lambda_fm": 10, "lambda_g": 1, "gan_mode": "hinge", "Gnorm": "in", "Dnorm": "in",
+        "load_size": 512, "res_depth": 10, "min_ch": 32, "max_ch": 512, "min_feat_size": 32, "bottleneck_size": 4,
+        "hourglass_ch": 64, "D_scales": 3, "D_ch": 64, "D_max_ch": 512, "D_layers": 4, "init_type": "kaiming",
+        "dataset_name": "ffhq", "lr_policy": "constant", "warmup_steps": 0, "weight_decay": 0}
+    own = {"sparnethd_ffhq": {"channel_multiple": 16, "opt_level": None, "augmentation": "mended"},
+           "sparnethd_ffhq_upstream": {"channel_multiple": 1, "opt_level": "O0", "augmentation": "none"}}
+    for preset, others in own.items():
+        options = vars(parse_train(["--preset", preset]))
+        expected = published | others
+        assert {name: options[name] for name in expected} == expected
+    optimizers = recipe("--lr", "0.25", "--d_lr", "0.125").optimizers
+    assert [(s.roles, s.lr, s.betas) for s in optimizers.values()] == [
+        (("G",), 0.25, (0.5, 0.99)), (("D",), 0.125, (0.5, 0.99))]
+
+
+def test_first_weights_are_pytorchs_own_with_zero_biases():
+    """As the released weights had them: kaiming uniform, within 1 / root(inputs)."""
+    for net in recipe().networks.values():
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                bound = module.weight_orig[0].numel() ** -0.5
+                assert 0.8 * bound < float(module.weight_orig.detach().abs().max()) <= bound
+                assert module.bias is None or not module.bias.any()
+            elif isinstance(module, InstanceNorm):
+                assert (module.weight == 1).all() and not module.bias.any()
 
 
 def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
@@ -95,11 +136,16 @@ def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
 
 
 def test_checkpointing_changes_nothing_but_the_memory():
-    gradients = []
+    gradients, kept = [], []
     for words in ([], ["--checkpointing"]):
         net = recipe(*words).networks["G"].train()
-        net(probe((1, 3, 64, 64), 0)).square().sum().backward()
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
+            sr = net(probe((1, 3, 64, 64), 0))
+        kept.append(sum(sizes))
+        sr.square().sum().backward()
         gradients.append({name: p.grad for name, p in net.named_parameters()})
+    assert kept[1] < kept[0] / 3
     assert largest_difference(*gradients) < 1e-4 * max(float(g.abs().max()) for g in gradients[0].values())
     with pytest.raises(UserError, match="batch norm's statistics twice"):
         recipe("--checkpointing", "--Gnorm", "bn")
