@@ -93,7 +93,9 @@ def add_common(parser):
     data.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None,
                       help="which facial priors --dataset_name builtin, celebamask, helen or landmarks68 gives; unset: "
                            "those it has (builtin: parsing)")
-    data.add_argument("--scale_factor", type=at_least(1), default=8, help="how many times smaller the LR face is")
+    data.add_argument("--scale_factor", type=at_least(1), default=8,
+                      help="how many times smaller the LR face is; --dataset_name ffhq, blind, blind_hard, "
+                           "colorization, inpainting and seg2face make no small faces and do not read it")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
                       help="processes that prepare batches; 0: none beside the main one")
     data.add_argument("--min_size", type=at_least(0), default=0,

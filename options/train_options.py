@@ -27,7 +27,8 @@ def train_parser(model):
                       help="folder of faces to train on, nested folders included")
     data.add_argument("--dataset_name", default="celeba", help="how to read it, a name in data/__init__.py")
     data.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="mended",
-                      help="flip and random crop as published, with the crop fault mended or kept")
+                      help="flip and random crop as published, with the crop fault mended or kept; datasets with a "
+                           "--cache_folder only flip")
     data.add_argument("--cache_folder", default=None,
                       help="of --dataset_name ffhq, blind, blind_hard, colorization, inpainting and seg2face: a "
                            "folder to keep the faces in, resized once (0.8 MB each at 512 pixels)")

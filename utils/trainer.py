@@ -20,7 +20,7 @@ from utils.logger import Logger, clock, loss_line, read_metrics, time_line
 from utils.losses import PendingLosses
 from utils.report import picture_grid, write_curves
 from utils.schedule import LR_SCALES, lr_factor
-from utils.sync_bn import synchronise_batch_norm
+from utils.sync_bn import require_batch_norm, synchronise_batch_norm
 from utils.timer import StepTimer
 
 TIME_IS_UP = 1  # a reason to stop, less urgent than any signal's number
@@ -88,6 +88,8 @@ class Trainer:
     def _build_networks(self, state):
         o = self.options
         self.recipe = build_recipe(o)
+        if o.sync_bn:
+            require_batch_norm(self.recipe.networks.values())
         if not state:
             load_pretrained(self.recipe.networks, o)
         averages = {}
