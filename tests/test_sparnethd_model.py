@@ -159,6 +159,8 @@ def test_resume_is_bit_equal(train, monkeypatch, level):
     assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
+    u = whole["networks"]["G"]["encoder.0.conv2d.weight_u"]
+    assert not torch.equal(u, u.bfloat16().float())  # in O2, too, it keeps its digits
 
 
 def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
