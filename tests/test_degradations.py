@@ -129,6 +129,13 @@ def test_gaussian_has_the_width_asked_for():
     assert (density * places ** 2).sum() / density.sum() == pytest.approx(6.0 ** 2 * 0.421, rel=0.02)
 
 
+@pytest.mark.parametrize("sigma, size", [(1, 5), (2, 7), (4.9, 15), (6, 15), (15, 39)])
+def test_gaussian_is_cut_where_imgaug_cuts_it(sigma, size):
+    stripe = np.zeros((61, 61, 3), np.uint8)
+    stripe[:, 30] = 255
+    assert np.count_nonzero(d.gaussian_blur(stripe, sigma)[30, :, 0]) == size
+
+
 def test_motion_is_a_line_in_its_direction():
     upright = d.motion_kernel(9, 0, 0.0)
     assert upright.sum() == pytest.approx(1) and np.allclose(upright[:, 4], 1 / 9)
