@@ -11,7 +11,6 @@ class BlindDataset(SquareFolder):
     augmentation: 'none' leaves out the flip; the degradation stays, drawn from (seed, epoch, index) like all else.
     """
 
-    input_title = "input"
     to_side = staticmethod(area)
     smallest_square = FACE_SIZE
     chain = staticmethod(degrade_gpen)

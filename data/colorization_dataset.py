@@ -8,7 +8,6 @@ class ColorizationDataset(SquareFolder):
     """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr without colour (ITU-R 601), in three channels."""
 
     input_dataset = "grey_inputs"
-    input_title = "input"
     to_side = staticmethod(area)
 
     def make_pair(self, face, rng, path, mirrored):

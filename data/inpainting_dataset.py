@@ -61,7 +61,6 @@ class InpaintingDataset(SquareFolder):
     augmentation: 'none' leaves out the flip; the holes stay, drawn from (seed, epoch, index).
     """
 
-    input_title = "input"
     to_side = staticmethod(area)
 
     def make_pair(self, face, rng, path, mirrored):

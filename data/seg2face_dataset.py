@@ -32,7 +32,6 @@ class Seg2FaceDataset(SquareFolder):
     """
 
     input_dataset = "map_inputs"
-    input_title = "input"
     to_side = staticmethod(area)
     list_faces = staticmethod(list_masked_faces)
 

@@ -1,4 +1,5 @@
 """What the datasets share whose faces are centred squares, resized once and flipped: reading, and the cache."""
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from data.face_folder import FaceFolder
-from utils.images import centre_square, read_rgb, resize, save_image
+from utils.images import BadImage, centre_square, read_rgb, resize, save_image
 
 FLIP = 0.5
 
@@ -41,6 +42,7 @@ class SquareFolder(FaceFolder):
     """
 
     caches = True
+    input_title = "input"
     to_side = staticmethod(bicubic)
     smallest_square = 0
 
@@ -56,7 +58,8 @@ class SquareFolder(FaceFolder):
         """The picture's centred square at square_size, from the cache where it is there, and put there where not."""
         kept = self._cache_path(path) if self.cache_folder else None
         if kept and kept.exists():
-            return read_rgb(kept)
+            with contextlib.suppress(BadImage):  # a power cut, say, has spoilt it: it is made anew
+                return read_rgb(kept)
         found = len(notes)
         image = super().read(path, notes)
         square = self.to_side(image, self.square_size, centre_square(image.size))

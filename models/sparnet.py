@@ -56,6 +56,8 @@ class SPARNet(nn.Module):
             raise ValueError(f"res_depth {res_depth} is too small for {downs} halvings: {downs - 3} or more")
         if downs < 1 or depth - downs + 1 < 1:
             raise ValueError(f"{downs} halvings do not fit hourglasses of depth {depth}: 1 to {depth}")
+        if min_ch > max_ch:
+            raise ValueError(f"min_ch {min_ch} is more than max_ch {max_ch}")
         if min_ch % channel_multiple or max_ch % channel_multiple:
             raise ValueError(f"min_ch {min_ch} and max_ch {max_ch} must be multiples of channel_multiple "
                              f"{channel_multiple}")

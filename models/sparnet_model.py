@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from models.base_model import AdamSpec, BaseModel
 from models.networks import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
+from options.base_options import at_least
 
 
 class SPARNetModel(BaseModel):
@@ -16,13 +17,13 @@ class SPARNetModel(BaseModel):
         group.add_argument("--res_depth", type=int, default=10, help="depth of the body")
         group.add_argument("--att_name", choices=["spar", "spar3d"], default="spar",
                            help="attention: one map a block, or one a channel")
-        group.add_argument("--bottleneck_size", type=int, default=4, help="smallest size in an hourglass")
-        group.add_argument("--min_ch", type=int, default=32, help="fewest channels")
-        group.add_argument("--max_ch", type=int, default=128, help="most channels")
-        group.add_argument("--hourglass_ch", type=int, default=64, help="channels in an hourglass")
+        group.add_argument("--bottleneck_size", type=at_least(1), default=4, help="smallest size in an hourglass")
+        group.add_argument("--min_ch", type=at_least(1), default=32, help="fewest channels")
+        group.add_argument("--max_ch", type=at_least(1), default=128, help="most channels")
+        group.add_argument("--hourglass_ch", type=at_least(1), default=64, help="channels in an hourglass")
         group.add_argument("--init_type", choices=INITS, default="normal",
                            help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
-        group.add_argument("--lambda_pix", type=float, default=1.0, help="weight of the L1 loss")
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the L1 loss")
 
     def __init__(self, options):
         network = SPARNet(

@@ -22,12 +22,15 @@ class SPARNetHD(SPARNet):
 
 
 class PatchDiscriminator(nn.Module):
-    """One scale: [N, 3, H, W] -> ([features of each layer], score [N, 1, h, w], h and w about H / 16 - 2)."""
+    """One scale: [N, 3, H, W] -> ([features of each layer], score [N, 1, h, w], h and w about H / 16 - 2).
+
+    The width doubles with each of `layers` halvings, from base_ch to max_ch at most.
+    """
 
     def __init__(self, base_ch=64, max_ch=512, layers=4, norm_type="in"):
         super().__init__()
         channels = [min(base_ch * 2 ** i, max_ch) for i in range(layers + 1)]
-        self.model = nn.ModuleList([ConvLayer(3, base_ch, relu_type="leakyrelu")])
+        self.model = nn.ModuleList([ConvLayer(3, channels[0], relu_type="leakyrelu")])
         self.model.extend(ConvLayer(c_in, c_out, "down", norm_type, "leakyrelu")
                           for c_in, c_out in zip(channels, channels[1:], strict=False))
         self.score_out = ConvLayer(channels[-1], 1)
@@ -44,13 +47,16 @@ class PatchDiscriminator(nn.Module):
 class MultiScaleDiscriminator(nn.Module):
     """PatchDiscriminators on the picture and on `scales` - 1 halvings of it (bicubic), each with its own weights.
 
-    [N, 3, H, W], RGB in [-1, 1] -> [(features, score) of each scale], the largest first.
+    [N, 3, H, W], RGB in [-1, 1] -> [(features, score) of each scale], the largest first. H and W: `smallest` or more.
     """
 
     def __init__(self, scales=3, base_ch=64, max_ch=512, layers=4, norm_type="in"):
         super().__init__()
         self.D_pool = nn.ModuleList(PatchDiscriminator(base_ch, max_ch, layers, norm_type) for _ in range(scales))
         add_spectral_norm(self)
+
+        # The score's convolution, unpadded, needs 3 x 3 features: layers halve rounding up, scales rounding down.
+        self.smallest = (2 * 2 ** layers + 1) * 2 ** (scales - 1)
 
     def forward(self, x):
         found = []

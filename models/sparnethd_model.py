@@ -7,6 +7,8 @@ from models.base_model import AdamSpec
 from models.networks import init_weights
 from models.sparnet_model import SPARNetModel
 from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
+from options.base_options import at_least
+from utils.errors import UserError
 
 
 class SPARNetHDModel(SPARNetModel):
@@ -22,21 +24,22 @@ class SPARNetHDModel(SPARNetModel):
     def add_options(group):
         SPARNetModel.add_options(group)
         group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in", help="of the discriminator")
-        group.add_argument("--D_scales", type=int, default=3, help="sizes of the picture that are judged")
-        group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
-        group.add_argument("--D_max_ch", type=int, default=512, help="its last width")
-        group.add_argument("--D_layers", type=int, default=4, help="its halvings of a picture")
-        group.add_argument("--min_feat_size", type=int, default=32, help="the generator's smallest picture")
-        group.add_argument("--channel_multiple", type=int, default=1,
+        group.add_argument("--D_scales", type=at_least(1), default=3, help="sizes of the picture that are judged")
+        group.add_argument("--D_ch", type=at_least(1), default=64, help="the discriminator's first width")
+        group.add_argument("--D_max_ch", type=at_least(1), default=512, help="its largest width")
+        group.add_argument("--D_layers", type=at_least(1), default=4, help="its halvings of a picture")
+        group.add_argument("--min_feat_size", type=at_least(1), default=32, help="the generator's smallest picture")
+        group.add_argument("--channel_multiple", type=at_least(1), default=1,
                            help="round widths down to multiples of it: 16 for accelerators; released weights: 1")
         group.add_argument("--checkpointing", action="store_true",
                            help="less memory for a third more arithmetic in the generator")
         group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="adversarial loss")
-        group.add_argument("--lambda_pcp", type=float, default=1.0, help="weight of the perceptual loss; 0: without")
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=1.0,
+                           help="weight of the perceptual loss; 0: without")
         group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19Features.ADDRESS}")
-        group.add_argument("--lambda_fm", type=float, default=10.0, help="weight of feature matching")
-        group.add_argument("--lambda_g", type=float, default=1.0, help="weight of the adversarial loss")
-        group.add_argument("--d_lr", type=float, default=0.0004, help="the discriminator's learning rate")
+        group.add_argument("--lambda_fm", type=at_least(0, float), default=10.0, help="weight of feature matching")
+        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0, help="weight of the adversarial loss")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.0004, help="the discriminator's learning rate")
 
     def __init__(self, options):
         o = options
@@ -50,8 +53,14 @@ class SPARNetHDModel(SPARNetModel):
         if "lr" not in o:  # newtest.py restores with the generator alone
             return
         self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+        if o.load_size < self.networks["D"].smallest:
+            raise UserError(f"--D_scales {o.D_scales} --D_layers {o.D_layers} need --load_size "
+                            f"{self.networks['D'].smallest} or more, not {o.load_size}: give fewer of them.")
         for net in self.networks.values():
             init_weights(net, o.init_type)
+        if o.vgg19_path and not o.lambda_pcp:
+            raise UserError("--vgg19_path: --lambda_pcp is 0 here, which leaves the perceptual loss out: give "
+                            "--lambda_pcp 1, say, or leave out --vgg19_path.")
         if o.lambda_pcp:
             self.frozen = {"vgg19": loss.load_vgg(loss.VGG19Features, o.vgg19_path)}
         self.weights = {"pix": o.lambda_pix, "pcp": o.lambda_pcp, "fm": o.lambda_fm, "g": o.lambda_g}

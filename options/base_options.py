@@ -55,6 +55,17 @@ def at_least(smallest, kind=int):
     return convert
 
 
+def below_one(text):
+    """A number in [0, 1): of averages that keep so much of what they were."""
+    value = at_least(0, float)(text)
+    if not value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not below 1")
+    return value
+
+
+below_one.__name__ = "float"  # in --help
+
+
 def loss_scale(text):
     """A positive number, or 'dynamic'."""
     return text if text == "dynamic" else at_least(1e-9, float)(text)
@@ -82,7 +93,9 @@ def add_common(parser):
     data.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None,
                       help="which facial priors --dataset_name builtin, celebamask, helen or landmarks68 gives; unset: "
                            "those it has (builtin: parsing)")
-    data.add_argument("--scale_factor", type=at_least(1), default=8, help="how many times smaller the LR face is")
+    data.add_argument("--scale_factor", type=at_least(1), default=8,
+                      help="how many times smaller the LR face is; --dataset_name ffhq, blind, blind_hard, "
+                           "colorization, inpainting and seg2face make no small faces and do not read it")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
                       help="processes that prepare batches; 0: none beside the main one")
     data.add_argument("--min_size", type=at_least(0), default=0,

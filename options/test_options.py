@@ -71,6 +71,11 @@ def parse_test(argv):
     options.pretrain_model_path = str(weights)
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
+    for option in ("lpips_path", "identity_path"):
+        if getattr(options, option) and not options.gtroot:
+            raise UserError(f"--{option} compares with references: give --gtroot FOLDER.")
+    if options.fid_path and not (options.gtroot or options.fid_reference):
+        raise UserError("--fid_path compares with other faces: give --gtroot or --fid_reference FOLDER.")
     if options.fid_reference and not options.fid_path:
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     return options

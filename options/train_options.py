@@ -3,6 +3,7 @@ from models import find_recipe
 from options.base_options import (
     add_common,
     at_least,
+    below_one,
     boolean,
     loss_scale,
     new_parser,
@@ -26,7 +27,8 @@ def train_parser(model):
                       help="folder of faces to train on, nested folders included")
     data.add_argument("--dataset_name", default="celeba", help="how to read it, a name in data/__init__.py")
     data.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="mended",
-                      help="flip and random crop as published, with the crop fault mended or kept")
+                      help="flip and random crop as published, with the crop fault mended or kept; datasets with a "
+                           "--cache_folder only flip")
     data.add_argument("--cache_folder", default=None,
                       help="of --dataset_name ffhq, blind, blind_hard, colorization, inpainting and seg2face: a "
                            "folder to keep the faces in, resized once (0.8 MB each at 512 pixels)")
@@ -56,10 +58,10 @@ def train_parser(model):
     length.add_argument("--lr_final", type=at_least(0, float), default=0.0,
                         help="of cosine and linear: the last learning rate as a share of --lr")
     length.add_argument("--warmup_steps", type=at_least(0), default=0, help="steps of linear rise from near 0")
-    length.add_argument("--beta1", type=float, default=0.9, help="of Adam")
-    length.add_argument("--beta2", type=float, default=0.99, help="of Adam")
+    length.add_argument("--beta1", type=below_one, default=0.9, help="of Adam")
+    length.add_argument("--beta2", type=below_one, default=0.99, help="of Adam")
     length.add_argument("--weight_decay", type=at_least(0, float), default=0.0, help="of the optimizer (L2)")
-    length.add_argument("--ema_decay", type=at_least(0, float), default=0.0,
+    length.add_argument("--ema_decay", type=below_one, default=0.0,
                         help="keep an average of the weights with this decay a step, and validate it; 0: none")
     length.add_argument("--seed", type=at_least(0), default=123, help="of weights, order and augmentation")
     length.add_argument("--scale_lr", choices=list(LR_SCALES), default="none",

@@ -50,6 +50,7 @@ def test_the_program_says_it_in_one_line(words, message):
     (["--load_size", "16"], "network"),
     (["--load_size", "48"], "network"),
     (["--bottleneck_size", "3"], "bottleneck_size"),
+    (["--sync_bn", "--Gnorm", "in"], "--sync_bn: the networks of this training have no batch norm"),
     (["--train_steps", "2", "--min_size", "64"],
      "images are bad, more than 1 %.*40x40 pixels, smaller than --min_size 64"),
 ])

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from data import degradations as d
+from utils.errors import UserError
 
 COUNT = 4000
 
@@ -60,6 +61,36 @@ def test_each_range_is_as_published_and_filled(records, kind, name, low, high, s
     assert np.mean(values) == pytest.approx(middle, abs=4 * width / (12 * len(values)) ** 0.5)
 
 
+def test_the_chain_does_what_its_record_says_in_the_published_order(face, monkeypatch):
+    """Each step takes the picture of the one before, with the recorded numbers; all four blurs are met."""
+    calls = []
+    names = {"grey", "gaussian_blur", "average_blur", "median_blur", "motion_blur", "resize", "gaussian_noise", "jpeg"}
+    for name in names:
+        function = getattr(d, name)
+
+        def step(image, *values, name=name, function=function, **more):
+            out = function(image, *values, **more)
+            calls.append((name, image, [v for v in (*values, *more.values()) if not hasattr(v, "random")], out))
+            return out
+        monkeypatch.setattr(d, name, step)
+    seen = set()
+    for seed in range(60):
+        calls.clear()
+        target, low, r = d.degrade_ffhq(face, np.random.default_rng(seed))
+        expected = [("grey", [])] if "grey" in r else []
+        if "blur" in r:
+            numbers = [r[name] for name in ("sigma", "size", "angle", "direction") if name in r]
+            expected.append((f"{r['blur']}_blur", numbers))
+        expected.append(("resize", [r["low_size"], r["filter"]]))
+        expected += [("gaussian_noise", [r["noise"], r["coloured"]])] if "noise" in r else []
+        expected += [("jpeg", [r["quality"]])] if "quality" in r else []
+        assert [(name, values) for name, _, values, _ in calls] == [*expected, ("resize", [64, "cubic"])]
+        assert calls[0][1] is face and calls[-1][3] is low
+        assert all(before[3] is after[1] for before, after in zip(calls, calls[1:], strict=False))
+        seen |= {name for name, *_ in calls}
+    assert seen == names
+
+
 def test_the_same_numbers_make_the_same_picture_and_the_input_stays(face):
     before = face.copy()
     one, two = (d.degrade_ffhq(face, np.random.default_rng(3)) for _ in range(2))
@@ -98,6 +129,13 @@ def test_gaussian_has_the_width_asked_for():
     assert (density * places ** 2).sum() / density.sum() == pytest.approx(6.0 ** 2 * 0.421, rel=0.02)
 
 
+@pytest.mark.parametrize("sigma, size", [(1, 5), (2, 7), (4.9, 15), (6, 15), (15, 39)])
+def test_gaussian_is_cut_where_imgaug_cuts_it(sigma, size):
+    stripe = np.zeros((61, 61, 3), np.uint8)
+    stripe[:, 30] = 255
+    assert np.count_nonzero(d.gaussian_blur(stripe, sigma)[30, :, 0]) == size
+
+
 def test_motion_is_a_line_in_its_direction():
     upright = d.motion_kernel(9, 0, 0.0)
     assert upright.sum() == pytest.approx(1) and np.allclose(upright[:, 4], 1 / 9)
@@ -121,6 +159,28 @@ def test_jpeg_is_a_jpeg_of_that_quality(face):
     reference = np.asarray(Image.open(buffer)).astype(float)
     assert np.abs(d.jpeg(face, 40) - reference).mean() < 1.5
     assert np.abs(d.jpeg(face, 90) - face.astype(float)).mean() < np.abs(d.jpeg(face, 35) - face.astype(float)).mean()
+
+
+def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    Image.fromarray(face).save(faces / "a.png")
+
+    def show(target, *words):
+        monkeypatch.setattr("sys.argv", ["degradations", str(faces), str(target), "--size", "32", *words])
+        d.main()
+    show(tmp_path / "grid.png", "--columns", "2", "--rows", "3")
+    assert Image.open(tmp_path / "grid.png").size == (3 * 34 + 2, 36)
+    assert capsys.readouterr().out.count("low_size") == 2
+    (tmp_path / "file").write_text("")
+    for target, message in (("grid", "its name must end as a picture's does"), ("file/grid.png", "cannot write")):
+        with pytest.raises(UserError, match=message):
+            show(tmp_path / target)
+    with pytest.raises(SystemExit):
+        show(tmp_path / "grid.png", "--rows", "0")
+    (faces / "a.png").write_bytes((faces / "a.png").read_bytes()[:200])
+    with pytest.raises(UserError, match="FACES: .*a.png.*mend or remove it"):
+        show(tmp_path / "grid.png")
 
 
 # -- GPEN's chain, and the harder one ------------------------------------------------------------------------------

@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.blind_dataset import BlindDataset
 from data.degradations import degrade_ffhq
 from data.face_folder import Place
 from data.ffhq_dataset import FFHQDataset
+from data.inpainting_dataset import InpaintingDataset
 from data.loader import BadImages, collate
 from tests.conftest import write_faces
 from utils.errors import UserError
@@ -60,8 +62,25 @@ def test_the_cache_holds_the_resized_square_until_the_file_changes(tmp_path):
     kept, = (tmp_path / "cache").iterdir()
     Image.fromarray(np.zeros((512, 512, 3), np.uint8)).save(kept)  # it is read, not only written
     assert not cached[Place(0, 0)]["hr"].any()
+    kept.write_bytes(b"")  # as a power cut may leave it
+    sample = cached[Place(0, 0)]
+    assert np.array_equal(sample["hr"], plain["hr"]) and sample["notes"] == plain["notes"]
+    assert np.asarray(Image.open(kept)).any()  # made anew
     Image.fromarray(np.full((50, 50, 3), 200, np.uint8)).save(paths[0])
     assert (cached[Place(0, 0)]["hr"] == 200).all()
+
+
+def test_the_cache_knows_sizes_and_refusals_apart(tmp_path):
+    paths = sorted(map(str, write_faces(tmp_path / "faces", 2, size=(90, 90)).iterdir()))
+    FFHQDataset(paths, 32, cache_folder=tmp_path / "cache")[Place(0, 0)]
+    for options in ({"load_size": 600}, {"load_size": 128}, {"load_size": 32, "min_size": 100}):
+        plain, cached = (FFHQDataset(paths, cache_folder=folder, **options)[Place(0, 0)]
+                         for folder in (None, tmp_path / "cache"))
+        assert cached["notes"] == plain["notes"] != []
+        assert "hr" not in plain or np.array_equal(cached["hr"], plain["hr"])
+    # These two resize alike, but one keeps squares of 512 pixels and the other of load_size.
+    for dataset in (BlindDataset, InpaintingDataset):
+        assert dataset(paths, 64, cache_folder=tmp_path / "cache")[Place(0, 0)]["hr"].shape == (64, 64, 3)
 
 
 def test_a_small_picture_is_noted_each_time_and_a_full_disk_once(tmp_path, monkeypatch):

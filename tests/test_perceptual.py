@@ -107,6 +107,16 @@ def test_what_cannot_be_is_refused_at_once(tmp_path, weights, files, portraits, 
     assert not (tmp_path / "results" / "t" / "restored").exists()
 
 
+@pytest.mark.parametrize("words, message", [
+    (["--lpips_path", "x"], "--lpips_path compares with references: give --gtroot FOLDER"),
+    (["--identity_path", "x"], "--identity_path compares with references: give --gtroot FOLDER"),
+    (["--fid_path", "x"], "--fid_path compares with other faces: give --gtroot or --fid_reference FOLDER"),
+])
+def test_what_there_is_nothing_to_compare_with_is_refused(tmp_path, weights, portraits, words, message):  # noqa: F811
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, weights[0], "--dataroot", portraits, *words)
+
+
 def test_lpips_needs_some_pixels():
     options = SimpleNamespace(lpips_path="alex.pth", load_size=16)
     with pytest.raises(UserError, match="LPIPS needs 31 pixels or more, --load_size is 16"):

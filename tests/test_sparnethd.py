@@ -39,6 +39,14 @@ def test_a_training_step_moves_the_singular_vectors_and_evaluation_does_not():
     assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("scales, layers", [(1, 1), (2, 3), (3, 2)])
+def test_the_smallest_picture_leaves_the_last_score_one_pixel(scales, layers):
+    net = create_network("sparnethd_discriminator", scales=scales, base_ch=8, max_ch=4, layers=layers)
+    assert net(torch.zeros(1, 3, net.smallest, net.smallest))[-1][1].shape == (1, 1, 1, 1)
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        net(torch.zeros(1, 3, net.smallest - 1, net.smallest - 1))
+
+
 def test_scales_see_halvings_of_the_picture():
     net = create_network("sparnethd_discriminator", scales=2, base_ch=4, max_ch=8, layers=1).eval()
     x = probe((1, 3, 32, 32), 0)

@@ -37,7 +37,7 @@ def recipe(*words):
 
 def test_the_losses_are_those_published(vgg19_path):
     """Each forward by itself, spectral norm standing still, against the phases that share theirs."""
-    model = recipe("--lambda_pcp", "1", "--vgg19_path", vgg19_path)
+    model = recipe("--lambda_pcp", "0.5", "--vgg19_path", vgg19_path, "--lambda_g", "3")
     for net in model.networks.values():
         net.eval()
     batch = {"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}
@@ -50,8 +50,8 @@ def test_the_losses_are_those_published(vgg19_path):
         "Pix": 100 * F.l1_loss(sr, hr),
         "FM": 10 * sum(F.l1_loss(a, b) for x, y in zip(fake, real, strict=True)
                        for a, b in zip(x[0], y[0], strict=True)) / 2,
-        "G": -sum(score.mean() for _, score in fake) / 2,
-        "Pcp": sum(F.l1_loss(a, b) for a, b in zip(vgg19(sr), vgg19(hr), strict=True))}
+        "G": -3 * sum(score.mean() for _, score in fake) / 2,
+        "Pcp": 0.5 * sum(F.l1_loss(a, b) for a, b in zip(vgg19(sr), vgg19(hr), strict=True))}
     assert phase == "G" and list(found) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
@@ -68,6 +68,47 @@ def test_the_losses_are_those_published(vgg19_path):
     assert all(p.grad is not None for p in discriminator.parameters())
     assert all(torch.equal(a, p.grad) for a, p in zip(before, generator.parameters(), strict=True))
     assert next(phases, None) is None
+
+
+@pytest.mark.parametrize("mode", loss.GAN_LOSSES)
+def test_gan_mode_is_that_of_both_phases(mode):
+    model = recipe("--gan_mode", mode)
+    generator, discriminator = (model.networks[role].eval() for role in ("G", "D"))
+    batch = {"lr": probe((1, 3, 64, 64), 0), "hr": probe((1, 3, 64, 64), 1)}
+    found = dict(model.training_step(batch, 0))
+    fake, real = ([score for _, score in discriminator(x)] for x in (generator(batch["lr"]), batch["hr"]))
+    torch.testing.assert_close(found["G"]["G"], loss.generator_loss(mode, fake))
+    torch.testing.assert_close(found["D"]["D"], loss.discriminator_loss(mode, real, fake))
+
+
+def test_the_presets_are_the_published_recipe():
+    published = {
+        "batch_size": 2, "lr": 1e-4, "d_lr": 4e-4, "beta1": 0.5, "beta2": 0.99, "ema_decay": 0.999, "lambda_pix": 100,
+        "lambda_pcp": 1, "lambda_fm": 10, "lambda_g": 1, "gan_mode": "hinge", "Gnorm": "in", "Dnorm": "in",
+        "load_size": 512, "res_depth": 10, "min_ch": 32, "max_ch": 512, "min_feat_size": 32, "bottleneck_size": 4,
+        "hourglass_ch": 64, "D_scales": 3, "D_ch": 64, "D_max_ch": 512, "D_layers": 4, "init_type": "kaiming",
+        "dataset_name": "ffhq", "lr_policy": "constant", "warmup_steps": 0, "weight_decay": 0}
+    own = {"sparnethd_ffhq": {"channel_multiple": 16, "opt_level": None, "augmentation": "mended"},
+           "sparnethd_ffhq_upstream": {"channel_multiple": 1, "opt_level": "O0", "augmentation": "none"}}
+    for preset, others in own.items():
+        options = vars(parse_train(["--preset", preset]))
+        expected = published | others
+        assert {name: options[name] for name in expected} == expected
+    optimizers = recipe("--lr", "0.25", "--d_lr", "0.125").optimizers
+    assert [(s.roles, s.lr, s.betas) for s in optimizers.values()] == [
+        (("G",), 0.25, (0.5, 0.99)), (("D",), 0.125, (0.5, 0.99))]
+
+
+def test_first_weights_are_pytorchs_own_with_zero_biases():
+    """As the released weights had them: kaiming uniform, within 1 / root(inputs)."""
+    for net in recipe().networks.values():
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                bound = module.weight_orig[0].numel() ** -0.5
+                assert 0.8 * bound < float(module.weight_orig.detach().abs().max()) <= bound
+                assert module.bias is None or not module.bias.any()
+            elif isinstance(module, InstanceNorm):
+                assert (module.weight == 1).all() and not module.bias.any()
 
 
 def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
@@ -95,11 +136,16 @@ def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
 
 
 def test_checkpointing_changes_nothing_but_the_memory():
-    gradients = []
+    gradients, kept = [], []
     for words in ([], ["--checkpointing"]):
         net = recipe(*words).networks["G"].train()
-        net(probe((1, 3, 64, 64), 0)).square().sum().backward()
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
+            sr = net(probe((1, 3, 64, 64), 0))
+        kept.append(sum(sizes))
+        sr.square().sum().backward()
         gradients.append({name: p.grad for name, p in net.named_parameters()})
+    assert kept[1] < kept[0] / 3
     assert largest_difference(*gradients) < 1e-4 * max(float(g.abs().max()) for g in gradients[0].values())
     with pytest.raises(UserError, match="batch norm's statistics twice"):
         recipe("--checkpointing", "--Gnorm", "bn")
@@ -113,6 +159,8 @@ def test_resume_is_bit_equal(train, monkeypatch, level):
     assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
+    u = whole["networks"]["G"]["encoder.0.conv2d.weight_u"]
+    assert not torch.equal(u, u.bfloat16().float())  # in O2, too, it keeps its digits
 
 
 def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
@@ -175,6 +223,7 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     hr, lr, _ = degrade_ffhq(np.asarray(square), np.random.default_rng([0, 0, 1]))
     assert np.array_equal(sample["lr"], resize(Image.fromarray(lr), 64))
     assert np.array_equal(sample["hr"], resize(Image.fromarray(hr), 64))
+    assert tester.titles["bicubic"] == "input"  # which has been through more than a resize
     assert tester.run() == 0 and (tmp_path / "restored" / "scores.json").exists()
     # What is released is the generator's average, with the singular vectors that belong to it.
     average = state(folder)["ema"]["G"]
@@ -193,6 +242,23 @@ def test_pictures_show_the_trained_weights_beside_their_average():
         shown = model.pictures(batch)
         assert torch.equal(shown["SR"], trained(batch["lr"])) and torch.equal(shown["EMA"], average(batch["lr"]))
     assert not torch.equal(shown["SR"], shown["EMA"])
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--vgg19_path", "vgg19.pth"], "--vgg19_path: --lambda_pcp is 0 here"),
+    (["--D_scales", "3", "--D_layers", "4"], "--D_scales 3 --D_layers 4 need --load_size 132 or more, not 64"),
+    (["--D_layers", "0"], "--D_layers: 0 is below 1"),
+    (["--channel_multiple", "0"], "--channel_multiple: 0 is below 1"),
+    (["--hourglass_ch", "0"], "--hourglass_ch: 0 is below 1"),
+    (["--lambda_fm", "-1"], "--lambda_fm: -1 is below 0"),
+    (["--d_lr", "nan"], "--d_lr: nan is below 0"),
+    (["--beta1", "1"], "--beta1: 1 is not below 1"),
+    (["--ema_decay", "1.5"], "--ema_decay: 1.5 is not below 1"),
+    (["--min_ch", "64"], "min_ch 64 is more than max_ch 32"),
+])
+def test_options_that_cannot_be_are_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        recipe(*words)
 
 
 def test_the_perceptual_loss_asks_for_its_file():

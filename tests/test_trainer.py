@@ -251,6 +251,13 @@ def test_fine_tuning_starts_from_the_weights_given(train):
     assert learned and all(torch.equal(a[name], b[name]) for name in learned)
 
 
+def test_an_average_asked_for_later_begins_with_the_weights(train):
+    train("--train_steps", 1)
+    _, folder = train("--train_steps", 2, "--continue_train", "--ema_decay", 0.9, "--lr", 0)
+    saved = state(folder)
+    assert same(saved["ema"]["G"], saved["networks"]["G"]) == ""
+
+
 def test_a_finished_run_is_not_overwritten(train):
     train("--train_steps", 1)
     with pytest.raises(UserError, match="already holds checkpoints.*--continue_train"):

@@ -126,6 +126,16 @@ def save_image(array, path):
     os.replace(temporary, path)
 
 
+def save_shown(array, path):
+    """save_image, for a command that was told where to; UserError where that cannot be."""
+    if Path(path).suffix.lower() not in EXTENSIONS:
+        raise UserError(f"cannot write {path}: its name must end as a picture's does ({' '.join(sorted(EXTENSIONS))}).")
+    try:
+        save_image(array, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from None
+
+
 def output_names(paths, root):
     """Relative .png names for what is made of the files below `root`, as nested as these; no two of them the same."""
     names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]

@@ -5,6 +5,13 @@ from torch import nn
 
 from utils import device as devices
 from utils import distributed
+from utils.errors import UserError
+
+
+def require_batch_norm(nets):
+    """UserError, naming --sync_bn, unless one of the networks has a batch norm."""
+    if not any(isinstance(module, nn.BatchNorm2d) for net in nets for module in net.modules()):
+        raise UserError("--sync_bn: the networks of this training have no batch norm; leave it out.")
 
 
 def synchronise_batch_norm(net, device):

@@ -20,7 +20,7 @@ from utils.logger import Logger, clock, loss_line, read_metrics, time_line
 from utils.losses import PendingLosses
 from utils.report import picture_grid, write_curves
 from utils.schedule import LR_SCALES, lr_factor
-from utils.sync_bn import synchronise_batch_norm
+from utils.sync_bn import require_batch_norm, synchronise_batch_norm
 from utils.timer import StepTimer
 
 TIME_IS_UP = 1  # a reason to stop, less urgent than any signal's number
@@ -88,13 +88,15 @@ class Trainer:
     def _build_networks(self, state):
         o = self.options
         self.recipe = build_recipe(o)
+        if o.sync_bn:
+            require_batch_norm(self.recipe.networks.values())
         if not state:
             load_pretrained(self.recipe.networks, o)
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
                 try:
-                    net.load_state_dict(match_weights(net, state["networks"][role]))
+                    net.load_state_dict(match_weights(net, state["networks"].get(role, {})))
                 except WeightsError as error:
                     raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
                                     f"{error}") from None
@@ -104,7 +106,7 @@ class Trainer:
             distributed.share_from_main([*net.parameters(), *net.buffers()])
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
-            if state:
+            if role in (state or {}).get("ema", {}):  # an average asked for from here on begins with the weights
                 averages[role].net.load_state_dict(state["ema"][role])
         for net in self.recipe.frozen.values():
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
