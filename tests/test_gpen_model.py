@@ -203,6 +203,13 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
         assert same(whole[part], parts[part]) == ""
 
 
+def test_a_run_goes_on_with_the_average_that_it_began_with(train):
+    for name, (first, second), held in (("with", (0.9, 0), "averages"), ("without", (0, 0.9), "no average")):
+        train("--train_steps", 1, "--ema_decay", first, name=name)
+        with pytest.raises(UserError, match=f"--ema_decay {second}: the checkpoint in .* holds {held} of the weights"):
+            train("--train_steps", 2, "--ema_decay", second, "--continue_train", name=name)
+
+
 def test_it_learns_in_half_precision_as_in_float32(train):
     words = ["--train_steps", 8, "--print_freq", 8]
     runs = [read_metrics(train(*words, "--opt_level", level, name=level)[1])[0] for level in ("O0", "O2")]
@@ -231,6 +238,7 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     _, embedded = train("--stage", "embed", "--pretrain_model_path", weights, "--pretrain_d_path",
                         folder / "latest_net_D.pth", "--train_steps", 1, "--lr", 0, "--d_lr", 0, name="embedded")
     saved = state(embedded)["networks"]
+    assert train("--stage", "embed", "--train_steps", 1, "--continue_train", name="embedded")[0] == 0  # without FILE
     assert same(saved["G"], load_weights(network(), weights).state_dict()) == ""
     assert same(saved["D"], state(folder)["networks"]["D"]) == ""
     parse_and_build_test(str(embedded / "latest_net_G.pth"), faces)
@@ -303,8 +311,20 @@ def test_the_identity_loss_asks_for_its_file(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="--arcface_path: the weights of"):
         recipe("--lambda_id", "1", "--arcface_path", str(tmp_path / "other.pth"))
-    with pytest.raises(UserError, match="size must be a power of two from 8 to 2048, not 48"):
-        recipe("--load_size", "48")
+    for option in ("--arcface_path", "--vgg19_path"):  # nothing would read it
+        with pytest.raises(UserError, match=f"{option}: --lambda_(id|pcp) is 0. Leave one of them out"):
+            recipe(option, "x.pth")
+        with pytest.raises(UserError, match=f"{option}: --stage prior is without that loss"):
+            recipe(option, "x.pth", "--stage", "prior", "--lambda_id", "1", "--lambda_pcp", "1")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--load_size", "48"], "--load_size 48 .*size must be a power of two from 8 to 2048, not 48"),
+    (["--load_size", "512", "--narrow", "0.03"], "--narrow 0.03: so narrow a network has no channels at 512 pixels"),
+    (["--narrow", "inf"], "--narrow: inf is no finite number")])
+def test_networks_that_cannot_be_built(words, message):
+    with pytest.raises(UserError, match=message):
+        recipe(*words)
 
 
 @pytest.mark.parametrize("preset, network", [
