@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils.errors import run_main
+from utils.errors import UserError, run_main
 
 # The published chain: probabilities and ranges. Whole-number ranges include both ends unless said.
 FACE_SIZE = 512  # pixels; the ranges below count in pixels of such a face
@@ -211,20 +211,24 @@ CHAINS = {"ffhq": degrade_ffhq, "gpen": degrade_gpen, "hard": degrade_hard}
 
 
 def main():
-    from utils.images import centre_square, grid, list_images, read_rgb, save_image
+    from options.base_options import at_least
+    from utils.images import BadImage, centre_square, grid, list_images, read_rgb, save_image
     from utils.images import resize as resize_whole
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="picture to write: each row a face, then its degradations")
     parser.add_argument("--chain", choices=list(CHAINS), default="ffhq")
-    parser.add_argument("--size", type=int, default=256, help="pixels of a face in the grid")
-    parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--columns", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=at_least(1), default=256, help="pixels of a face in the grid")
+    parser.add_argument("--rows", type=at_least(1), default=4)
+    parser.add_argument("--columns", type=at_least(1), default=5)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     a = parser.parse_args()
     rows = []
     for y, path in enumerate(list_images(a.faces, "FACES")[:a.rows]):
-        image = read_rgb(path)
+        try:
+            image = read_rgb(path)
+        except BadImage as error:
+            raise UserError(f"FACES: {error}. Mend or remove it.") from None
         face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
         rows.append([face])
         for x in range(a.columns):
@@ -232,7 +236,10 @@ def main():
             rows[-1].append(low)
             print(f"row {y + 1} column {x + 2}: " + ", ".join(f"{k} {v}" for k, v in record.items()))
     shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]
-    save_image(grid(shown), a.target)
+    try:
+        save_image(grid(shown), a.target)
+    except (OSError, ValueError) as error:  # no such format: ValueError
+        raise UserError(f"TARGET: cannot write {a.target}: {error}.") from None
     print(f"Look at {a.target} (face | degraded ...)")
 
 
