@@ -139,7 +139,8 @@ def draw(chain):
 def fills(values, low, high):
     """Whether values are spread evenly over low..high."""
     quarters = np.histogram(values, 4, (low, high))[0] / len(values)
-    assert low <= min(values) < low + 0.03 * (high - low) and high - 0.03 * (high - low) < max(values) <= high
+    end = 0.01 * (high - low)
+    assert low <= min(values) < low + end and high - end < max(values) <= high
     return np.allclose(quarters, 0.25, atol=4 * (3 / 16 / len(values)) ** 0.5 + 0.02)  # 0.02: of whole numbers
 
 
