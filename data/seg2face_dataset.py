@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.celebamask_dataset import LAYOUTS, index_array, list_masked_faces, open_masks
+from data.celebamask_dataset import LAYOUTS, index_array, open_masks
 from data.prior_folder import annotated
 from data.priors import MIRRORED_CLASSES
 from data.single_dataset import SingleDataset
@@ -35,7 +35,6 @@ class Seg2FaceDataset(SquareFolder):
     input_dataset = "map_inputs"
     input_title = "input"
     to_side = staticmethod(area)
-    list_faces = staticmethod(list_masked_faces)
 
     def __init__(self, paths, load_size, *arguments, **options):
         self.masks = open_masks(paths.root)

@@ -224,6 +224,15 @@ def test_inputs_asked_for_by_their_own_name_are_read_as_such(name):
     assert find_dataset(name).input_dataset == name
 
 
+@pytest.mark.parametrize("name", [*TASKS, "ffhq"])
+def test_maps_beside_the_faces_are_no_faces(tmp_path, drawn, name):
+    assert {Path(p).parent.name for p in open_set(name, drawn).paths} == {"images"}
+    if name != "seg2face":
+        for folder in ("images", "more"):  # without masks, a name like any other
+            write_faces(tmp_path / folder, 1)
+        assert len(open_set(name, tmp_path).paths) == 2
+
+
 def test_inputs_from_a_folder_are_read_as_the_task_has_them(tmp_path, drawn):
     def inputs(name, folder, load_size=SIZE):
         kind = find_dataset(find_dataset(name).input_dataset)
