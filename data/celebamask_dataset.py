@@ -18,10 +18,10 @@ LAYOUTS = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/
 
 
 def list_masked_faces(folder, option, index_folder=None):
-    """As utils.images.list_images, the faces alone where their masks lie beside them."""
-    for name in (OFFICIAL, IMAGES):
-        if os.path.isdir(os.path.join(folder, name)):
-            return list_images(os.path.join(folder, name), option, index_folder)
+    """As utils.images.list_images, the faces alone where the folder of their masks lies beside theirs."""
+    for faces, masks in ((OFFICIAL, PARTS), (IMAGES, MASKS)):
+        if all(os.path.isdir(os.path.join(folder, name)) for name in (faces, masks)):
+            return list_images(os.path.join(folder, faces), option, index_folder)
     return list_images(folder, option, index_folder)
 
 

@@ -17,5 +17,7 @@ class ColorizationDataset(SquareFolder):
 class GreyInputs(SingleDataset):
     """As SingleDataset; what has colour is greyed."""
 
+    input_dataset = "grey_inputs"
+
     def to_input(self, image):
         return grey(super().to_input(image))

@@ -3,18 +3,19 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.celebamask_dataset import LAYOUTS, index_array, list_masked_faces, open_masks
+from data.celebamask_dataset import LAYOUTS, index_array, open_masks
 from data.prior_folder import annotated
 from data.priors import MIRRORED_CLASSES
 from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder, area
-from utils.images import centre_square, open_image
+from utils.images import BadImage, centre_square, open_image
 
 # RGB of each of CLASSES (data/face_canvas.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
 PALETTE = np.array([
     (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255), (255, 204, 204),
     (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204), (255, 51, 153), (0, 204, 204),
     (0, 51, 0), (255, 153, 51), (0, 204, 0)], np.uint8)
+NEAR, MOSTLY = 24, 0.65  # a map in colours: of each channel, in 0..255, and of the pixels
 
 
 def centred_map(values, side):
@@ -33,7 +34,6 @@ class Seg2FaceDataset(SquareFolder):
 
     input_dataset = "map_inputs"
     to_side = staticmethod(area)
-    list_faces = staticmethod(list_masked_faces)
 
     def __init__(self, paths, load_size, *arguments, **options):
         self.masks = open_masks(paths.root)
@@ -47,13 +47,28 @@ class Seg2FaceDataset(SquareFolder):
         return {"lr": PALETTE[index_map], "hr": face}
 
 
+def check_colours(picture, path):
+    """BadImage unless most of a uint8 [H, W, 3] picture has PALETTE's colours; a map's JPEG file blurs its edges."""
+    if picture.any() and not np.ptp(picture, axis=2).any():
+        raise BadImage(path, "no map in colours, but grey in three channels; indices have one channel")
+    near = np.zeros(picture.shape[:2], bool)
+    for colour in PALETTE.astype(np.int16):
+        near |= np.abs(picture - colour).max(2) <= NEAR
+    if near.mean() < MOSTLY:
+        raise BadImage(path, f"no map of a face's parts: {near.mean():.0%} of it has their colours")
+
+
 class MapInputs(SingleDataset):
     """As SingleDataset, of maps: of the 19 classes' indices (one channel of 8 bits), or in colours already."""
+
+    input_dataset = "map_inputs"
 
     def open_picture(self, path):
         image = open_image(path)
         if image.mode in ("RGB", "RGBA"):
-            return super().open_picture(path)
+            image = super().open_picture(path)
+            check_colours(np.asarray(image), path)
+            return image
         return Image.fromarray(PALETTE[index_array(image, path)])
 
     def to_input(self, image):

@@ -16,9 +16,15 @@ def sizes_of(size):
     return sizes
 
 
-def channels_of(channel_multiplier, narrow):
-    """{size of a picture: channels}; the multiplier widens pictures above 32 pixels, `narrow` all."""
-    return {size: int(width * (channel_multiplier if size > 32 else 1) * narrow) for size, width in WIDTHS.items()}
+def channels_of(sizes, channel_multiplier, narrow):
+    """{size of a picture: channels}; the multiplier widens pictures above 32 pixels, `narrow` all.
+
+    ValueError where nothing is left of a width.
+    """
+    channels = {size: int(WIDTHS[size] * (channel_multiplier if size > 32 else 1) * narrow) for size in sizes}
+    if not all(channels.values()):
+        raise ValueError(f"so narrow a network has no channels at {min(s for s in sizes if not channels[s])} pixels")
+    return channels
 
 
 def given_away(items):
@@ -85,8 +91,8 @@ class GPEN(nn.Module):
 
     def __init__(self, size, channel_multiplier=2, narrow=1.0, style_dim=512):
         super().__init__()
-        channels = channels_of(channel_multiplier, narrow)
         sizes = sizes_of(size)[::-1]
+        channels = channels_of(sizes, channel_multiplier, narrow)
         self.generator = Decoder(size, channels, style_dim)
         self.ecd0 = nn.Sequential(ConvLayer(3, channels[size], 1))
         for i, (large, small) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
@@ -125,8 +131,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, size, channel_multiplier=2, narrow=1.0):
         super().__init__()
-        channels = channels_of(channel_multiplier, narrow)
         sizes = sizes_of(size)[::-1]
+        channels = channels_of(sizes, channel_multiplier, narrow)
         self.convs = nn.Sequential(ConvLayer(3, channels[size], 1), *(
             ResBlock(channels[large], channels[small]) for large, small in zip(sizes, sizes[1:], strict=False)))
         self.deviation = BatchDeviation()

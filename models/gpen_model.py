@@ -63,7 +63,11 @@ class GPENModel(BaseModel):
     def __init__(self, options):
         o = options
         self.makes_faces = o.stage == "prior"
-        network = GPEN(o.load_size, o.channel_multiplier, o.narrow, o.style_dim)
+        try:
+            network = GPEN(o.load_size, o.channel_multiplier, o.narrow, o.style_dim)
+        except ValueError as error:
+            raise UserError(f"--load_size {o.load_size} with --channel_multiplier {o.channel_multiplier} and --narrow "
+                            f"{o.narrow:g}: {error}.") from None
         self.style_shape = network.generator.layers, o.style_dim
         self.networks = {"G": network}
         self.released = self.networks
@@ -72,12 +76,12 @@ class GPENModel(BaseModel):
                 raise UserError("--stage prior: these weights make faces and restore none. Embed them first: "
                                 "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
             return
-        self._check(o)
         self.networks["D"] = Discriminator(o.load_size, o.channel_multiplier, o.narrow)
         self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
                         "r1": o.lambda_r1, "path": o.lambda_path}
         if self.makes_faces:
             self.weights |= {"pix": 0, "id": 0, "fm": 0, "pcp": 0}
+        self._check(o)
         self.r1_every, self.path_every = o.r1_every, o.path_every
         self.frozen = self._load_frozen(o)
         self.state = {"path_length": torch.zeros(())}
@@ -88,11 +92,15 @@ class GPENModel(BaseModel):
         self.ema_decay = {"G": o.ema_decay} if o.ema_decay else {}
 
     def _check(self, o):
-        if o.stage == "embed" and not o.pretrain_model_path:
+        if o.stage == "embed" and not (o.pretrain_model_path or o.continue_train):
             raise UserError("--stage embed: --pretrain_model_path FILE is needed, the prior that --stage prior made.")
         if self.makes_faces and (o.valroot or o.val_count):
             raise UserError("--stage prior restores no faces: nothing can be validated. Leave out "
                             f"{'--valroot' if o.valroot else '--val_count'}.")
+        for loss_name, option in (("id", "arcface_path"), ("pcp", "vgg19_path")):
+            if getattr(o, option) and not self.weights[loss_name]:
+                why = "--stage prior is without that loss" if self.makes_faces else f"--lambda_{loss_name} is 0"
+                raise UserError(f"--{option}: {why}. Leave one of them out.")
 
     def _load_frozen(self, o):
         frozen = {}

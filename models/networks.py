@@ -1,5 +1,6 @@
 """What every network needs around it: initial weights, reading and matching checkpoints, counting."""
 
+import contextlib
 import os
 
 import safetensors.torch
@@ -57,6 +58,13 @@ def count_parameters(net):
 def widened(tensor):
     """`tensor`, in float32 if it is float16 or bfloat16."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def without_autocast(x):
+    """A context in which autocast (O1), where it is on, leaves what is computed on the device of `x` alone."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext()  # an exported network would keep a context that changes nothing
 
 
 class _Beneath(nn.Module):

@@ -3,14 +3,15 @@
 Plain torch operators, which every device has and which differentiate twice (R1, path length). All pictures are
 [N, C, H, W], contiguous or channels_last. Module and parameter names follow the released checkpoints.
 
-What half precision (O2) must not touch is computed in float32 whatever the type of the parameters: the linear layers
-and so the latents, styles and demodulation, the standard deviation over the batch, and the sum of the RGB pictures.
+What half precision (O1, O2) must not touch is computed in float32 whatever the type of the parameters: the linear
+layers and so the latents, styles and demodulation, the standard deviation over the batch, and the sum of the RGB
+pictures.
 """
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.networks import widened
+from models.networks import widened, without_autocast
 
 SLOPE = 0.2  # of the leaky ReLU
 GAIN = 2 ** 0.5  # after it, so that it keeps the variance
@@ -87,7 +88,8 @@ class EqualLinear(nn.Module):
     def forward(self, x):
         # The few vectors are scaled, not the many weights.
         x, weight, bias = widened(x) * self.scale, widened(self.weight), widened(self.bias) * self.lr_mul
-        y = widened(F.linear(x, weight, bias))  # half under autocast
+        with without_autocast(x):
+            y = F.linear(x, weight, bias)
         return F.leaky_relu(y, SLOPE) * GAIN if self.activate else y
 
 
@@ -189,7 +191,8 @@ class ModulatedConv2d(Modulated):
         largest = style.abs().amax(1, keepdim=True).detach().clamp(min=1e-12)
         norm = power.sum(0).amax().sqrt().detach().clamp(min=1e-12)
         style = style / largest
-        square = widened(style.square() @ (power / norm ** 2))  # half under autocast: all below 1
+        with without_autocast(style):
+            square = style.square() @ (power / norm ** 2)
         return style / norm, torch.rsqrt(square + 1e-8 / (largest * norm * self.scale) ** 2)
 
     def forward(self, x, latent):

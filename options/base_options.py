@@ -50,6 +50,8 @@ def at_least(smallest, kind=int):
         value = kind(text)
         if not value >= smallest:
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
+        if value == float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is no finite number")
         return value
     convert.__name__ = kind.__name__
     return convert

@@ -1,5 +1,6 @@
 """The published degradation chain: each branch's frequency, each range, and each function by what it must do."""
 import io
+import sys
 
 import cv2
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from data import degradations as d
+from tests.conftest import write_faces
 from utils.errors import UserError
 
 COUNT = 4000
@@ -196,7 +198,8 @@ def draw(chain):
 def fills(values, low, high):
     """Whether values are spread evenly over low..high."""
     quarters = np.histogram(values, 4, (low, high))[0] / len(values)
-    assert low <= min(values) < low + 0.03 * (high - low) and high - 0.03 * (high - low) < max(values) <= high
+    end = 0.01 * (high - low)
+    assert low <= min(values) < low + end and high - end < max(values) <= high
     return np.allclose(quarters, 0.25, atol=4 * (3 / 16 / len(values)) ** 0.5 + 0.02)  # 0.02: of whole numbers
 
 
@@ -302,3 +305,20 @@ def test_the_second_pass_goes_on_from_the_first(face):
     for _ in range(2):
         once, _ = d.one_pass(once, rng, d.HARD)
     assert np.array_equal(d.degrade_hard(face, np.random.default_rng(2))[1], once)
+
+
+def test_a_look_at_a_chain(tmp_path, monkeypatch):
+    def look(*words):
+        monkeypatch.setattr(sys, "argv", ["degradations", str(tmp_path), *map(str, words)])
+        d.main()
+
+    write_faces(tmp_path, 1)
+    look(tmp_path / "grid.png", "--chain", "hard", "--columns", 2, "--size", 8)
+    assert Image.open(tmp_path / "grid.png").size == (3 * 8 + 4 * 2, 8 + 2 * 2)
+    with pytest.raises(UserError, match="TARGET: cannot write .*grid.txt: unknown file extension"):
+        look(tmp_path / "grid.txt", "--columns", 1)
+    with pytest.raises(SystemExit):
+        look(tmp_path / "grid.png", "--rows", 0)
+    (tmp_path / "000.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="FACES: .*000.png: .*Mend or remove it"):
+        look(tmp_path / "grid.png")

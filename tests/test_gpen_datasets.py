@@ -208,6 +208,31 @@ def test_faces_without_a_map_are_left_out_and_named(tmp_path, drawn):
         open_set("seg2face", tmp_path / "faces")
 
 
+def test_pictures_that_are_no_maps_are_refused(tmp_path, drawn):
+    parsing, photograph = draw_face(1, SIZE).parsing, draw_face(1, SIZE).image
+    Image.fromarray(PALETTE[parsing]).save(tmp_path / "0.jpg", quality=90)
+    Image.fromarray(photograph).save(tmp_path / "1.png")
+    Image.fromarray(np.repeat(parsing[..., None], 3, 2)).save(tmp_path / "2.png")
+    maps = find_dataset("map_inputs")(sorted(map(str, tmp_path.iterdir())), SIZE, on_bad_image="stop")
+    assert maps[Place(0, 0)]["lr"].shape == (SIZE, SIZE, 3)
+    for i, reason in ((1, "no map of a face's parts"), (2, "grey in three channels; indices have one channel")):
+        assert reason in maps[Place(0, i)]["notes"][0][2]
+
+
+@pytest.mark.parametrize("name", ["grey_inputs", "map_inputs"])
+def test_inputs_asked_for_by_their_own_name_are_read_as_such(name):
+    assert find_dataset(name).input_dataset == name
+
+
+@pytest.mark.parametrize("name", [*TASKS, "ffhq"])
+def test_maps_beside_the_faces_are_no_faces(tmp_path, drawn, name):
+    assert {Path(p).parent.name for p in open_set(name, drawn).paths} == {"images"}
+    if name != "seg2face":
+        for folder in ("images", "more"):  # without masks, a name like any other
+            write_faces(tmp_path / folder, 1)
+        assert len(open_set(name, tmp_path).paths) == 2
+
+
 def test_inputs_from_a_folder_are_read_as_the_task_has_them(tmp_path, drawn):
     def inputs(name, folder, load_size=SIZE):
         kind = find_dataset(find_dataset(name).input_dataset)

@@ -203,6 +203,13 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
         assert same(whole[part], parts[part]) == ""
 
 
+def test_a_run_goes_on_with_the_average_that_it_began_with(train):
+    for name, (first, second), held in (("with", (0.9, 0), "averages"), ("without", (0, 0.9), "no average")):
+        train("--train_steps", 1, "--ema_decay", first, name=name)
+        with pytest.raises(UserError, match=f"--ema_decay {second}: the checkpoint in .* holds {held} of the weights"):
+            train("--train_steps", 2, "--ema_decay", second, "--continue_train", name=name)
+
+
 def test_it_learns_in_half_precision_as_in_float32(train):
     words = ["--train_steps", 8, "--print_freq", 8]
     runs = [read_metrics(train(*words, "--opt_level", level, name=level)[1])[0] for level in ("O0", "O2")]
@@ -231,9 +238,48 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     _, embedded = train("--stage", "embed", "--pretrain_model_path", weights, "--pretrain_d_path",
                         folder / "latest_net_D.pth", "--train_steps", 1, "--lr", 0, "--d_lr", 0, name="embedded")
     saved = state(embedded)["networks"]
+    assert train("--stage", "embed", "--train_steps", 1, "--continue_train", name="embedded")[0] == 0  # without FILE
     assert same(saved["G"], load_weights(network(), weights).state_dict()) == ""
     assert same(saved["D"], state(folder)["networks"]["D"]) == ""
     parse_and_build_test(str(embedded / "latest_net_G.pth"), faces)
+
+
+def test_styles_of_the_prior():
+    """Two a face, nine times in ten, which meet at any layer; otherwise one. Normal numbers."""
+    model = recipe("--stage", "prior")
+    layers, dim = model.style_shape
+    count = 600
+    crossings = []
+    for _ in range(count):
+        styles = model._styles(torch.empty(2, 3, 16, 16))
+        assert styles.shape == (2, layers, dim) and not torch.equal(styles[0], styles[1])
+        changes = (styles.diff(dim=1) != 0).any(2)
+        assert torch.equal(changes[0], changes[1]) and int(changes[0].sum()) <= 1
+        crossings.append(int(changes[0].nonzero()[0]) + 1 if changes[0].any() else None)
+    assert 1 - crossings.count(None) / count == pytest.approx(0.9, abs=4 * (0.9 * 0.1 / count) ** 0.5)
+    assert set(crossings) - {None} == set(range(1, layers))
+    many = model._styles(torch.empty(2000, 3, 16, 16))
+    assert abs(float(many.mean())) < 0.05 and float(many.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_pictures_show_the_weights_in_training_and_their_average():
+    model = recipe()
+    model.released = {"G": network()}
+    faces = batch()
+    with torch.no_grad():
+        shown = model.pictures(faces)
+        assert list(shown) == ["LR", "SR", "EMA", "HR"]
+        torch.testing.assert_close(shown["SR"], model.networks["G"](faces["lr"]))
+        torch.testing.assert_close(shown["EMA"], model.released["G"](faces["lr"]))
+
+
+def test_the_perceptual_loss_has_its_weight():
+    model = recipe()
+    layer = torch.nn.Conv2d(3, 4, 3)
+    model.frozen, model.weights["pcp"] = {"vgg19": lambda faces: [layer(faces), faces]}, 0.5
+    fake, real = batch().values()
+    found = model._generator_losses(fake, real)["Pcp"]
+    torch.testing.assert_close(found, 0.5 * ((layer(fake) - layer(real)).abs().mean() + (fake - real).abs().mean()))
 
 
 def recipe_weights():
@@ -303,8 +349,38 @@ def test_the_identity_loss_asks_for_its_file(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="--arcface_path: the weights of"):
         recipe("--lambda_id", "1", "--arcface_path", str(tmp_path / "other.pth"))
-    with pytest.raises(UserError, match="size must be a power of two from 8 to 2048, not 48"):
-        recipe("--load_size", "48")
+    for option in ("--arcface_path", "--vgg19_path"):  # nothing would read it
+        with pytest.raises(UserError, match=f"{option}: --lambda_(id|pcp) is 0. Leave one of them out"):
+            recipe(option, "x.pth")
+        with pytest.raises(UserError, match=f"{option}: --stage prior is without that loss"):
+            recipe(option, "x.pth", "--stage", "prior", "--lambda_id", "1", "--lambda_pcp", "1")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--load_size", "48"], "--load_size 48 .*size must be a power of two from 8 to 2048, not 48"),
+    (["--load_size", "512", "--narrow", "0.03"], "--narrow 0.03: so narrow a network has no channels at 512 pixels"),
+    (["--narrow", "inf"], "--narrow: inf is no finite number")])
+def test_networks_that_cannot_be_built(words, message):
+    with pytest.raises(UserError, match=message):
+        recipe(*words)
+
+
+PUBLISHED = {"lr": 0.002, "d_lr": 0.002, "beta1": 0, "beta2": 0.99, "lambda_pix": 1, "lambda_id": 1, "lambda_r1": 10,
+             "r1_every": 16, "lambda_path": 2, "path_every": 4, "lambda_pcp": 0, "decoder_lr_factor": 1}
+
+
+@pytest.mark.parametrize("preset, others", [
+    ("gpen_blind_upstream", {"lambda_fm": 0, "opt_level": "O0"}), ("gpen_blind", {"lambda_fm": 0.02}),
+    ("gpen_256_narrow", {"lambda_fm": 0.02}), ("gpen_inpainting", {"dataset_name": "inpainting"}),
+    ("gpen_colorization", {"dataset_name": "colorization", "val_protocol": "rgb"}),
+    ("gpen_seg2face", {"dataset_name": "seg2face", "load_size": 512}),
+    ("gpen_prior", {"stage": "prior", "dataset_name": "colorization"}),
+    ("gpen_embed", {"stage": "embed", "decoder_lr_factor": 0.1, "d_lr": 0.00002})])  # 100 : 10 : 1
+def test_presets_have_the_published_numbers(preset, others):
+    options = vars(parse_train(["--preset", preset]))
+    expected = PUBLISHED | others
+    assert {name: options[name] for name in expected} == expected
+    assert options["ema_decay"] == pytest.approx(0.5 ** (32 / 10000), abs=1e-5)
 
 
 @pytest.mark.parametrize("preset, network", [

@@ -184,7 +184,7 @@ def test_faces_without_masks_are_left_out_and_named(builtin):
         (builtin / "masks" / name).unlink()
     assert open_set("celebamask", builtin).warnings[0].endswith("left out: 00000.png, 00001.png, 00002.png, ...")
     shutil.rmtree(builtin / "masks")
-    with pytest.raises(UserError, match="none of the 6 pictures below .*images is annotated. Looked for CelebA-HQ-img/"
+    with pytest.raises(UserError, match="none of the 6 pictures below .* is annotated. Looked for CelebA-HQ-img/"
                                         "N.jpg with CelebAMask-HQ-mask-anno.* images/NAME.jpg with masks/NAME.png"):
         open_set("celebamask", builtin)
     assert len(open_set("celebamask", builtin, priors="none")) == 6

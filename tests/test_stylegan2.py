@@ -170,6 +170,18 @@ def test_linear_layers_stay_in_float32():
     assert found.dtype == torch.float32 and relative(found, reference) < 2e-3
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_styles_and_demodulation_are_float32_under_autocast(half):
+    """O1, which otherwise halves every product of matrices."""
+    torch.manual_seed(0)
+    conv, latent = ModulatedConv2d(16, 8, 32), torch.randn(2, 32)
+    expected = conv.modulate(latent)
+    with torch.autocast("cpu", half):
+        found = conv.modulate(latent)
+        assert F.linear(latent, latent).dtype == half
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+
+
 def test_pixel_norm():
     y = PixelNorm()(torch.tensor([[3.0, 4.0]]))
     torch.testing.assert_close(y, torch.tensor([[3.0, 4.0]]) / 12.5 ** 0.5)

@@ -104,6 +104,10 @@ class Trainer:
                 net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
             distributed.share_from_main([*net.parameters(), *net.buffers()])
+        if state and set(state["ema"]) != set(self.recipe.ema_decay):
+            what = "averages of the weights" if state["ema"] else "no average of the weights"
+            raise UserError(f"--ema_decay {o.ema_decay:g}: the checkpoint in {self.folder} holds {what}. Go on with "
+                            f"what the run began with, or begin another one with its weights (--pth_path).")
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
             if role in (state or {}).get("ema", {}):  # an average asked for from here on begins with the weights
