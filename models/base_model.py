@@ -99,5 +99,9 @@ class BaseModel:
         return self.restore(lr), None
 
     def pictures(self, batch):
-        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown."""
+        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown.
+
+        batch: as of training_step. newtest.py shows those of recipes with prior_maps, too, and has only 'lr' where
+        there are no references.
+        """
         raise NotImplementedError

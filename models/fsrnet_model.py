@@ -118,7 +118,7 @@ class FSRNetModel(BaseModel):
 
     def pictures(self, batch):
         coarse, priors, sr = self._all_outputs(batch["lr"])
-        shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
+        shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr} | ({"HR": batch["hr"]} if "hr" in batch else {})
         if self.prior_maps:
             shown |= self._overlays("", sr, priors)
             if "priors" in batch:

@@ -1,12 +1,14 @@
 """Landmark error and parsing overlap: by definition, and in newtest.py's report for faces with exact priors."""
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from data import loader
 from data.builtin_dataset import BuiltinDataset
 from data.builtin_faces import write_faces
 from data.face_folder import Place
@@ -128,14 +130,29 @@ def test_parts_that_no_face_shows_have_no_overlap():
     assert metrics.columns == ["parsing_iou"] and metrics.cells(rows[0]) == [None] and metrics.summarise(rows) == {}
 
 
-def test_without_annotation_the_reason_is_given(tmp_path, weights, faces, capsys):
+def test_without_annotation_the_reason_is_given_and_the_maps_are_shown(tmp_path, weights, faces, capsys):
     folder = run(tmp_path, weights[0], "--gtroot", faces)
     assert json.loads((folder / "scores.json").read_text())["priors"] == {}
-    assert "landmark error and parsing overlap absent: none of the 10 pictures below" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "landmark error and parsing overlap absent: none of the 10 pictures below" in out
+    assert "priors.png (LR | coarse | SR | HR | landmarks | parts)\n" in out
     run(tmp_path, weights[0], "--gtroot", faces, "--dataroot", faces, "--max_images", 1)
     assert "parsing overlap absent: they are measured on --gtroot alone" in capsys.readouterr().out
+    (folder / "priors.png").unlink()
+    run(tmp_path, weights[0], "--dataroot", faces, "--max_images", 1)
+    assert "priors.png (LR | coarse | SR | landmarks | parts)\n" in capsys.readouterr().out
+    (folder / "priors.png").unlink()
     run(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # its maps were never trained
-    assert "landmark error and parsing" not in capsys.readouterr().out
+    assert not re.search("landmark error and parsing|Priors:", capsys.readouterr().out)
+    assert not (folder / "priors.png").exists()
+
+
+def test_the_picture_of_the_maps_does_not_need_the_first_face(tmp_path, weights, drawn, monkeypatch, capsys):
+    faces = shutil.copytree(drawn, tmp_path / "faces")
+    (faces / "images" / "00000.png").write_bytes(b"broken")
+    monkeypatch.setattr(loader, "MAX_BAD_SHARE", 0.5)
+    folder = run(tmp_path, weights[0], "--gtroot", faces, "--batch_size", 1)
+    assert "Priors: " in capsys.readouterr().out and (folder / "priors.png").exists()
 
 
 def test_other_numbers_of_maps_are_told(tmp_path, weights, drawn, capsys):
