@@ -9,7 +9,7 @@ import data
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
 from models import build_recipe, loss
-from models.networks import count_parameters, load_weights
+from models.networks import count_parameters, load_pretrained, load_weights
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
@@ -158,7 +158,11 @@ def test_tied_blocks_restore_as_they_were_trained():
     found = model.restore(lr)
     assert same(before, net.state_dict()) == "" and not torch.allclose(found, net(lr)[2], atol=1e-3)
     assert torch.equal(found, net.train()(lr)[2])
-    assert recipe().networks["G"].norms_by_batch() == []
+    untied = recipe()
+    assert untied.networks["G"].norms_by_batch() == []
+    untied.networks["G"].load_state_dict(before)  # as a public checkpoint does without --tied
+    untied.networks["G"].eval()
+    assert torch.equal(untied.restore(lr), found)
 
 
 def test_pictures_show_where_landmarks_and_parts_are():
@@ -223,6 +227,18 @@ def test_each_network_has_the_optimizer_asked_for():
         specs = recipe(*GAN, *words, "--lr", "0.5", "--d_lr", "0.25").optimizers
         assert [(phase, s.roles, s.kind, s.lr) for phase, s in specs.items()] == [
             ("G", ("G",), kind, 0.5), ("D", ("D",), kind, 0.25)]
+
+
+def test_a_public_file_of_fsrgan_begins_both_networks(tmp_path):
+    public = recipe(*GAN, "--tied", "--init_type", "normal").networks
+    file = str(tmp_path / "public.pth")
+    torch.save({"epoch": 1, "hmaps_ch": 1, "pmaps_ch": 2, "state_dict": public["G"].state_dict(),
+                "state_dict_disc": public["D"].state_dict()}, file)
+    words = [*GAN, "--tied", "--pretrain_model_path", file, "--pretrain_d_path", file]
+    networks = recipe(*words).networks
+    load_pretrained(networks, parse_train([*SMALL, *words]))
+    for role, net in networks.items():
+        assert same(dict(public[role].state_dict()), dict(net.state_dict())) == ""
 
 
 def test_a_run_does_not_go_on_with_another_optimizer(train):
