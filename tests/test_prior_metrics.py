@@ -17,6 +17,7 @@ from models import build_recipe
 from options.train_options import parse_train
 from tests.test_tester import run
 from utils import checkpoint, run_folder
+from utils.errors import UserError
 from utils.images import to_tensor_range
 from utils.prior_metrics import PriorMetrics, decode_heatmaps, landmark_errors, parsing_overlaps
 
@@ -157,5 +158,9 @@ def test_the_picture_of_the_maps_does_not_need_the_first_face(tmp_path, weights,
 
 def test_other_numbers_of_maps_are_told(tmp_path, weights, drawn, capsys):
     run(tmp_path, weights[0], "--gtroot", drawn, "--priors", "parsing")
-    assert ("absent: the network estimates 68 heatmaps and 11 parsing maps, --dataset_name and --priors give 11 maps"
+    assert ("absent: the network estimates 68 heatmaps and 11 parsing maps, --dataset_name and --priors give 0 and 11"
             in capsys.readouterr().out)
+    run(tmp_path, weights[0], "--gtroot", drawn, "--dataset_name", "landmarks68")
+    assert "--priors give 68 and 9." in capsys.readouterr().out
+    with pytest.raises(UserError, match="11 heatmaps and 68 parsing maps, .* give 68 and 11"):
+        PriorMetrics(BuiltinDataset, "both", (11, 68))
