@@ -40,9 +40,13 @@ class FSRNet(nn.Module):
     def forward(self, x):
         coarse = self.csr_net(x)
         features = self.pre_net(coarse)
-        priors = torch.cat([head(features) for head in (self.prior_conv1, self.prior_conv2) if head is not None], 1)
+        priors = torch.cat([head(features) for head in self.heads()], 1)
         fine = self.fsr_dec(torch.cat([self.fsr_enc(coarse), features], 1))
         return coarse, priors, fine
+
+    def heads(self):
+        """What makes the landmark heatmaps, then what makes the parsing maps, as far as there are any."""
+        return [head for head in (self.prior_conv1, self.prior_conv2) if head is not None]
 
     def norms_by_batch(self):
         """The batch norms that restore by the batch's statistics: all where blocks are tied, otherwise none.

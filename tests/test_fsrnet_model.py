@@ -123,6 +123,9 @@ def test_without_prior_maps():
     assert list(found) == ["Pix", "Coarse"]
     assert list(model.pictures(faces)) == ["LR", "coarse", "SR", "HR"]
     assert any("prior_conv2" in key for key in model.networks["G"].state_dict())
+    sum(found.values()).backward()
+    for name, parameter in model.networks["G"].named_parameters():  # DDP waits for each that could have a gradient
+        assert (parameter.grad is not None) == parameter.requires_grad == (not name.startswith("prior_conv")), name
     with pytest.raises(UserError, match="--dataset_name has no prior maps.*--lambda_prior 0"):
         next(recipe().training_step(faces, 0))
 
@@ -132,11 +135,15 @@ def test_other_numbers_of_maps_are_refused():
         next(recipe().training_step(batch(5), 0))
     with pytest.raises(UserError, match="--model fsrnet: .*hmaps_ch 0 and pmaps_ch 0"):
         recipe("--hmaps_ch", "0", "--pmaps_ch", "0")
+    with pytest.raises(UserError, match="--hmaps_ch: -1 is below 0"):
+        recipe("--hmaps_ch", "-1")
     with pytest.raises(UserError, match="--load_size 33: an even number"):
         recipe("--load_size", "33")
 
 
 def test_the_perceptual_loss_asks_for_its_file():
+    with pytest.raises(UserError, match="--vgg16_path is of use with the perceptual loss only: set --lambda_pcp"):
+        recipe("--vgg16_path", "vgg16.pth")
     with pytest.raises(UserError, match="--vgg16_path FILE is needed.*https://.*vgg16-397923af.pth.*--lambda_pcp 0"):
         recipe("--lambda_pcp", "0.1")
 
@@ -262,7 +269,7 @@ def test_on_the_simulated_npu(npu, train, monkeypatch):
     ("fsrnet_celebamask", 3.264), ("fsrnet_helen", 3.288), ("fsrgan_celebamask", 3.264),
     ("fsrnet_celebamask_upstream", 2.154), ("fsrnet_helen_upstream", 2.179), ("fsrgan_celebamask_upstream", 2.154)])
 def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
-    options = parse_train(["--preset", name, "--vgg16_path", vgg16_path])
+    options = parse_train(["--preset", name, *(["--vgg16_path", vgg16_path] if "fsrgan" in name else [])])
     model = build_recipe(options)
     assert count_parameters(model.networks["G"]) / 1e6 == pytest.approx(millions, abs=6e-4)
     assert ("D" in model.networks) == bool(model.frozen) == ("fsrgan" in name)
