@@ -356,6 +356,14 @@ def test_the_picture_to_look_at(builtin, tmp_path, monkeypatch, capsys):
     assert Image.open(tmp_path / "p.png").size == (9 * 66 + 2, 2 * 66 + 2)
     out = capsys.readouterr().out
     assert "warning: 1 of 6 pictures" in out and "68 heatmaps; parts: skin, l_brow" in out
-    monkeypatch.setattr("sys.argv", ["priors", str(builtin), "p.png", "--dataset_name", "celeba"])
-    with pytest.raises(UserError, match="--dataset_name celeba has no priors"):
-        main()
+
+    def refused(match, *words):
+        monkeypatch.setattr("sys.argv", ["priors", str(builtin), *words])
+        with pytest.raises(UserError, match=match):
+            main()
+    refused("--dataset_name celeba has no priors", "p.png", "--dataset_name", "celeba")
+    refused("cannot write the picture .*p.nothing: unknown file extension", str(tmp_path / "p.nothing"))
+    for file in (builtin / "images").iterdir():
+        file.write_bytes(b"broken")
+    refused("FACES: too many bad images in a row", str(tmp_path / "q.png"))
+    assert f"warning: bad image: {builtin / 'images' / '00000.png'}: " in capsys.readouterr().out
