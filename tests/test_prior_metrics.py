@@ -137,6 +137,8 @@ def test_without_annotation_the_reason_is_given_and_the_maps_are_shown(tmp_path,
     out = capsys.readouterr().out
     assert "landmark error and parsing overlap absent: none of the 10 pictures below" in out
     assert "priors.png (LR | coarse | SR | HR | landmarks | parts)\n" in out
+    run(tmp_path, weights[0], "--gtroot", faces, "--dataset_name", "celeba", "--max_images", 1)
+    assert "parsing overlap absent: --dataset_name celeba has no priors." in capsys.readouterr().out
     run(tmp_path, weights[0], "--gtroot", faces, "--dataroot", faces, "--max_images", 1)
     assert "parsing overlap absent: they are measured on --gtroot alone" in capsys.readouterr().out
     (folder / "priors.png").unlink()

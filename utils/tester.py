@@ -65,6 +65,9 @@ class Tester:
             common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
             references = references[:o.max_images]
             if not dataset.takes_priors:
+                if self.recipe.prior_maps:
+                    self.priors_absent = [f"landmark error and parsing overlap absent: --dataset_name {o.dataset_name} "
+                                          f"has no priors."]
                 return dataset(references, **common)
             if self.recipe.prior_maps:
                 try:
