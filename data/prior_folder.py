@@ -39,7 +39,8 @@ def annotated(paths, annotations, layouts):
                 raise UserError(f"{paths[seen[key]]} and {path} have one annotation between them ({key}): name "
                                 f"pictures differently, or annotate them with their folders.")
     if not having.any():
-        raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}.")
+        raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}. "
+                        f"(--dataset_name celeba takes faces without annotation.)")
     missing = np.flatnonzero(~having)
     if not len(missing):
         return paths, []
