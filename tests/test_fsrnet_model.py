@@ -254,6 +254,13 @@ def test_a_run_does_not_go_on_with_another_optimizer(train):
         train("--train_steps", 2, "--continue_train", *ADAM, name="run")
 
 
+def test_a_run_does_not_go_on_with_what_it_has_not(train):
+    train("--train_steps", 1, name="run")
+    for words, what in ((GAN, "network D"), (["--ema_decay", "0.9"], "average G")):
+        with pytest.raises(UserError, match=f"--continue_train: the run in .*run has no {what}: go on with"):
+            train("--train_steps", 2, "--continue_train", *words, name="run")
+
+
 def test_on_the_simulated_npu(npu, train, monkeypatch):
     """O0 as on a CPU, bit for bit; O2 with operators that have native kernels only."""
     from npusim import operators

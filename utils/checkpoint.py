@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from models.networks import WeightsError, match_weights
 from utils.errors import UserError
 from utils.version import VERSION
 
@@ -111,6 +112,20 @@ def load_state(folder):
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"--continue_train: {path} is not a checkpoint of this version (format {FORMAT}).")
     return state, said
+
+
+def restore_network(net, saved, role, folder, what="network"):
+    """Load what a checkpoint in `folder` keeps for `role` among {role: weights} `saved` into `net`.
+
+    UserError where it has none, or those of another network.
+    """
+    if role not in saved:
+        raise UserError(f"--continue_train: the run in {folder} has no {what} {role}: go on with the options that it "
+                        f"was started with (options.yml there), or start another one from its weights (--pth_path).")
+    try:
+        net.load_state_dict(match_weights(net, saved[role]))
+    except WeightsError as error:
+        raise UserError(f"--continue_train: the checkpoint in {folder} is of another network; {error}") from None
 
 
 def find_damage(path):

@@ -9,7 +9,7 @@ from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.base_model import optimizer_of
-from models.networks import WeightsError, count_parameters, load_pretrained, match_weights
+from models.networks import count_parameters, load_pretrained
 from utils import amp, checkpoint, distributed, run_folder
 from utils import device as devices
 from utils.ema import Ema
@@ -93,11 +93,7 @@ class Trainer:
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
-                try:
-                    net.load_state_dict(match_weights(net, state["networks"][role]))
-                except WeightsError as error:
-                    raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
-                                    f"{error}") from None
+                checkpoint.restore_network(net, state["networks"], role, self.folder)
             if o.sync_bn:
                 net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
@@ -105,7 +101,7 @@ class Trainer:
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
             if state:
-                averages[role].net.load_state_dict(state["ema"][role])
+                checkpoint.restore_network(averages[role].net, state["ema"], role, self.folder, "average")
         for net in self.recipe.frozen.values():
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
                                   self.half)
