@@ -74,7 +74,7 @@ class PartFiles:
         for place, part in enumerate(MASK_PARTS):
             mask = self._part(number, part)
             if mask is not None:
-                maps[..., place] = cut_part(mask, box_in(view, mask), size)
+                maps[..., place] = cut_part(mask, box_in(view, mask, path), size)
         return maps
 
     def index_map(self, path):
@@ -115,7 +115,7 @@ class IndexMaps:
     def cut(self, path, view, size):
         """uint8 [size, size, 11]: the parts within the view, not mirrored. BadImage for what is not such a map."""
         index_map = self.index_map(path)
-        return cut_parts(index_map, box_in(view, index_map), size)
+        return cut_parts(index_map, box_in(view, index_map, path), size)
 
     def index_map(self, path):
         """uint8 [H, W] of indices in CLASSES; BadImage for what is not such a map."""
@@ -136,8 +136,14 @@ def index_array(image, file):
     return index_map
 
 
-def box_in(view, mask):
-    """The view's box in pixels of a mask [H, W] of the same picture, which may have another size."""
-    across, down = mask.shape[1] / view.size[0], mask.shape[0] / view.size[1]
+def box_in(view, mask, path):
+    """The view's box in pixels of a mask [H, W] of the picture at `path`, which may have another size.
+
+    BadImage where it has another shape, by more than a pixel: it would be squashed.
+    """
+    (height, width), (whole_width, whole_height) = mask.shape, view.size
+    if abs(width * whole_height - height * whole_width) > max(view.size):
+        raise BadImage(path, f"{whole_width}x{whole_height} pixels, but its mask has {width}x{height}: another shape")
+    across, down = width / whole_width, height / whole_height
     left, top, right, bottom = view.box
     return left * across, top * down, right * across, bottom * down

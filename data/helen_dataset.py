@@ -22,7 +22,7 @@ class HelenDataset(PriorFolder):
         return [self.landmarks]
 
     def square(self, path, size):
-        points = self.landmarks.of(path)
+        points = self.landmarks_within(path, size)
         low, high = points.min(0), points.max(0)
         side = min(float((high - low).max()) / FACE_SHARE, *size)
         left, top = (min(max((a + b + 1 - side) / 2, 0), whole - side)
@@ -30,7 +30,7 @@ class HelenDataset(PriorFolder):
         return left, top, left + side, top + side
 
     def upstream_box(self, path, size):
-        points = self.landmarks.of(path)
+        points = self.landmarks_within(path, size)
         centre, extent = points.mean(0), points.max(0) - points.min(0)
         left, top = (max(0, int(edge)) for edge in centre - extent)
         right, bottom = (min(int(edge), whole) for edge, whole in zip(centre + extent, size, strict=True))

@@ -2,6 +2,7 @@
 import csv
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class LandmarkTable:
         self.rows = {key: row for row, key in enumerate(keys)}
         if len(self.rows) < len(keys):
             twice = next(key for row, key in enumerate(keys) if self.rows[key] != row)
-            raise UserError(f"{source}: there are two rows for {twice}.")
+            raise UserError(f"{source}: there are two rows for {twice}: remove one of them.")
         self.points_of_row = np.asarray(points, np.float32)
         for key, is_known in zip(keys, np.isfinite(self.points_of_row).all((1, 2)), strict=True):
             if not is_known:
@@ -73,21 +74,25 @@ def read_csv(path):
     UserError where columns are missing or values are not numbers; 'nan' is one.
     """
     names, splits, points = [], [], []
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
-        rows = csv.reader(stream)
-        header = next(rows, [])
-        place = {column: i for i, column in enumerate(header)}
-        name = place.get("file", place.get("name"))
-        if name is None or not place.keys() >= set(COLUMNS):
-            raise UserError(f"{path}: the columns file (or name), x0, y0, x1, y1 .. x67, y67 are needed.")
-        places = [place[column] for column in COLUMNS]
-        for row in rows:
-            try:
-                points.append(np.array([row[i] for i in places], np.float32))
-            except (ValueError, IndexError):
-                raise UserError(f"{path}, line {rows.line_num}: 68 pairs of numbers are expected.") from None
-            names.append(row[name])
-            splits.append(row[place["split"]] if "split" in place else None)
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
+            rows = csv.reader(stream)
+            header = next(rows, [])
+            place = {column: i for i, column in enumerate(header)}
+            name = place.get("file", place.get("name"))
+            if name is None or not place.keys() >= set(COLUMNS):
+                raise UserError(f"{path}: the columns file (or name), x0, y0, x1, y1 .. x67, y67 are needed.")
+            places = [place[column] for column in COLUMNS]
+            for row in filter(None, rows):  # blank lines are passed over
+                try:
+                    points.append(np.array([row[i] for i in places], np.float32))
+                    names.append(row[name].strip())
+                    splits.append(row[place["split"]].strip() if "split" in place else None)
+                except (ValueError, IndexError):
+                    raise UserError(f"{path}, line {rows.line_num}: 68 pairs of numbers are expected, and a value for "
+                                    f"each of the header's columns.") from None
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from None
     return LandmarkTable(path, names, np.reshape(points, (-1, 68, 2)), splits if "split" in place else None)
 
 
@@ -98,17 +103,25 @@ def read_npz(path):
     at least one is wrong. UserError where arrays are missing or of another shape.
     """
     try:
-        with np.load(path) as file:
+        with np.load(path) as file:  # a single array is no context: TypeError, before Python 3.11 AttributeError
             arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        points = np.asarray(arrays["landmarks"] if "landmarks" in arrays else arrays["landmarks_x10"], np.float32)
+        names = arrays["name"].astype(str)
+    except KeyError:
+        names, points = np.empty(0), np.empty(0)
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    points = arrays["landmarks"] if "landmarks" in arrays else arrays.get("landmarks_x10", np.empty(0)) / np.float32(10)
-    names = arrays.get("name", np.empty(0)).astype(str)
-    if points.shape != (len(names), 68, 2):
-        raise UserError(f"{path}: the arrays name [N] and landmarks [N, 68, 2] (or landmarks_x10) are needed.")
-    kept = arrays.get("max_disagreement_px", np.zeros(len(names))) <= MAX_DISAGREEMENT
-    splits = arrays["split"].astype(str)[kept].tolist() if "split" in arrays else None
-    return LandmarkTable(path, names[kept].tolist(), points[kept], splits)
+    if "landmarks" not in arrays:
+        points = points / 10
+    disagreement = arrays.get("max_disagreement_px", np.zeros(names.shape))
+    splits = arrays.get("split", names)
+    if names.ndim != 1 or points.shape != (*names.shape, 68, 2) or not (
+            disagreement.shape == splits.shape == names.shape):
+        raise UserError(f"{path}: the arrays name [N] and landmarks [N, 68, 2] (or landmarks_x10) are needed, and "
+                        f"split [N] and max_disagreement_px [N] if they are there.")
+    kept = disagreement <= MAX_DISAGREEMENT
+    return LandmarkTable(path, names[kept].tolist(), points[kept],
+                         splits.astype(str)[kept].tolist() if "split" in arrays else None)
 
 
 def find_helen(folder):

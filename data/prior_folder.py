@@ -9,7 +9,7 @@ from data.celeba_dataset import FLIP, check_scale, mended_box
 from data.face_folder import FaceFolder
 from data.priors import FACE_PARTS, draw_parts, heatmaps, mirror_points, move_points
 from utils.errors import UserError
-from utils.images import centre_square, degrade, resize
+from utils.images import BadImage, centre_square, degrade, resize
 
 PRIORS = {"heatmaps": ("heatmaps",), "parsing": ("parsing",), "both": ("heatmaps", "parsing"), "none": ()}
 NAMED = 3  # faces without annotation that a warning names
@@ -39,7 +39,8 @@ def annotated(paths, annotations, layouts):
                 raise UserError(f"{paths[seen[key]]} and {path} have one annotation between them ({key}): name "
                                 f"pictures differently, or annotate them with their folders.")
     if not having.any():
-        raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}.")
+        raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}. "
+                        f"(--dataset_name celeba takes faces without annotation.)")
     missing = np.flatnonzero(~having)
     if not len(missing):
         return paths, []
@@ -129,10 +130,19 @@ class PriorFolder(FaceFolder):
             sample["priors"] = np.concatenate([getattr(self, kind)(path, view) for kind in self.kinds], axis=2)
         return sample
 
+    def landmarks_within(self, path, size):
+        """The landmarks of a picture of (width, height) `size`; BadImage where those within it make no face."""
+        points = self.landmarks.of(path)
+        inside = points[((points > -1) & (points < size)).all(1)]
+        if not len(inside) or np.ptp(inside, axis=0).min() < 1:
+            raise BadImage(path, f"its landmarks make no face within its {size[0]}x{size[1]} pixels: are they of a "
+                                 f"picture of another size?")
+        return points
+
     def points(self, path, view):
         """The landmarks of a view, in pixels of its maps."""
         size = self.load_size // 2
-        points = move_points(self.landmarks.of(path), view.box, size)
+        points = move_points(self.landmarks_within(path, view.size), view.box, size)
         return mirror_points(points, size, self.point_set.mirror) if view.mirrored else points
 
     def heatmaps(self, path, view):

@@ -213,6 +213,7 @@ def show(sample, heatmap_count):
 def main():
     from data import find_dataset
     from data.face_folder import Place
+    from options.base_options import at_least
     from utils.errors import UserError
     from utils.images import grid, save_image
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,9 +222,10 @@ def main():
     parser.add_argument("--dataset_name", default="celebamask", help="how to read it, a name in data/__init__.py")
     parser.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None)
     parser.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="none")
-    parser.add_argument("--load_size", type=int, default=128)
-    parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--columns", type=int, default=3, help="of samples; the first ones of the folder, row by row")
+    parser.add_argument("--load_size", type=at_least(16), default=128)
+    parser.add_argument("--rows", type=at_least(1), default=4)
+    parser.add_argument("--columns", type=at_least(1), default=3,
+                        help="of samples; the first ones of the folder, row by row")
     a = parser.parse_args()
     kind = find_dataset(a.dataset_name)
     if not kind.takes_priors:
@@ -234,10 +236,17 @@ def main():
         print(f"warning: {line}")
     names = kind.prior_names(a.priors)
     parts = [name for name in names if name in kind.parsing_names]
-    rows = [[picture for i in range(start, min(start + a.columns, len(faces)))
-             for picture in show(faces[Place(0, i)], len(names) - len(parts))]
-            for start in range(0, min(a.rows * a.columns, len(faces)), a.columns)]
-    save_image(grid(rows), a.target)
+    samples = [faces[Place(0, i)] for i in range(min(a.rows * a.columns, len(faces)))]
+    for path, what in dict.fromkeys((path, what) for s in samples for kind, path, what in s["notes"] if kind == "bad"):
+        print(f"warning: bad image: {path}: {what}")
+    if not all("priors" in sample for sample in samples):
+        raise UserError(f"FACES: too many bad images in a row below {a.faces}.", status=1)
+    shown = [show(sample, len(names) - len(parts)) for sample in samples]
+    rows = [sum(shown[start:start + a.columns], []) for start in range(0, len(shown), a.columns)]
+    try:
+        save_image(grid(rows), a.target)
+    except (OSError, ValueError) as error:  # ValueError: a name that says no format
+        raise UserError(f"cannot write the picture {a.target}: {error}.") from None
     print(f"Look at {a.target}: {len(names) - len(parts)} heatmaps; parts: {', '.join(parts)}")
 
 

@@ -21,10 +21,15 @@ class OptimizerSpec:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("roles", "lr_factors")}
 
     def parameter_groups(self, networks):
-        """torch's parameter groups, one for each learning rate, of {role: nn.Module}; lr_factor is in each."""
+        """torch's parameter groups, one for each learning rate, of {role: nn.Module}; lr_factor is in each.
+
+        Parameters that are frozen (requires_grad false) are in none.
+        """
         groups = {}
         for role in self.roles:
             for name, parameter in networks[role].named_parameters():
+                if not parameter.requires_grad:
+                    continue
                 factor = next((f for start, f in self.lr_factors if name.startswith(start)), 1.0)
                 groups.setdefault(factor, []).append(parameter)
         return [{"params": params, "lr_factor": factor} for factor, params in groups.items()]
@@ -99,5 +104,9 @@ class BaseModel:
         return self.restore(lr), None
 
     def pictures(self, batch):
-        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown."""
+        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown.
+
+        batch: as of training_step. newtest.py shows those of recipes with prior_maps, too, and has only 'lr' where
+        there are no references.
+        """
         raise NotImplementedError

@@ -40,13 +40,22 @@ class FSRNet(nn.Module):
     def forward(self, x):
         coarse = self.csr_net(x)
         features = self.pre_net(coarse)
-        priors = torch.cat([head(features) for head in (self.prior_conv1, self.prior_conv2) if head is not None], 1)
+        priors = torch.cat([head(features) for head in self.heads()], 1)
         fine = self.fsr_dec(torch.cat([self.fsr_enc(coarse), features], 1))
         return coarse, priors, fine
 
+    def heads(self):
+        """What makes the landmark heatmaps, then what makes the parsing maps, as far as there are any."""
+        return [head for head in (self.prior_conv1, self.prior_conv2) if head is not None]
+
     def norms_by_batch(self):
-        """The batch norms that restore by the batch's statistics: all where blocks are tied, otherwise none."""
-        return [m for m in self.modules() if self.tied and isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        """The batch norms that restore by the batch's statistics: all where blocks are tied, otherwise none.
+
+        Weights of a tied network, loaded into one that is not, are equal in all blocks: they count as tied.
+        """
+        kernels = [block.layers[1].weight for block in self.csr_net.res_blocks]
+        tied = self.tied or all(torch.equal(kernel, kernels[0]) for kernel in kernels)
+        return [m for m in self.modules() if tied and isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def refusal(self, state):
         """Why `state`, another FSRNet's weights, cannot be this one's, to be shown to the user; None: it may."""
@@ -68,7 +77,8 @@ def batch_statistics(norms):
 
     Running statistics of a block that is applied several times are a mixture that fits none of its inputs: restoring
     with them costs several dB. With the batch's for such blocks alone the others would see what they were not trained
-    on. So tied networks restore by the batch throughout, as the public code does, which never leaves training mode.
+    on. So tied networks restore by the batch throughout, as the public code does, which never leaves training mode (and
+    is scored face by face: batches of one).
     """
     kept = [(norm.running_mean, norm.running_var) for norm in norms]
     for norm in norms:

@@ -9,6 +9,7 @@ from models.base_model import AdamSpec, BaseModel, RMSpropSpec
 from models.fsrnet import FSRGANDiscriminator, FSRNet, batch_statistics
 from models.networks import INITS, init_weights
 from models.sparnet_model import heat
+from options.base_options import at_least
 from utils.errors import UserError
 
 
@@ -25,28 +26,30 @@ class FSRNetModel(BaseModel):
 
     @staticmethod
     def add_options(group):
-        group.add_argument("--hmaps_ch", type=int, default=0, help="landmark heatmaps of the dataset (helen: 194)")
-        group.add_argument("--pmaps_ch", type=int, default=11, help="its parsing maps (helen: 9)")
+        group.add_argument("--hmaps_ch", type=at_least(0), default=0,
+                           help="landmark heatmaps of the dataset (helen: 194, landmarks68: 68)")
+        group.add_argument("--pmaps_ch", type=at_least(0), default=11, help="its parsing maps (helen, landmarks68: 9)")
         group.add_argument("--tied", action="store_true",
                            help="one residual block a stage, applied several times, as in the released weights")
-        group.add_argument("--width", type=int, default=64, help="channels; the prior branch has twice as many")
-        group.add_argument("--enc_blocks", type=int, default=12, help="the encoder's residual blocks")
-        group.add_argument("--hourglasses", type=int, default=2, help="of the prior branch")
+        group.add_argument("--width", type=at_least(1), default=64, help="channels; the prior branch has twice as many")
+        group.add_argument("--enc_blocks", type=at_least(0), default=12, help="the encoder's residual blocks")
+        group.add_argument("--hourglasses", type=at_least(0), default=2, help="of the prior branch")
         group.add_argument("--init_type", choices=INITS, default="kaiming",
                            help="first weights: as PyTorch makes them, or N(0, 0.02)")
-        group.add_argument("--lambda_pix", type=float, default=1.0, help="weight of the fine face's MSE")
-        group.add_argument("--lambda_coarse", type=float, default=1.0, help="weight of the coarse face's MSE")
-        group.add_argument("--lambda_prior", type=float, default=1.0,
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the fine face's MSE")
+        group.add_argument("--lambda_coarse", type=at_least(0, float), default=1.0,
+                           help="weight of the coarse face's MSE")
+        group.add_argument("--lambda_prior", type=at_least(0, float), default=1.0,
                            help="weight of the prior maps' MSE; 0: train without them")
-        group.add_argument("--lambda_pcp", type=float, default=0.0,
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
                            help="weight of the perceptual loss (FSRGAN: 0.1); 0: without")
         group.add_argument("--vgg16_path", default=None, help=f"its weights, from {loss.VGG16Features.ADDRESS}")
-        group.add_argument("--lambda_g", type=float, default=0.0,
+        group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
                            help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
-        group.add_argument("--D_ch", type=int, default=64, help="the discriminator's first width")
+        group.add_argument("--D_ch", type=at_least(1), default=64, help="the discriminator's first width")
         group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
                            help="of all networks; rmsprop (alpha 0.99) as published, --beta1 and --beta2 are Adam's")
-        group.add_argument("--d_lr", type=float, default=0.00025, help="the discriminator's learning rate")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="the discriminator's learning rate")
 
     def __init__(self, options):
         o = options
@@ -63,6 +66,11 @@ class FSRNetModel(BaseModel):
             self.networks["D"] = FSRGANDiscriminator(o.D_ch)
         for net in self.networks.values():
             init_weights(net, o.init_type)
+        if not self.prior_maps:
+            for head in network.heads():  # no loss reaches them, which DistributedDataParallel would wait for
+                head.requires_grad_(False)
+        if o.vgg16_path and not o.lambda_pcp:
+            raise UserError("--vgg16_path is of use with the perceptual loss only: set --lambda_pcp (FSRGAN: 0.1).")
         if o.lambda_pcp:
             self.frozen = {"vgg16": loss.load_vgg(loss.VGG16Features, o.vgg16_path)}
         self.weights = {"pix": o.lambda_pix, "coarse": o.lambda_coarse, "prior": o.lambda_prior, "pcp": o.lambda_pcp,
@@ -97,7 +105,7 @@ class FSRNetModel(BaseModel):
     def _check_priors(self, batch):
         if "priors" not in batch:
             raise UserError("--lambda_prior: this --dataset_name has no prior maps; take one that has (celebamask, "
-                            "helen, builtin), or train without them (--lambda_prior 0).")
+                            "helen, landmarks68, builtin), or train without them (--lambda_prior 0).")
         (hmaps, pmaps), found = self.maps, batch["priors"].shape[1]
         if found != hmaps + pmaps:
             raise UserError(f"--hmaps_ch {hmaps} and --pmaps_ch {pmaps} make {hmaps + pmaps} prior maps, "
@@ -118,7 +126,7 @@ class FSRNetModel(BaseModel):
 
     def pictures(self, batch):
         coarse, priors, sr = self._all_outputs(batch["lr"])
-        shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr, "HR": batch["hr"]}
+        shown = {"LR": batch["lr"], "coarse": coarse, "SR": sr} | ({"HR": batch["hr"]} if "hr" in batch else {})
         if self.prior_maps:
             shown |= self._overlays("", sr, priors)
             if "priors" in batch:

@@ -11,8 +11,10 @@ from torch.func import functional_call
 from utils.errors import UserError
 
 # A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's own trainings
-# keep the generator as g, its average as g_ema and the discriminator as d, which is to be asked for: containers=("d",).
+# keep the generator as g, its average as g_ema and the discriminator as d, FSRGAN's its own as state_dict_disc; a
+# discriminator's key (DISCRIMINATORS) is to be asked for.
 CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model", "g_ema", "g")
+DISCRIMINATORS = ("d", "state_dict_disc")
 # Put before every key by DataParallel and by torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys of a kind that an error lists
@@ -163,7 +165,7 @@ def load_pretrained(networks, options):
     if options.pretrain_d_path:
         if "D" not in networks:
             raise UserError(f"--pretrain_d_path: --model {options.model} trains no discriminator here.")
-        load_weights(networks["D"], options.pretrain_d_path, containers=("d", *CONTAINERS))
+        load_weights(networks["D"], options.pretrain_d_path, containers=(*DISCRIMINATORS, *CONTAINERS))
 
 
 def _is_state_dict(state):

@@ -9,7 +9,7 @@ import data
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
 from models import build_recipe, loss
-from models.networks import count_parameters, load_weights
+from models.networks import count_parameters, load_pretrained, load_weights
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
@@ -123,6 +123,9 @@ def test_without_prior_maps():
     assert list(found) == ["Pix", "Coarse"]
     assert list(model.pictures(faces)) == ["LR", "coarse", "SR", "HR"]
     assert any("prior_conv2" in key for key in model.networks["G"].state_dict())
+    sum(found.values()).backward()
+    for name, parameter in model.networks["G"].named_parameters():  # DDP waits for each that could have a gradient
+        assert (parameter.grad is not None) == parameter.requires_grad == (not name.startswith("prior_conv")), name
     with pytest.raises(UserError, match="--dataset_name has no prior maps.*--lambda_prior 0"):
         next(recipe().training_step(faces, 0))
 
@@ -132,11 +135,15 @@ def test_other_numbers_of_maps_are_refused():
         next(recipe().training_step(batch(5), 0))
     with pytest.raises(UserError, match="--model fsrnet: .*hmaps_ch 0 and pmaps_ch 0"):
         recipe("--hmaps_ch", "0", "--pmaps_ch", "0")
+    with pytest.raises(UserError, match="--hmaps_ch: -1 is below 0"):
+        recipe("--hmaps_ch", "-1")
     with pytest.raises(UserError, match="--load_size 33: an even number"):
         recipe("--load_size", "33")
 
 
 def test_the_perceptual_loss_asks_for_its_file():
+    with pytest.raises(UserError, match="--vgg16_path is of use with the perceptual loss only: set --lambda_pcp"):
+        recipe("--vgg16_path", "vgg16.pth")
     with pytest.raises(UserError, match="--vgg16_path FILE is needed.*https://.*vgg16-397923af.pth.*--lambda_pcp 0"):
         recipe("--lambda_pcp", "0.1")
 
@@ -158,7 +165,11 @@ def test_tied_blocks_restore_as_they_were_trained():
     found = model.restore(lr)
     assert same(before, net.state_dict()) == "" and not torch.allclose(found, net(lr)[2], atol=1e-3)
     assert torch.equal(found, net.train()(lr)[2])
-    assert recipe().networks["G"].norms_by_batch() == []
+    untied = recipe()
+    assert untied.networks["G"].norms_by_batch() == []
+    untied.networks["G"].load_state_dict(before)  # as a public checkpoint does without --tied
+    untied.networks["G"].eval()
+    assert torch.equal(untied.restore(lr), found)
 
 
 def test_pictures_show_where_landmarks_and_parts_are():
@@ -225,10 +236,28 @@ def test_each_network_has_the_optimizer_asked_for():
             ("G", ("G",), kind, 0.5), ("D", ("D",), kind, 0.25)]
 
 
+def test_a_public_file_of_fsrgan_begins_both_networks(tmp_path):
+    public = recipe(*GAN, "--tied", "--init_type", "normal").networks
+    file = str(tmp_path / "public.pth")
+    torch.save({"epoch": 1, "hmaps_ch": 1, "pmaps_ch": 2, "state_dict": public["G"].state_dict(),
+                "state_dict_disc": public["D"].state_dict()}, file)
+    words = [*GAN, "--tied", "--pretrain_model_path", file, "--pretrain_d_path", file]
+    networks = recipe(*words).networks
+    load_pretrained(networks, parse_train([*SMALL, *words]))
+    for role, net in networks.items():
+        assert same(dict(public[role].state_dict()), dict(net.state_dict())) == ""
+
+
 def test_a_run_does_not_go_on_with_another_optimizer(train):
     train("--train_steps", 1, name="run")
     with pytest.raises(UserError, match="--continue_train: .*run was trained with rmsprop, not adam"):
         train("--train_steps", 2, "--continue_train", *ADAM, name="run")
+
+
+def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
+    train("--train_steps", 1, name="run")
+    with pytest.raises(UserError, match="run has these networks: G; now it would have: D and G. Go on with"):
+        train("--train_steps", 2, "--continue_train", *GAN, name="run")
 
 
 def test_on_the_simulated_npu(npu, train, monkeypatch):
@@ -246,10 +275,10 @@ def test_on_the_simulated_npu(npu, train, monkeypatch):
     ("fsrnet_celebamask", 3.264), ("fsrnet_helen", 3.288), ("fsrgan_celebamask", 3.264),
     ("fsrnet_celebamask_upstream", 2.154), ("fsrnet_helen_upstream", 2.179), ("fsrgan_celebamask_upstream", 2.154)])
 def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
-    options = parse_train(["--preset", name, "--vgg16_path", vgg16_path])
+    options = parse_train(["--preset", name, *(["--vgg16_path", vgg16_path] if "fsrgan" in name else [])])
     model = build_recipe(options)
     assert count_parameters(model.networks["G"]) / 1e6 == pytest.approx(millions, abs=6e-4)
     assert ("D" in model.networks) == bool(model.frozen) == ("fsrgan" in name)
     assert {(spec.kind, spec.lr, spec.alpha) for spec in model.optimizers.values()} == {("rmsprop", 2.5e-4, 0.99)}
     assert (options.batch_size, options.total_epochs) == (14, 100)
-    assert options.opt_level == ("O0" if "upstream" in name else None)
+    assert (options.opt_level, options.augmentation) == (("O0", "upstream") if "upstream" in name else (None, "mended"))

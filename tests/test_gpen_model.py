@@ -203,13 +203,6 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
         assert same(whole[part], parts[part]) == ""
 
 
-def test_a_run_goes_on_with_the_average_that_it_began_with(train):
-    for name, (first, second), held in (("with", (0.9, 0), "averages"), ("without", (0, 0.9), "no average")):
-        train("--train_steps", 1, "--ema_decay", first, name=name)
-        with pytest.raises(UserError, match=f"--ema_decay {second}: the checkpoint in .* holds {held} of the weights"):
-            train("--train_steps", 2, "--ema_decay", second, "--continue_train", name=name)
-
-
 def test_it_learns_in_half_precision_as_in_float32(train):
     words = ["--train_steps", 8, "--print_freq", 8]
     runs = [read_metrics(train(*words, "--opt_level", level, name=level)[1])[0] for level in ("O0", "O2")]

@@ -196,13 +196,14 @@ def test_faces_without_masks_are_left_out_and_named(builtin):
     (lambda file: file.write_bytes(b"broken"), "cannot identify"),
     (lambda file: Image.fromarray(np.full((8, 8), 200, np.uint8)).save(file), "class 200 where 0 to 18 are expected"),
     (lambda file: Image.new("RGB", (8, 8)).save(file), "8 bits and one channel, this is of mode RGB"),
+    (lambda file: Image.new("L", (66, 64)).save(file), "64x64 pixels, but its mask has 66x64: another shape"),
 ])
 def test_a_damaged_mask_is_a_bad_image(builtin, spoil, reason):
     spoil(builtin / "masks" / "00002.png")
     faces = open_set("celebamask", builtin)
     sample = faces[Place(0, 2)]
     (kind, path, why), = sample["notes"]
-    assert sample["replaced"] and kind == "bad" and path == str(builtin / "masks" / "00002.png") and reason in why
+    assert sample["replaced"] and kind == "bad" and Path(path).name == "00002.png" and reason in why
     assert np.array_equal(sample["priors"], faces[Place(0, 3)]["priors"])
 
 
@@ -288,11 +289,41 @@ def test_broken_landmark_files_are_told(split_faces):
     refused("landmarks68.csv: there are two rows for a")
     write_csv(file, ["file"], [["z", *range(136)]])
     refused("none of the 6 pictures")
+    write_csv(file, ["file"], [])
+    file.write_text(file.read_text().strip() + ",split\n" + ",".join(["a", *map(str, range(136))]))
+    refused("landmarks68.csv, line 2: .* a value for each of the header's columns")
     file.unlink()
-    np.savez(split_faces / "landmarks.npz", name=["a"], landmarks=np.zeros((1, 5, 2)))
-    refused(r"landmarks.npz: the arrays name \[N\] and landmarks \[N, 68, 2\] \(or landmarks_x10\) are needed")
-    (split_faces / "landmarks.npz").write_bytes(b"PK broken")
+    npz, points = split_faces / "landmarks.npz", np.zeros((1, 68, 2))
+    for arrays in ({"name": ["a"], "landmarks": points[:, :5]}, {"name": ["a"]}, {"landmarks": points},
+                   {"name": "a", "landmarks": points[0]}, {"name": ["a"], "landmarks": points, "split": ["x", "y"]},
+                   {"name": ["a"], "landmarks": points, "max_disagreement_px": [1, 2]}):
+        np.savez(npz, **arrays)
+        refused(r"landmarks.npz: the arrays name \[N\] and landmarks \[N, 68, 2\] \(or landmarks_x10\) are needed")
+    npz.write_bytes(b"PK broken")
     refused("landmarks.npz: cannot be read")
+    with open(npz, "wb") as stream:
+        np.save(stream, points)  # one array, not an archive
+    refused("landmarks.npz: cannot be read")
+    np.savez_compressed(npz, name=["a"], landmarks=np.random.default_rng(0).normal(size=points.shape))
+    spoiled = bytearray(npz.read_bytes())
+    spoiled[len(spoiled) // 2:len(spoiled) // 2 + 99] = bytes(99)
+    npz.write_bytes(spoiled)
+    refused("landmarks.npz: cannot be read")
+
+
+def test_blanks_in_a_table_do_not_matter(split_faces):
+    write_csv(split_faces / "landmarks68.csv", ["file"], [[], ["test/deep/a ", *landmarks(3).ravel()], []])
+    assert set(shown(open_set("landmarks68", split_faces))) == {"test/deep/a.png"}
+
+
+@pytest.mark.parametrize("points", [landmarks(3) + 100, np.full((68, 2), 5.0)], ids=["outside", "in one place"])
+def test_landmarks_that_make_no_face_are_bad(split_faces, points):
+    rows = [["test/deep/a", *points.ravel()], ["test/deep/b", *landmarks(4).ravel()]]
+    write_csv(split_faces / "landmarks68.csv", ["file"], rows)
+    sample = open_set("landmarks68", split_faces)[Place(0, 0)]
+    (kind, path, why), = sample["notes"]
+    assert sample["replaced"] and kind == "bad" and path.endswith("deep/a.png")
+    assert "landmarks make no face within its 64x64 pixels" in why
 
 
 # -- in the frame -------------------------------------------------------------------------------------------------
@@ -325,6 +356,14 @@ def test_the_picture_to_look_at(builtin, tmp_path, monkeypatch, capsys):
     assert Image.open(tmp_path / "p.png").size == (9 * 66 + 2, 2 * 66 + 2)
     out = capsys.readouterr().out
     assert "warning: 1 of 6 pictures" in out and "68 heatmaps; parts: skin, l_brow" in out
-    monkeypatch.setattr("sys.argv", ["priors", str(builtin), "p.png", "--dataset_name", "celeba"])
-    with pytest.raises(UserError, match="--dataset_name celeba has no priors"):
-        main()
+
+    def refused(match, *words):
+        monkeypatch.setattr("sys.argv", ["priors", str(builtin), *words])
+        with pytest.raises(UserError, match=match):
+            main()
+    refused("--dataset_name celeba has no priors", "p.png", "--dataset_name", "celeba")
+    refused("cannot write the picture .*p.nothing: unknown file extension", str(tmp_path / "p.nothing"))
+    for file in (builtin / "images").iterdir():
+        file.write_bytes(b"broken")
+    refused("FACES: too many bad images in a row", str(tmp_path / "q.png"))
+    assert f"warning: bad image: {builtin / 'images' / '00000.png'}: " in capsys.readouterr().out

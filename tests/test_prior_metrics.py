@@ -1,12 +1,14 @@
 """Landmark error and parsing overlap: by definition, and in newtest.py's report for faces with exact priors."""
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from data import loader
 from data.builtin_dataset import BuiltinDataset
 from data.builtin_faces import write_faces
 from data.face_folder import Place
@@ -15,6 +17,7 @@ from models import build_recipe
 from options.train_options import parse_train
 from tests.test_tester import run
 from utils import checkpoint, run_folder
+from utils.errors import UserError
 from utils.images import to_tensor_range
 from utils.prior_metrics import PriorMetrics, decode_heatmaps, landmark_errors, parsing_overlaps
 
@@ -128,17 +131,38 @@ def test_parts_that_no_face_shows_have_no_overlap():
     assert metrics.columns == ["parsing_iou"] and metrics.cells(rows[0]) == [None] and metrics.summarise(rows) == {}
 
 
-def test_without_annotation_the_reason_is_given(tmp_path, weights, faces, capsys):
+def test_without_annotation_the_reason_is_given_and_the_maps_are_shown(tmp_path, weights, faces, capsys):
     folder = run(tmp_path, weights[0], "--gtroot", faces)
     assert json.loads((folder / "scores.json").read_text())["priors"] == {}
-    assert "landmark error and parsing overlap absent: none of the 10 pictures below" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "landmark error and parsing overlap absent: none of the 10 pictures below" in out
+    assert "priors.png (LR | coarse | SR | HR | landmarks | parts)\n" in out
+    run(tmp_path, weights[0], "--gtroot", faces, "--dataset_name", "celeba", "--max_images", 1)
+    assert "parsing overlap absent: --dataset_name celeba has no priors." in capsys.readouterr().out
     run(tmp_path, weights[0], "--gtroot", faces, "--dataroot", faces, "--max_images", 1)
     assert "parsing overlap absent: they are measured on --gtroot alone" in capsys.readouterr().out
+    (folder / "priors.png").unlink()
+    run(tmp_path, weights[0], "--dataroot", faces, "--max_images", 1)
+    assert "priors.png (LR | coarse | SR | landmarks | parts)\n" in capsys.readouterr().out
+    (folder / "priors.png").unlink()
     run(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # its maps were never trained
-    assert "landmark error and parsing" not in capsys.readouterr().out
+    assert not re.search("landmark error and parsing|Priors:", capsys.readouterr().out)
+    assert not (folder / "priors.png").exists()
+
+
+def test_the_picture_of_the_maps_does_not_need_the_first_face(tmp_path, weights, drawn, monkeypatch, capsys):
+    faces = shutil.copytree(drawn, tmp_path / "faces")
+    (faces / "images" / "00000.png").write_bytes(b"broken")
+    monkeypatch.setattr(loader, "MAX_BAD_SHARE", 0.5)
+    folder = run(tmp_path, weights[0], "--gtroot", faces, "--batch_size", 1)
+    assert "Priors: " in capsys.readouterr().out and (folder / "priors.png").exists()
 
 
 def test_other_numbers_of_maps_are_told(tmp_path, weights, drawn, capsys):
     run(tmp_path, weights[0], "--gtroot", drawn, "--priors", "parsing")
-    assert ("absent: the network estimates 68 heatmaps and 11 parsing maps, --dataset_name and --priors give 11 maps"
+    assert ("absent: the network estimates 68 heatmaps and 11 parsing maps, --dataset_name and --priors give 0 and 11"
             in capsys.readouterr().out)
+    run(tmp_path, weights[0], "--gtroot", drawn, "--dataset_name", "landmarks68")
+    assert "--priors give 68 and 9." in capsys.readouterr().out
+    with pytest.raises(UserError, match="11 heatmaps and 68 parsing maps, .* give 68 and 11"):
+        PriorMetrics(BuiltinDataset, "both", (11, 68))

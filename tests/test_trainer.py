@@ -251,11 +251,12 @@ def test_fine_tuning_starts_from_the_weights_given(train):
     assert learned and all(torch.equal(a[name], b[name]) for name in learned)
 
 
-def test_an_average_asked_for_later_begins_with_the_weights(train):
-    train("--train_steps", 1)
-    _, folder = train("--train_steps", 2, "--continue_train", "--ema_decay", 0.9, "--lr", 0)
-    saved = state(folder)
-    assert same(saved["ema"]["G"], saved["networks"]["G"]) == ""
+def test_a_run_goes_on_with_the_average_that_it_began_with(train):
+    for name, (first, second), held in (("with", (0.9, 0), "G; now it would have: none"),
+                                        ("without", (0, 0.9), "none; now it would have: G")):
+        train("--train_steps", 1, "--ema_decay", first, name=name)
+        with pytest.raises(UserError, match=f"{name} has these averages of the weights .--ema_decay.: {held}. Go on"):
+            train("--train_steps", 2, "--ema_decay", second, "--continue_train", name=name)
 
 
 def test_a_finished_run_is_not_overwritten(train):

@@ -67,10 +67,11 @@ class PriorMetrics:
         self.heatmaps = maps[0]
         self.eyes = dataset.point_set.eyes if dataset.point_set else None
         names = dataset.prior_names(kinds)
-        if len(names) != sum(maps):
+        self.parts = [name for name in names if name in dataset.parsing_names]
+        given = len(names) - len(self.parts), len(self.parts)
+        if given != tuple(maps):
             raise UserError(f"the network estimates {maps[0]} heatmaps and {maps[1]} parsing maps, --dataset_name and "
-                            f"--priors give {len(names)} maps.")
-        self.parts = names[self.heatmaps:]
+                            f"--priors give {given[0]} and {given[1]}.")
         self.columns = [name for name, maps in (("landmark_error", self.heatmaps), ("parsing_iou", self.parts)) if maps]
 
     def score(self, priors, batch):

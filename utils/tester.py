@@ -35,7 +35,7 @@ class Tester:
         self.options = o = options
         self.device = distributed.join_ranks(o)
         self.recipe = build_recipe(o)
-        self.prior_metrics, self.priors_absent = None, []
+        self.prior_metrics, self.priors_absent, self.prior_titles = None, [], None
         self.dataset = self._make_dataset()
         self.titles = {"bicubic": find_dataset(o.dataset_name).input_title, "sr": o.name[:20]}
         self.folder = Path(o.results_dir) / o.name
@@ -65,6 +65,9 @@ class Tester:
             common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
             references = references[:o.max_images]
             if not dataset.takes_priors:
+                if self.recipe.prior_maps:
+                    self.priors_absent = [f"landmark error and parsing overlap absent: --dataset_name {o.dataset_name} "
+                                          f"has no priors."]
                 return dataset(references, **common)
             if self.recipe.prior_maps:
                 try:
@@ -103,7 +106,7 @@ class Tester:
                 scores.append(self.prior_metrics.score(priors, batch))
             rows |= {i: {k: v for part in parts for k, v in part.items()}
                      for i, parts in zip(kept, zip(*scores, strict=True), strict=True)}
-            if 0 in kept and self.prior_metrics:
+            if self.recipe.prior_maps and kept and self.prior_titles is None and distributed.is_main():
                 from utils.report import picture_grid  # not at the top: matplotlib takes a second to import
                 shown, self.prior_titles = picture_grid(self.recipe, to_device(batch, self.device), rows=SHOWN)
                 save_image(shown, self.folder / "priors.png")
@@ -148,7 +151,7 @@ class Tester:
         summary = summarise([rows[i] for i in scored], references)
         if has_references or summary:
             self._report_scores([rows[i] for i in scored], [names[i] for i in scored], summary)
-        if self.prior_metrics:
+        if self.prior_titles:
             print(f"Priors: {self.folder}/priors.png ({self.prior_titles})")
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
               f"({'LR | SR | HR' if has_references else 'LR | SR'})")

@@ -9,7 +9,7 @@ from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from models import build_recipe
 from models.base_model import optimizer_of
-from models.networks import WeightsError, count_parameters, load_pretrained, match_weights
+from models.networks import count_parameters, load_pretrained
 from utils import amp, checkpoint, distributed, run_folder
 from utils import device as devices
 from utils.ema import Ema
@@ -92,26 +92,21 @@ class Trainer:
             require_batch_norm(self.recipe.networks.values())
         if not state:
             load_pretrained(self.recipe.networks, o)
+        else:
+            checkpoint.check_roles(state, "networks", self.recipe.networks, self.folder)
+            checkpoint.check_roles(state, "ema", self.recipe.ema_decay, self.folder)
         averages = {}
         for role, net in self.recipe.networks.items():
             if state:
-                try:
-                    net.load_state_dict(match_weights(net, state["networks"].get(role, {})))
-                except WeightsError as error:
-                    raise UserError(f"--continue_train: the checkpoint in {self.folder} is of another network; "
-                                    f"{error}") from None
+                checkpoint.restore_network(net, state["networks"][role], self.folder)
             if o.sync_bn:
                 net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
             distributed.share_from_main([*net.parameters(), *net.buffers()])
-        if state and set(state["ema"]) != set(self.recipe.ema_decay):
-            what = "averages of the weights" if state["ema"] else "no average of the weights"
-            raise UserError(f"--ema_decay {o.ema_decay:g}: the checkpoint in {self.folder} holds {what}. Go on with "
-                            f"what the run began with, or begin another one with its weights (--pth_path).")
         for role, decay in self.recipe.ema_decay.items():
             averages[role] = Ema(self.recipe.networks[role], decay)
-            if role in (state or {}).get("ema", {}):  # an average asked for from here on begins with the weights
-                averages[role].net.load_state_dict(state["ema"][role])
+            if state:
+                checkpoint.restore_network(averages[role].net, state["ema"][role], self.folder)
         for net in self.recipe.frozen.values():
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
                                   self.half)
