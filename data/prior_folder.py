@@ -92,9 +92,15 @@ class PriorFolder(FaceFolder):
     @classmethod
     def prior_names(cls, priors=None):
         """The names of a sample's C maps, in order."""
-        names = {"heatmaps": [f"point {i}" for i in range(cls.point_set.count if cls.point_set else 0)],
-                 "parsing": list(cls.parsing_names)}
-        return [name for kind in cls.prior_kinds(priors) for name in names[kind]]
+        heatmap_count, parsing_count = cls.prior_counts(priors)
+        return [f"point {i}" for i in range(heatmap_count)] + list(cls.parsing_names[:parsing_count])
+
+    @classmethod
+    def prior_counts(cls, priors=None):
+        """(heatmaps, parsing maps) among a sample's C maps."""
+        kinds = cls.prior_kinds(priors)
+        return (cls.point_set.count if "heatmaps" in kinds else 0,
+                len(cls.parsing_names) if "parsing" in kinds else 0)
 
     def open_annotations(self, root):
         """Open what self.kinds need, for the faces below `root`: a list of annotations, None for one that is missing.

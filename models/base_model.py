@@ -86,6 +86,10 @@ class BaseModel:
     def add_options(group):
         """Add the recipe's own options to an argparse group."""
 
+    @staticmethod
+    def complete(options):
+        """Fill in the recipe's own options that were left to follow others."""
+
     def training_step(self, batch, step):
         """Yield (phase, {loss name: 0-d tensor}) for each phase of this step, in order: G, G_reg, D, D_reg.
 

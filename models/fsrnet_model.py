@@ -4,6 +4,7 @@ import colorsys
 import torch
 from torch.nn import functional as F
 
+from data import find_dataset
 from models import loss
 from models.base_model import AdamSpec, BaseModel, RMSpropSpec
 from models.fsrnet import FSRGANDiscriminator, FSRNet, batch_statistics
@@ -11,6 +12,8 @@ from models.networks import INITS, init_weights
 from models.sparnet_model import heat
 from options.base_options import at_least
 from utils.errors import UserError
+
+RELEASED_MAPS = 0, 11  # heatmaps and parsing maps of CelebAMask-HQ, for what is restored or trained without priors
 
 
 class FSRNetModel(BaseModel):
@@ -26,9 +29,9 @@ class FSRNetModel(BaseModel):
 
     @staticmethod
     def add_options(group):
-        group.add_argument("--hmaps_ch", type=at_least(0), default=0,
-                           help="landmark heatmaps of the dataset (helen: 194, landmarks68: 68)")
-        group.add_argument("--pmaps_ch", type=at_least(0), default=11, help="its parsing maps (helen, landmarks68: 9)")
+        group.add_argument("--hmaps_ch", type=at_least(0), default=None,
+                           help="landmark heatmaps that are estimated; unset: as many as --dataset_name gives")
+        group.add_argument("--pmaps_ch", type=at_least(0), default=None, help="likewise parsing maps")
         group.add_argument("--tied", action="store_true",
                            help="one residual block a stage, applied several times, as in the released weights")
         group.add_argument("--width", type=at_least(1), default=64, help="channels; the prior branch has twice as many")
@@ -50,6 +53,14 @@ class FSRNetModel(BaseModel):
         group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
                            help="of all networks; rmsprop (alpha 0.99) as published, --beta1 and --beta2 are Adam's")
         group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="the discriminator's learning rate")
+
+    @staticmethod
+    def complete(options):
+        dataset = find_dataset(options.dataset_name)
+        counts = dataset.prior_counts(options.priors) if dataset.takes_priors else RELEASED_MAPS
+        for name, count in zip(("hmaps_ch", "pmaps_ch"), counts, strict=True):
+            if getattr(options, name) is None:
+                setattr(options, name, count)
 
     def __init__(self, options):
         o = options
@@ -109,7 +120,7 @@ class FSRNetModel(BaseModel):
         (hmaps, pmaps), found = self.maps, batch["priors"].shape[1]
         if found != hmaps + pmaps:
             raise UserError(f"--hmaps_ch {hmaps} and --pmaps_ch {pmaps} make {hmaps + pmaps} prior maps, "
-                            f"the dataset gives {found}: set them to its numbers of heatmaps and of parsing maps.")
+                            f"the dataset gives {found}: leave both options out, and they follow it.")
 
     def restore(self, lr):
         return self.restore_with_priors(lr)[0]

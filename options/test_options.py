@@ -78,4 +78,5 @@ def parse_test(argv):
         raise UserError("--fid_path compares with other faces: give --gtroot or --fid_reference FOLDER.")
     if options.fid_reference and not options.fid_path:
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
+    find_recipe(options.model).complete(options)
     return options

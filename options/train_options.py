@@ -101,4 +101,5 @@ def parse_train(argv):
     options = parse(train_parser(peek_model(argv)), argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    find_recipe(options.model).complete(options)
     return options

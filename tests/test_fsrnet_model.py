@@ -10,6 +10,7 @@ from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
 from models import build_recipe, loss
 from models.networks import count_parameters, load_pretrained, load_weights
+from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
@@ -128,6 +129,17 @@ def test_without_prior_maps():
         assert (parameter.grad is not None) == parameter.requires_grad == (not name.startswith("prior_conv")), name
     with pytest.raises(UserError, match="--dataset_name has no prior maps.*--lambda_prior 0"):
         next(recipe().training_step(faces, 0))
+
+
+@pytest.mark.parametrize("words, maps", [
+    ([], (0, 11)), (["--dataset_name", "helen"], (194, 9)), (["--dataset_name", "landmarks68"], (68, 9)),
+    (["--dataset_name", "landmarks68", "--priors", "heatmaps"], (68, 0)),
+    (["--dataset_name", "builtin", "--priors", "both"], (68, 11)), (["--dataset_name", "celeba"], (0, 11)),
+    (["--dataset_name", "helen", "--pmaps_ch", "3"], (194, 3)), (["--preset", "fsrnet_helen_upstream"], (194, 9))])
+def test_numbers_of_maps_follow_the_data(words, maps):
+    train, test = parse_train(["--model", "fsrnet", *words]), parse_test(
+        ["--model", "fsrnet", *words, "--pth_path", "net.pth", "--dataroot", "faces"])
+    assert (train.hmaps_ch, train.pmaps_ch) == (test.hmaps_ch, test.pmaps_ch) == maps
 
 
 def test_other_numbers_of_maps_are_refused():
