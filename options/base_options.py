@@ -80,7 +80,9 @@ def add_common(parser):
                      help="the recipe, a name in models/__init__.py, which brings its defaults")
     run.add_argument("--preset", default=None, help="a named recipe: " + ", ".join(preset_names())
                      + ", or a path to a .yml; options on the command line win over it")
-    run.add_argument("--name", default="SPARNet_S16_V4_Attn2D", help="of this run; its files go into a folder so named")
+    run.add_argument("--name", default=None,
+                     help="of this run; its files go into a folder so named; unset: the preset's name, of newtest.py "
+                          "that of the weights")
     run.add_argument("--device", default="auto", help="auto, npu, cuda or cpu; auto takes the first that is there")
     run.add_argument("--device_id", type=at_least(0), default=None,
                      help="which card; unset: ASCEND_DEVICE_ID on an NPU, else 0")

@@ -79,4 +79,6 @@ def parse_test(argv):
     if options.fid_reference and not options.fid_path:
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options)
+    if options.name is None:
+        options.name = pretrained or (beside.resolve().parent.name if files else Path(weights).stem)
     return options

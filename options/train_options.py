@@ -1,4 +1,6 @@
 """Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
+from pathlib import Path
+
 from models import find_recipe
 from options.base_options import (
     add_common,
@@ -14,6 +16,8 @@ from options.base_options import (
 from utils.errors import UserError
 from utils.metrics import PROTOCOLS
 from utils.schedule import LR_SCALES, POLICIES
+
+PUBLISHED_NAME = "SPARNet_S16_V4_Attn2D"  # of the seed configuration's run
 
 
 def train_parser(model):
@@ -101,5 +105,8 @@ def parse_train(argv):
     options = parse(train_parser(peek_model(argv)), argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
-    find_recipe(options.model).complete(options)
+    recipe = find_recipe(options.model)
+    recipe.complete(options)
+    if options.name is None:
+        options.name = Path(options.preset or recipe.preset or PUBLISHED_NAME).stem
     return options

@@ -57,6 +57,21 @@ def test_a_recipe_brings_its_defaults_and_all_else_wins_over_them(tmp_path):
     assert (options.load_size, options.Gnorm, options.batch_size) == (64, "in", 16)
 
 
+def test_runs_are_named_after_their_preset_and_scores_after_the_weights(tmp_path):
+    own = tmp_path / "own.yml"
+    own.write_text("lr: 0.25\n")
+    for words, name in ((["--model", "gpen"], "gpen_blind"), (["--preset", "gpen_embed"], "gpen_embed"),
+                        (["--preset", str(own)], "own"), (["--preset", str(own), "--name", "mine"], "mine")):
+        assert parse_train(words).name == name
+    run = tmp_path / "a run"
+    run.mkdir()
+    (run / "options.yml").write_text("model: sparnet\nname: other\n")
+    for words, name in ((["--pth_path", str(run / "best_net_G.pth")], "a run"),
+                        (["--pth_path", str(tmp_path / "SPARNet-V16.pth")], "SPARNet-V16"),
+                        (["--pretrained", "sparnet"], "sparnet"), (["--pretrained", "sparnet", "--name", "a"], "a")):
+        assert parse_test([*words, "--gtroot", "x"]).name == name
+
+
 def test_presets_build_the_networks_they_name():
     light = SPARNetModel(parse_train(["--preset", "sparnet_light_attn3d"])).networks["G"]
     assert sum(p.numel() for p in light.parameters()) == pytest.approx(5.242e6, abs=1e3)
