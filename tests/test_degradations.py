@@ -1,6 +1,5 @@
 """The published degradation chain: each branch's frequency, each range, and each function by what it must do."""
 import io
-import sys
 
 import cv2
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from PIL import Image
 
 from data import degradations as d
-from tests.conftest import write_faces
 from utils.errors import UserError
 
 COUNT = 4000
@@ -171,6 +169,8 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
     def show(target, *words):
         monkeypatch.setattr("sys.argv", ["degradations", str(faces), str(target), "--size", "32", *words])
         d.main()
+    show(tmp_path / "grid.png", "--chain", "hard", "--columns", "1")
+    assert capsys.readouterr().out.count("blur_2") == 1
     show(tmp_path / "grid.png", "--columns", "2", "--rows", "3")
     assert Image.open(tmp_path / "grid.png").size == (3 * 34 + 2, 36)
     assert capsys.readouterr().out.count("low_size") == 2
@@ -305,20 +305,3 @@ def test_the_second_pass_goes_on_from_the_first(face):
     for _ in range(2):
         once, _ = d.one_pass(once, rng, d.HARD)
     assert np.array_equal(d.degrade_hard(face, np.random.default_rng(2))[1], once)
-
-
-def test_a_look_at_a_chain(tmp_path, monkeypatch):
-    def look(*words):
-        monkeypatch.setattr(sys, "argv", ["degradations", str(tmp_path), *map(str, words)])
-        d.main()
-
-    write_faces(tmp_path, 1)
-    look(tmp_path / "grid.png", "--chain", "hard", "--columns", 2, "--size", 8)
-    assert Image.open(tmp_path / "grid.png").size == (3 * 8 + 4 * 2, 8 + 2 * 2)
-    with pytest.raises(UserError, match="TARGET: cannot write .*grid.txt: unknown file extension"):
-        look(tmp_path / "grid.txt", "--columns", 1)
-    with pytest.raises(SystemExit):
-        look(tmp_path / "grid.png", "--rows", 0)
-    (tmp_path / "000.png").write_bytes(b"damaged")
-    with pytest.raises(UserError, match="FACES: .*000.png: .*Mend or remove it"):
-        look(tmp_path / "grid.png")
