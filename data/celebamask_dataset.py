@@ -5,24 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from data.face_canvas import CLASSES
+from data.face_folder import IMAGES, MASKS, OFFICIAL, PARTS
 from data.prior_folder import PriorFolder
 from data.priors import MASK_PARTS, cut_part, cut_parts, mirror_maps
 from utils.file_list import list_files
-from utils.images import BadImage, list_images, open_image
+from utils.images import BadImage, open_image
 
-# The folder of faces -> the folder of masks beside it.
-OFFICIAL, PARTS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
-IMAGES, MASKS = "images", "masks"
 LAYOUTS = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/NAME.jpg with {MASKS}/NAME.png "
            f"(indices of {len(CLASSES)} classes)")
-
-
-def list_masked_faces(folder, option, index_folder=None):
-    """As utils.images.list_images, the faces alone where the folder of their masks lies beside theirs."""
-    for faces, masks in ((OFFICIAL, PARTS), (IMAGES, MASKS)):
-        if all(os.path.isdir(os.path.join(folder, name)) for name in (faces, masks)):
-            return list_images(os.path.join(folder, faces), option, index_folder)
-    return list_images(folder, option, index_folder)
 
 
 def open_masks(root):
@@ -45,7 +35,6 @@ class CelebAMaskDataset(PriorFolder):
     parsing_names = MASK_PARTS
     default_priors = "parsing"
     layouts = LAYOUTS
-    list_faces = staticmethod(list_masked_faces)
 
     def open_annotations(self, root):
         self.masks = open_masks(root)

@@ -1,4 +1,5 @@
 """What all datasets of faces share: a list of files, randomness by sample, and the care for damaged files."""
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -6,6 +7,9 @@ from torch.utils.data import Dataset
 
 from utils.images import BadImage, list_images, read_rgb
 
+# The folder of faces, the folder of their parts' masks beside it: CelebAMask-HQ as published, and maps of indices.
+OFFICIAL, PARTS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
+IMAGES, MASKS = "images", "masks"
 MAX_REPLACEMENTS = 100  # in a row; so many damaged neighbours mean that the folder is not what it should be
 
 
@@ -42,10 +46,13 @@ class FaceFolder(Dataset):
 
     @classmethod
     def list_faces(cls, folder, option, index_folder=None):
-        """FileList of the faces below `folder`: all pictures, unless a dataset knows some that are not faces (masks).
+        """FileList of the faces below `folder`: all pictures, but for the masks where their folder lies beside theirs.
 
-        As utils.images.list_images, which see.
+        As utils.images.list_images, which see. A dataset may know others that are no faces.
         """
+        for faces, masks in ((OFFICIAL, PARTS), (IMAGES, MASKS)):
+            if all(os.path.isdir(os.path.join(folder, name)) for name in (faces, masks)):
+                return list_images(os.path.join(folder, faces), option, index_folder)
         return list_images(folder, option, index_folder)
 
     def __init__(self, paths, load_size, seed=0, min_size=0, on_bad_image="replace"):

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.celebamask_dataset import list_masked_faces
 from data.face_folder import FaceFolder
 from utils.images import BadImage, centre_square, read_rgb, resize, save_image
 
@@ -44,7 +43,6 @@ class SquareFolder(FaceFolder):
 
     caches = True
     input_title = "input"
-    list_faces = staticmethod(list_masked_faces)  # maps beside the faces would be learned as faces
     to_side = staticmethod(bicubic)
     smallest_square = 0
 

@@ -174,8 +174,8 @@ first_folder() {
 # 0 also for a folder that cannot be read: newtrain.py then says why.
 count_held_out() {
     local count
-    count=$(python3 -c 'import sys; from utils.images import list_images; print(len(list_images(*sys.argv[1:])))' \
-        "$1" --data_path 2>/dev/null) || count=0
+    count=$(python3 -c 'import sys; from data.face_folder import FaceFolder
+print(len(FaceFolder.list_faces(*sys.argv[1:])))' "$1" --data_path 2>/dev/null) || count=0
     count=$((count / 10))
     echo $((count < held_out_at_most ? count : held_out_at_most))
 }

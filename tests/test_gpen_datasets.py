@@ -224,7 +224,7 @@ def test_inputs_asked_for_by_their_own_name_are_read_as_such(name):
     assert find_dataset(name).input_dataset == name
 
 
-@pytest.mark.parametrize("name", [*TASKS, "ffhq"])
+@pytest.mark.parametrize("name", [*TASKS, "ffhq", "celeba"])
 def test_maps_beside_the_faces_are_no_faces(tmp_path, drawn, name):
     assert {Path(p).parent.name for p in open_set(name, drawn).paths} == {"images"}
     if name != "seg2face":

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from data.face_folder import FaceFolder
 from data.loader import spread
 from utils.errors import UserError, run_main
-from utils.images import BadImage, centre_square, list_images, read_rgb, resize
+from utils.images import BadImage, centre_square, read_rgb, resize
 
 QUALITIES = range(60, 97)
 SAMPLE = 200  # faces that the quality is chosen on
@@ -66,7 +67,7 @@ def choose_quality(faces, count, max_bytes):
 
 def pack(folder, target, size, max_mb, count=None):
     """Write the zip file `target`; returns (faces packed, quality, bytes, mean PSNR in dB of a sample)."""
-    paths = list_images(folder, "FACES")
+    paths = FaceFolder.list_faces(folder, "FACES")
     if count and count < len(paths):
         paths = paths.at(spread(count, len(paths)))
     sample = [face for _, face in read_faces(paths.at(spread(min(SAMPLE, len(paths)), len(paths))), size)]

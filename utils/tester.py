@@ -123,8 +123,9 @@ class Tester:
         o = self.options
         if not (o.fid_path and o.fid_reference):
             return None
-        faces = find_dataset("single")(list_images(o.fid_reference, "--fid_reference"), load_size=o.load_size,
-                                       on_bad_image=o.on_bad_image)
+        single = find_dataset("single")
+        faces = single(single.list_faces(o.fid_reference, "--fid_reference"), load_size=o.load_size,
+                       on_bad_image=o.on_bad_image)
         order = InOrder(len(faces), o.batch_size, distributed.rank(), distributed.world_size())
         found = []
         for batch in make_loader(faces, order, o.workers):
