@@ -104,9 +104,12 @@ add_option() {
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
-# Empties test/output/$ASCEND_DEVICE_ID, but for what --pth_path or --data_path name inside it.
+# Empties test/output/$ASCEND_DEVICE_ID, but for what --pth_path or --data_path name inside it. Wrong paths are
+# named before that: an earlier training's weights may lie there.
 prepare_output() {
     local path keep=() states
+    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: there is no folder $data_path"
+    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: there is no file $pth_path"
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
     run_name=$(basename -- "$0" .sh)

@@ -160,7 +160,7 @@ def test_finetune_starts_from_the_weights_and_keeps_train_and_val_apart(full, ch
     before, after = (torch.load(path, weights_only=True) for path in (full.weights, run / "latest_net_G.pth"))
     moved = [(before[name] - after[name]).abs().max() for name in before if name.endswith("weight")]
     assert 0 < max(moved) < 0.01  # 4 steps of Adam away from where it started
-    again = checkout.train("train_finetune_1p.sh", "--pth_path=x.pth", f"--data_path={split}",
+    again = checkout.train("train_finetune_1p.sh", f"--pth_path={full.weights}", f"--data_path={split}",
                            "--output_path=out put")
     assert again.status == 2 and "out put/train_finetune_1p holds an earlier run" in again.err
 
@@ -215,10 +215,22 @@ def test_built_in_faces_for_gpen(checkout, few_builtin_faces):
     assert CLOSING_BLOCK.search(done.out)["accuracy"] != "NA"
 
 
+@pytest.mark.parametrize("argument", ["--data_path=no such", "--pth_path=no such"])
+def test_a_wrong_path_costs_no_earlier_training(checkout, argument):
+    earlier = checkout.output / "train_full_1p/best_net_G.pth"
+    earlier.parent.mkdir(parents=True, exist_ok=True)
+    earlier.touch()
+    done = checkout.train("train_finetune_1p.sh", "--pth_path=tiny.yml", argument)
+    assert done.status == 2 and done.out == ""
+    assert done.err.startswith(f"error: {argument.split('=')[0]}: there is no ")
+    assert f"{checkout.folder}/no such\n" in done.err and earlier.exists()
+
+
 def test_a_failing_training_shows_its_log_and_its_status(checkout):
-    done = checkout.train("train_full_1p.sh", "--data_path=no such folder")
+    (checkout.folder / "no faces").mkdir()
+    done = checkout.train("train_full_1p.sh", "--data_path=no faces")
     assert done.status == 2
-    message = f"error: --dataroot: the folder {checkout.folder}/no such folder does not exist."
+    message = f"below {checkout.folder}/no faces."
     assert message in (checkout.output / "train_0.log").read_text()
     assert "the last 30 lines of" in done.err and message in done.err
     assert "Final result" not in done.out
@@ -282,11 +294,12 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
 
 
 def test_modelarts_job_fails_as_its_training_does(checkout):
-    done = checkout.finish(checkout.start(sys.executable, "my repo/modelarts_entry_acc.py", "--data_url=nowhere",
+    (checkout.folder / "nothing").mkdir()
+    done = checkout.finish(checkout.start(sys.executable, "my repo/modelarts_entry_acc.py", "--data_url=nothing",
                                           "--train_url=failed", MODELARTS_MODEL_PATH="/model"))
     assert done.status == 2
-    assert "Inputs in" in done.out and "nowhere: none" in done.out
-    assert "nowhere does not exist" in (checkout.folder / "failed/0/train_0.log").read_text()
+    assert "Inputs in" in done.out and "nothing: none" in done.out
+    assert f"below {checkout.folder}/nothing." in (checkout.folder / "failed/0/train_0.log").read_text()
 
 
 def test_the_statement_lists_every_public_address():
