@@ -211,8 +211,9 @@ CHAINS = {"ffhq": degrade_ffhq, "gpen": degrade_gpen, "hard": degrade_hard}
 
 
 def main():
+    from data.face_folder import FaceFolder
     from options.base_options import at_least
-    from utils.images import BadImage, centre_square, grid, list_images, read_rgb, save_shown
+    from utils.images import BadImage, centre_square, grid, read_rgb, save_shown
     from utils.images import resize as resize_whole
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
@@ -224,7 +225,7 @@ def main():
     parser.add_argument("--seed", type=at_least(0), default=0)
     a = parser.parse_args()
     rows = []
-    for y, path in enumerate(list_images(a.faces, "FACES")[:a.rows]):
+    for y, path in enumerate(FaceFolder.list_faces(a.faces, "FACES")[:a.rows]):
         try:
             image = read_rgb(path)
         except BadImage as error:
@@ -234,7 +235,8 @@ def main():
         for x in range(a.columns):
             _, low, record = CHAINS[a.chain](face, np.random.default_rng([a.seed, y, x]))
             rows[-1].append(low)
-            print(f"row {y + 1} column {x + 2}: " + ", ".join(f"{k} {v}" for k, v in record.items()))
+            print(f"row {y + 1} column {x + 2}: " + ", ".join(
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
     shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]
     save_shown(grid(shown), a.target)
     print(f"Look at {a.target} (face | degraded ...)")

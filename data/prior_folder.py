@@ -40,7 +40,7 @@ def annotated(paths, annotations, layouts):
                                 f"pictures differently, or annotate them with their folders.")
     if not having.any():
         raise UserError(f"none of the {len(paths)} pictures below {paths.root} is annotated. Looked for {layouts}. "
-                        f"(--dataset_name celeba takes faces without annotation.)")
+                        f"(--dataset_name celeba takes faces without annotation; FSRNet then wants --lambda_prior 0.)")
     missing = np.flatnonzero(~having)
     if not len(missing):
         return paths, []
