@@ -24,6 +24,7 @@ class FaceFolder(Dataset):
 
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
     caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
+    enlarges: whether it is made for pictures smaller than load_size, so that none of them is worth a note.
     warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
     input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
     --dataroot). input_title: what the input is called where it is scored beside the output.
@@ -40,6 +41,7 @@ class FaceFolder(Dataset):
     trains = True
     caches = False
     takes_priors = False
+    enlarges = False
     warnings = ()
     input_dataset = "single"
     input_title = "bicubic"
@@ -87,7 +89,7 @@ class FaceFolder(Dataset):
         size = f"{image.size[0]}x{image.size[1]} pixels"
         if min(image.size) < self.min_size:
             raise BadImage(path, f"{size}, smaller than --min_size {self.min_size}")
-        if min(image.size) < self.load_size:
+        if min(image.size) < self.load_size and not self.enlarges:
             notes.append(("small", path, size))
         return image
 

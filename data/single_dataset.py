@@ -17,6 +17,7 @@ class SingleDataset(FaceFolder):
     """
 
     trains = False
+    enlarges = True
 
     def __init__(self, paths, load_size, references=None, **folder_options):
         super().__init__(paths, load_size, **folder_options)

@@ -77,6 +77,7 @@ def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsy
     big = write_faces(tmp_path / "big", 3, size=(32, 32))
     folder = run(tmp_path, path, "--dataroot", small)
     assert not (folder / "scores.json").exists() and len(list((folder / "restored").iterdir())) == 3
+    assert "enlarged" not in capsys.readouterr().out  # that is what they are restored for
     run(tmp_path, path, "--dataroot", small, "--gtroot", big, "--max_images", 2)
     assert json.loads((folder / "scores.json").read_text())["faces"] == 2
 
