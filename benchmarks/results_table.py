@@ -2,6 +2,7 @@
 
     python -m benchmarks.results_table
 """
+import argparse
 import json
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def section(record):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     records = [json.loads(path.read_text()) for path in sorted((FOLDER / "results").glob("*.json"))]
     (FOLDER / "RESULTS.md").write_text(HEAD + "".join(section(record) for record in records))
     print(f"{FOLDER / 'RESULTS.md'}: {len(records)} tables")

@@ -149,15 +149,17 @@ def peek(argv, *names, default=None):
 
 
 def peek_model(argv, *files):
-    """The recipe that argv, its preset, or one of the YAML `files` names; sparnet where none does."""
-    preset = peek(argv, "preset")
-    for path in ([preset_path(preset)] if preset else []) + list(files):
-        default = read_yaml(path).get("model")
-        if default:
-            break
-    else:
-        default = "sparnet"
-    return peek(argv, "model", default=default)
+    """The recipe that argv, its preset, or one of the YAML `files` names; sparnet where none does.
+
+    UserError where argv and its preset name two.
+    """
+    preset, model = peek(argv, "preset"), peek(argv, "model")
+    meant = read_yaml(preset_path(preset)).get("model") if preset else None
+    if model and meant and model != meant:
+        raise UserError(f"--model {model} and --preset {preset}, which is for {meant}, contradict each other: give one "
+                        f"of them.")
+    beside = (read_yaml(path).get("model") for path in files)
+    return model or meant or next(filter(None, beside), "sparnet")
 
 
 def preset_path(name):

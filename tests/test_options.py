@@ -91,6 +91,7 @@ def test_presets_build_the_networks_they_name():
     (["--preset", "../presets/sparnet_celeba"], "no such preset"),
     (["--combine_grad", "perhaps"], "neither true nor false"),
     (["--valroot", "x", "--val_count", "3"], "contradict each other"),
+    (["--model", "fsrnet", "--preset", "gpen_blind"], "--model fsrnet and --preset gpen_blind, which is for gpen"),
 ])
 def test_wrong_options_are_one_clear_line(words, message):
     with pytest.raises(UserError, match=message) as error:

@@ -4,6 +4,7 @@
     cp results/sparnet_celeba_test/scores.json docs/results/sparnet_celeba_test.json
     python -m tools.readme_results
 """
+import argparse
 import json
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def results_text():
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     path = ROOT / "README.md"
     before, _, rest = path.read_text().partition(BEGIN)
     path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2])

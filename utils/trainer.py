@@ -79,7 +79,7 @@ class Trainer:
         if self.images_per_step > len(self.train_set):
             several = f" on {distributed.world_size()} devices" if distributed.world_size() > 1 else ""
             raise UserError(f"--batch_size {o.batch_size} times --accumulate {o.accumulate}{several} is more than the "
-                            f"{len(self.train_set)} images to train on in {o.dataroot}.")
+                            f"{len(self.train_set)} images to train on in {o.dataroot}: choose a smaller --batch_size.")
         left = -(-max(0, o.total_epochs * len(self.train_set) - self.samples) // self.images_per_step)
         self.total_steps = o.train_steps or self.step + left
         # In the schedule a step stands where its images stand.
