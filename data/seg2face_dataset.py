@@ -8,7 +8,7 @@ from data.prior_folder import annotated
 from data.priors import MIRRORED_CLASSES
 from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder, area
-from utils.images import BadImage, centre_square, open_image
+from utils.images import BadImage, centre_square, list_images, open_image
 
 # RGB of each of CLASSES (data/face_canvas.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
 PALETTE = np.array([
@@ -62,6 +62,7 @@ class MapInputs(SingleDataset):
     """As SingleDataset, of maps: of the 19 classes' indices (one channel of 8 bits), or in colours already."""
 
     input_dataset = "map_inputs"
+    list_faces = staticmethod(list_images)  # maps, not what may lie beside them
 
     def open_picture(self, path):
         image = open_image(path)

@@ -94,6 +94,8 @@ def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
     assert json.loads((folder / "scores.json").read_text())["protocols"] == scores["protocols"]
     small = write_faces(tmp_path / "small", 2, size=(4, 4))
     run(tmp_path, path, "--dataroot", small, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
+    run(tmp_path, path, "--dataroot", tmp_path / "set", "--gtroot", tmp_path / "set", "--name", "inputs")
+    assert sum(p.is_file() for p in (folder.parent / "inputs" / "restored").rglob("*")) == 2
 
 
 @pytest.mark.parametrize("name", ["blind", "inpainting", "seg2face"])

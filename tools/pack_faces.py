@@ -20,6 +20,7 @@ from PIL import Image
 
 from data.face_folder import FaceFolder
 from data.loader import spread
+from options.base_options import at_least
 from utils.errors import UserError, run_main
 from utils.images import BadImage, centre_square, read_rgb, resize
 
@@ -98,9 +99,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="the zip file to write")
-    parser.add_argument("--size", type=int, default=128, help="pixels of the packed squares (default 128)")
-    parser.add_argument("--max_mb", type=float, default=48, help="largest size of the zip file in MB (default 48)")
-    parser.add_argument("--count", type=int, default=None, help="only so many faces, evenly spread")
+    parser.add_argument("--size", type=at_least(16), default=128, help="pixels of the packed squares (default 128)")
+    parser.add_argument("--max_mb", type=at_least(0, float), default=48,
+                        help="largest size of the zip file in MB (default 48)")
+    parser.add_argument("--count", type=at_least(1), default=None, help="only so many faces, evenly spread")
     a = parser.parse_args()
     packed, quality, size, psnr = pack(a.faces, a.target, a.size, a.max_mb, a.count)
     print(f"{a.target}: {packed} faces of {a.size} pixels, {size / 1e6:.1f} MB, WebP quality {quality}, "

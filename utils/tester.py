@@ -17,7 +17,7 @@ from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
 from utils.evaluate import average, restore_all, score_faces, to_device
-from utils.images import grid, list_images, output_names, save_image
+from utils.images import grid, output_names, save_image
 from utils.metrics import PROTOCOLS, quantize
 from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
@@ -80,8 +80,9 @@ class Tester:
         if references and self.recipe.prior_maps:
             self.priors_absent = ["landmark error and parsing overlap absent: they are measured on --gtroot alone, "
                                   "without --dataroot."]
-        faces = list_images(o.dataroot, "--dataroot")[:o.max_images]
-        return find_dataset(dataset.input_dataset)(faces, references=references, **common)
+        inputs = find_dataset(dataset.input_dataset)
+        faces = inputs.list_faces(o.dataroot, "--dataroot")[:o.max_images]
+        return inputs(faces, references=references, **common)
 
     def run(self):
         o, ranks = self.options, distributed.world_size()
