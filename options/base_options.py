@@ -44,14 +44,16 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def at_least(smallest, kind=int):
-    """An argparse type: a number of `kind` not below `smallest`."""
+def at_least(smallest, kind=int, largest=float("inf")):
+    """An argparse type: a finite number of `kind` from `smallest` to `largest`."""
     def convert(text):
         value = kind(text)
         if not value >= smallest:
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
         if value == float("inf"):
             raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"{text} is above {largest}")
         return value
     convert.__name__ = kind.__name__
     return convert
@@ -157,7 +159,7 @@ def peek_model(argv, *files):
             break
     else:
         default = "sparnet"
-    return peek(argv, "model", default=default)
+    return peek(argv, "model", default=str(default))
 
 
 def preset_path(name):
@@ -190,12 +192,14 @@ def file_words(parser, path, only=None):
         if only is not None and key not in only:
             continue
         if key not in actions:
-            raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
+            raise UserError(f"{path}: unknown option {key!r}." + nearest(str(key), actions))
         if value is None:
             continue
         if actions[key].nargs == 0:  # a bare flag
+            if not isinstance(value, bool):
+                raise UserError(f"{path}: {key}: {value!r} is neither true nor false.")
             words += [f"--{key}"] if value else []
-        elif isinstance(value, list):
+        elif isinstance(value, list) and actions[key].nargs == "+":
             words += [f"--{key}", *map(str, value)]
         else:
             words.append(f"--{key}={value}")

@@ -51,6 +51,11 @@ def test_cuda_cards_are_counted(monkeypatch):
     assert devices.pick_device("cuda", 1) == devices.pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(UserError, match=r"cuda:2 does not exist: this machine shows 2 cuda device\(s\)"):
         devices.pick_device("cuda", 2)
+    with pytest.raises(UserError, match="--device cuda:1 and --device_id 0 both name a card"):
+        devices.pick_device("cuda:1", 0)
+    for name in ("cpu:1", "auto:1", "cuda:x"):
+        with pytest.raises(UserError, match=f"--device {name}: unknown device"):
+            devices.pick_device(name)
 
 
 def test_fused_adam_is_used_and_the_banner_says_what_runs():
