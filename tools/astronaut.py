@@ -14,7 +14,7 @@ from skimage.data import astronaut
 
 from options.test_options import parse_test
 from utils.errors import run_main
-from utils.images import degrade, grid, resize, save_image
+from utils.images import degrade, grid, resize, save_image, save_shown
 from utils.tester import Tester
 
 # Her face as CelebA's aligned faces are cut: eyes 24 % of the width apart, their middle at 50 % and 55 %.
@@ -36,7 +36,7 @@ def main():
     a = parser.parse_args()
     folder = a.results_dir / "astronaut"
     hr = resize(Image.fromarray(astronaut()), SIZE, BOX)
-    save_image(np.asarray(hr), folder / "face" / "astronaut.png")
+    save_shown(np.asarray(hr), folder / "face" / "astronaut.png")
     Tester(parse_test(["--pretrained", a.pretrained, "--gtroot", str(folder / "face"), "--name", "astronaut",
                        "--results_dir", str(a.results_dir), "--device", a.device, "--workers", "0"])).run()
     sr = np.asarray(Image.open(folder / "restored" / "astronaut.png"))

@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from data.loader import spread
+from options.base_options import at_least
 from utils.errors import UserError, run_main
-from utils.images import BadImage, centre_square, list_images, read_rgb, resize
+from utils.images import BadImage, centre_square, list_images, output_names, read_rgb, resize
 
 QUALITIES = range(60, 97)
 SAMPLE = 200  # faces that the quality is chosen on
@@ -77,8 +78,9 @@ def pack(folder, target, size, max_mb, count=None):
     packed = 0
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
+            names = dict(zip(paths, output_names(paths, folder), strict=True))
             for path, face in read_faces(paths, size):
-                archive.writestr(os.path.splitext(os.path.relpath(path, folder))[0] + ".webp", encode(face, quality))
+                archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
                 packed += 1
         os.replace(temporary, target)
     except OSError as error:
@@ -97,9 +99,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="the zip file to write")
-    parser.add_argument("--size", type=int, default=128, help="pixels of the packed squares (default 128)")
+    parser.add_argument("--size", type=at_least(16), default=128, help="pixels of the packed squares (default 128)")
     parser.add_argument("--max_mb", type=float, default=48, help="largest size of the zip file in MB (default 48)")
-    parser.add_argument("--count", type=int, default=None, help="only so many faces, evenly spread")
+    parser.add_argument("--count", type=at_least(1), default=None, help="only so many faces, evenly spread")
     a = parser.parse_args()
     packed, quality, size, psnr = pack(a.faces, a.target, a.size, a.max_mb, a.count)
     print(f"{a.target}: {packed} faces of {a.size} pixels, {size / 1e6:.1f} MB, WebP quality {quality}, "
