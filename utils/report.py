@@ -35,7 +35,8 @@ def write_curves(records, input_title, path):
     val = [r for r in records if r["kind"] == "val"]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for name in sorted({key for r in train for key in r if key.startswith("Loss_")}):
-        axes[0].plot([r["step"] for r in train], [r[name] for r in train], label=name, linewidth=1)
+        having = [r for r in train if name in r]  # a run may have gone on with a loss that it had not before
+        axes[0].plot([r["step"] for r in having], [r[name] for r in having], label=name, linewidth=1)
     axes[0].set(xlabel="step", ylabel="loss", yscale="log", title="Training loss")
     if val:
         steps = [r["step"] for r in val]
