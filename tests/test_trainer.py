@@ -198,6 +198,22 @@ def test_a_nonfinite_loss_names_itself_the_step_and_the_files(train, monkeypatch
     assert all(t.isfinite().all() for t in saved["networks"]["G"].values())
 
 
+@pytest.mark.parametrize("words", [["--val_count", 2], ["--visual_freq", 2], ["--save_iter_freq", 2]])
+def test_nothing_is_made_of_a_network_that_a_nonfinite_loss_has_spoilt(train, tmp_path, words):
+    with pytest.raises(UserError, match="Loss_Pix is nan at step [23]"):
+        train("--train_steps", 6, "--lr", 1e30, "--print_freq", 1000, *words)
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_going_on_with_other_options_is_said(train, capsys):
+    train("--train_steps", 4)
+    capsys.readouterr()
+    train("--train_steps", 6, "--lr", 0.5, "--batch_size", 2, "--continue_train", "--print_freq", 1)
+    out = capsys.readouterr().out
+    assert "warning: --continue_train with other options than so far: batch_size 3 -> 2, lr 0.0002 -> 0.5.\n" in out
+    assert "Iter: [2|2/5]5/6" in out and "Iter: [2|3/5]6/6" in out  # 12, then 14 and 16 of 10 faces a pass
+
+
 def test_many_overflows_in_a_row_stop_the_run(train):
     with pytest.raises(UserError, match="in a row overflowed in optimizer G.*Lower --loss_scale"):
         train("--train_steps", 60, "--opt_level", "O2", "--amp_dtype", "float16", "--loss_scale", 2.0 ** 60,
