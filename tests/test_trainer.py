@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import TINY, write_faces
-from utils import checkpoint
+from utils import checkpoint, trainer
 from utils.errors import UserError
 from utils.logger import read_metrics
 from utils.trainer import Trainer
@@ -141,6 +141,18 @@ def test_files_and_words_of_a_run(train, capsys):
     assert last["progress"]["best"]["psnr"] == best["psnr"]
     # An epoch has 8 images: validations after steps 3, 6, 8, 11 and at the end.
     assert [r["step"] for r in records if r["kind"] == "val"] == [3, 6, 8, 11, 12]
+
+
+def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train, monkeypatch):
+    measured = iter([20.0, 25.0, 22.0, 24.0, 26.0])
+    monkeypatch.setattr(trainer, "average", lambda rows, protocol, which: (
+        (next(measured), 0.5) if which == "sr" else (10.0, 0.1)))
+    words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces are left, 3 a step
+    for steps, best in ((9, 6), (12, 6), (15, 15)):
+        _, folder = train("--train_steps", steps, *words, *(["--continue_train"] if steps > 9 else []))
+        kept, right = (torch.load(folder / f"{label}_net_G.pth", weights_only=True)
+                       for label in ("best", f"iter_{best}"))
+        assert same(dict(kept), dict(right)) == "" and state(folder)["progress"]["best"]["step"] == best
 
 
 def test_fps_is_measured(train, monkeypatch, capsys):
