@@ -304,9 +304,17 @@ def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, cap
     out = capsys.readouterr().out
     assert len(re.findall(r"warning: bad image 1: .*007\.png: ", out)) == 1
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", out)
+    train("--train_steps", 3, "--batch_size", 40, "--continue_train", dataroot=folder)  # the same three steps
+    assert re.search(r"Bad images: 1, .*\n  .*007\.png", capsys.readouterr().out)
     (folder / "055.png").write_bytes(b"")
     with pytest.raises(UserError, match="2 of 120 images are bad, more than 1 %") as stop:
         train("--total_epochs", 1, "--batch_size", 40, dataroot=folder, name="more")
     assert stop.value.status == 1
     with pytest.raises(UserError, match="--on_bad_image stop.*(007|055).png"):
         train("--total_epochs", 1, "--batch_size", 40, "--on_bad_image", "stop", dataroot=folder, name="stop")
+
+
+def test_pictures_leave_the_training_alone(train):
+    """Batch norm's statistics must not see the faces that are shown."""
+    never, always = (state(train("--train_steps", 3, "--visual_freq", freq, name=str(freq))[1]) for freq in (9, 1))
+    assert same(never["networks"], always["networks"]) == ""
