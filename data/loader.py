@@ -70,7 +70,7 @@ def collate(samples):
     """{name: uint8 tensor [N, H, W, 3]; 'index', 'replaced', 'notes': lists; 'complete': bool} of samples."""
     usable = [s for s in samples if "index" in s]
     batch = {"notes": [note for sample in samples for note in sample["notes"]],
-             "complete": len(usable) == len(samples)}
+             "complete": len(usable) == len(samples), "index": [], "replaced": []}
     for name, first in (usable[0] if usable else {}).items():
         if isinstance(first, np.ndarray):
             batch[name] = torch.from_numpy(np.stack([s[name] for s in usable]))
@@ -114,6 +114,7 @@ class BadImages:
 
     def check(self, batch):
         """Take in a batch's notes. UserError at the first bad file or past 1 %, as --on_bad_image has it."""
+        now_bad = [f"{path}: {what}" for kind, path, what in batch["notes"] if kind == "bad"]
         for kind, path, what in batch["notes"]:
             if kind == "small":
                 if not self.small:
@@ -127,8 +128,8 @@ class BadImages:
             elif path not in self.bad:
                 self.bad[path] = f"{path}: {what}"
                 self.log(f"warning: bad image {len(self.bad)}: {path}: {what}")
-        if self.bad and self.stop_at_first:
-            raise UserError(f"bad image (and --on_bad_image stop): {next(iter(self.bad.values()))}", status=1)
+        if now_bad and self.stop_at_first:  # a resumed run may know of others, mended since
+            raise UserError(f"bad image (and --on_bad_image stop): {now_bad[0]}", status=1)
         if len(self.bad) > MAX_BAD_SHARE * self.total:
             raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %; the last: "
                             f"{list(self.bad.values())[-1]}. Mend or remove them.", status=1)

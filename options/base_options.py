@@ -44,14 +44,16 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def at_least(smallest, kind=int):
-    """An argparse type: a number of `kind` not below `smallest`."""
+def at_least(smallest, kind=int, largest=float("inf")):
+    """An argparse type: a finite number of `kind` from `smallest` to `largest`."""
     def convert(text):
         value = kind(text)
         if not value >= smallest:
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
         if value == float("inf"):
             raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"{text} is above {largest}")
         return value
     convert.__name__ = kind.__name__
     return convert
@@ -159,7 +161,7 @@ def peek_model(argv, *files):
         raise UserError(f"--model {model} and --preset {preset}, which is for {meant}, contradict each other: give one "
                         f"of them.")
     beside = (read_yaml(path).get("model") for path in files)
-    return model or meant or next(filter(None, beside), "sparnet")
+    return str(model or meant or next(filter(None, beside), "sparnet"))
 
 
 def preset_path(name):
@@ -192,12 +194,14 @@ def file_words(parser, path, only=None):
         if only is not None and key not in only:
             continue
         if key not in actions:
-            raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
+            raise UserError(f"{path}: unknown option {key!r}." + nearest(str(key), actions))
         if value is None:
             continue
         if actions[key].nargs == 0:  # a bare flag
+            if not isinstance(value, bool):
+                raise UserError(f"{path}: {key}: {value!r} is neither true nor false.")
             words += [f"--{key}"] if value else []
-        elif isinstance(value, list):
+        elif isinstance(value, list) and actions[key].nargs == "+":
             words += [f"--{key}", *map(str, value)]
         else:
             words.append(f"--{key}={value}")

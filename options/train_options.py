@@ -17,6 +17,8 @@ from utils.errors import UserError
 from utils.metrics import PROTOCOLS
 from utils.schedule import LR_SCALES, POLICIES
 
+# Which --lr_policy reads an option that the others do not.
+READ_BY = {"lr_decay_at": ("step",), "lr_gamma": ("step",), "lr_final": ("cosine", "linear")}
 PUBLISHED_NAME = "SPARNet_S16_V4_Attn2D"  # of the seed configuration's run
 
 
@@ -56,8 +58,8 @@ def train_parser(model):
     length.add_argument("--lr", type=at_least(0, float), default=0.0002, help="base learning rate")
     length.add_argument("--lr_policy", choices=POLICIES, default="constant",
                         help="how it changes; step: halved at 50, 75 and 90 %% of the run (see --lr_decay_at)")
-    length.add_argument("--lr_decay_at", type=float, nargs="+", default=[0.5, 0.75, 0.9], metavar="FRACTION",
-                        help="of the run: where the step policy multiplies by --lr_gamma")
+    length.add_argument("--lr_decay_at", type=at_least(0, float, 1), nargs="+", default=[0.5, 0.75, 0.9],
+                        metavar="FRACTION", help="of the run: where the step policy multiplies by --lr_gamma")
     length.add_argument("--lr_gamma", type=at_least(0, float), default=0.5, help="factor of the step policy")
     length.add_argument("--lr_final", type=at_least(0, float), default=0.0,
                         help="of cosine and linear: the last learning rate as a share of --lr")
@@ -67,7 +69,8 @@ def train_parser(model):
     length.add_argument("--weight_decay", type=at_least(0, float), default=0.0, help="of the optimizer (L2)")
     length.add_argument("--ema_decay", type=below_one, default=0.0,
                         help="keep an average of the weights with this decay a step, and validate it; 0: none")
-    length.add_argument("--seed", type=at_least(0), default=123, help="of weights, order and augmentation")
+    length.add_argument("--seed", type=at_least(0, largest=2**63 - 1), default=123,
+                        help="of weights, order and augmentation")
     length.add_argument("--scale_lr", choices=list(LR_SCALES), default="none",
                         help="multiply --lr for several devices: by their number, by its root, or not")
 
@@ -105,6 +108,10 @@ def parse_train(argv):
     options = parse(train_parser(peek_model(argv)), argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    for option, policies in READ_BY.items():  # on the command line: of a preset's, another --lr_policy leaves them over
+        if options.lr_policy not in policies and any(word.split("=")[0] == f"--{option}" for word in argv):
+            raise UserError(f"--{option} is read by --lr_policy {' and '.join(policies)} only; this training's is "
+                            f"{options.lr_policy}.")
     recipe = find_recipe(options.model)
     recipe.complete(options)
     if options.name is None:

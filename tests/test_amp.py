@@ -271,6 +271,15 @@ def test_state_moves_between_precisions_and_layouts(first, second, combine_first
     assert all(equal(taken["params"][n], state["params"][n]) for n in state["params"])
 
 
+def test_a_dynamic_scale_goes_on_and_a_static_one_is_what_the_options_say():
+    state = amp.initialize(net := small_net(), adam(net), "O2", loss_scale="dynamic")[1].state_dict()
+    state["scaler"] |= {"scale": torch.tensor(2.0), "skipped": torch.tensor(3.0)}
+    for asked, expected in (("dynamic", 2.0), (64.0, 64.0)):
+        _, optimizer = amp.initialize(net := small_net(), adam(net), "O2", loss_scale=asked)
+        optimizer.load_state_dict(state)
+        assert optimizer.overflows() == (expected, 3, 0)
+
+
 def test_state_of_another_network_is_refused():
     net, other = small_net(), small_net(norm_type="none")
     _, optimizer = amp.initialize(net, adam(net), "O0")

@@ -12,6 +12,7 @@ from options.test_options import parse_test
 from tests.conftest import TINY, write_faces
 from utils import checkpoint, tester
 from utils.errors import UserError
+from utils.logger import read_metrics
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,6 +112,7 @@ def test_without_the_newest_checkpoint_the_one_before_is_taken(train, capsys, da
     out = capsys.readouterr().out
     assert "Going on after step 2 of 6" in out
     assert len(re.findall(r"^warning: .*state_00000004.pth is damaged \(.+\); going on", out, re.M)) == warnings
+    assert [r["step"] for r in read_metrics(folder)] == [2, 4, 6]  # what was recorded of step 4 is written anew
     weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -12,7 +12,7 @@ from PIL import Image
 from data import find_dataset
 from data.celeba_dataset import CelebADataset, crop_mended, crop_upstream, random_crop_box
 from data.face_folder import Place
-from data.loader import InOrder, TrainingOrder, collate, hold_out, make_loader
+from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, make_loader
 from data.single_dataset import SingleDataset
 from tests.conftest import write_faces
 from utils.errors import UserError
@@ -179,6 +179,14 @@ def test_a_damaged_image_is_replaced_by_its_neighbour(tmp_path):
     assert batch["replaced"] == [True, False] and batch["index"] == [3, 1] and batch["complete"]
     stopping = celeba(paths, load_size=32, on_bad_image="stop")
     assert not collate([stopping[Place(0, 3)]])["complete"]
+
+
+def test_a_file_that_was_mended_since_does_not_stop_a_resumed_run():
+    bad = BadImages(1000, "stop", print)
+    bad.bad["a.png"] = "a.png: torn"  # of the checkpoint
+    bad.check({"notes": [], "complete": True})
+    with pytest.raises(UserError, match="stop.: b.png: torn"):
+        bad.check({"notes": [("bad", "b.png", "torn")], "complete": True})
 
 
 def test_small_images_are_noted_or_refused(tmp_path):

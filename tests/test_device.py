@@ -1,5 +1,6 @@
 """The shim is the one place that names devices, and never replaces one by another silently."""
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_cuda_cards_are_counted(monkeypatch):
     assert devices.pick_device("cuda", 1) == devices.pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(UserError, match=r"cuda:2 does not exist: this machine shows 2 cuda device\(s\)"):
         devices.pick_device("cuda", 2)
+    with pytest.raises(UserError, match="--device cuda:1 and --device_id 0 both name a card"):
+        devices.pick_device("cuda:1", 0)
+    for name in ("cpu:1", "auto:1", "cuda:x"):
+        with pytest.raises(UserError, match=f"--device {name}: unknown device"):
+            devices.pick_device(name)
+
+
+def test_ranks_take_the_card_of_their_place(monkeypatch):
+    from utils import distributed
+    for name in distributed.VARIABLES:
+        monkeypatch.setenv(name, "0")
+    for device, card in (("cuda:1", None), ("auto", 1)):
+        with pytest.raises(UserError, match="for one process; under torchrun each takes the card of its LOCAL_RANK"):
+            distributed.join_ranks(Namespace(device=device, device_id=card, dist_timeout=1))
 
 
 def test_fused_adam_is_used_and_the_banner_says_what_runs():

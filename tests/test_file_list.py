@@ -87,3 +87,10 @@ def test_a_torn_index_and_a_place_that_cannot_be_written_are_no_harm(folder, tmp
         assert list(listing(folder, tmp_path / "index")) == expected
     (tmp_path / "file").touch()
     assert list(listing(folder, tmp_path / "file" / "below")) == expected
+
+
+def test_links_that_lead_back_or_again_add_nothing(folder):
+    expected = list(listing(folder, None))
+    (folder / "b" / "up").symlink_to("..")
+    (folder / "z").symlink_to("b")
+    assert list(listing(folder, None)) == expected

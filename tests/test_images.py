@@ -22,7 +22,9 @@ def test_formats(tmp_path, name, options, tolerance):
 
 
 @pytest.mark.parametrize("orientation, turned", [
-    (1, PICTURE), (3, PICTURE[::-1, ::-1]), (6, np.rot90(PICTURE, -1)), (8, np.rot90(PICTURE, 1)),
+    (1, PICTURE), (2, PICTURE[:, ::-1]), (3, PICTURE[::-1, ::-1]), (4, PICTURE[::-1]),
+    (5, PICTURE.transpose(1, 0, 2)), (6, np.rot90(PICTURE, -1)), (7, np.rot90(PICTURE, 2).transpose(1, 0, 2)),
+    (8, np.rot90(PICTURE, 1)), (9, PICTURE), (0, PICTURE),
 ])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_exif_rotation_is_applied(tmp_path, name, orientation, turned):
@@ -33,6 +35,16 @@ def test_exif_rotation_is_applied(tmp_path, name, orientation, turned):
                                                                  if name.endswith("jpg") else {}))
     read = np.asarray(read_rgb(tmp_path / name)).astype(int)
     assert read.shape == turned.shape and np.abs(read - turned).max() <= 3
+
+
+def test_damaged_exif_data_beside_the_orientation_do_no_harm(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 3, 72.0
+    Image.fromarray(PICTURE).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    place = content.index(b"\x01\x1a\x00\x05")  # XResolution: a rational number, as whose type ...
+    (tmp_path / "b.jpg").write_bytes(content[:place + 2] + b"\x00\x02" + content[place + 4:])  # ... text is given
+    assert np.array_equal(read_rgb(tmp_path / "b.jpg"), read_rgb(tmp_path / "a.jpg"))
 
 
 def test_modes(tmp_path):

@@ -11,6 +11,7 @@ from scipy.ndimage import convolve1d, uniform_filter
 from skimage.data import astronaut
 
 from utils import metrics
+from utils.errors import UserError
 
 FACES = Path(__file__).parents[1].parent / "shared" / "data"
 BICUBIC = Image.Resampling.BICUBIC
@@ -170,7 +171,7 @@ def test_errors_say_what_is_wrong(pair):
         metrics.psnr(sr.astype(float), hr, "rgb")
     with pytest.raises(ValueError, match="uint8"):
         metrics.psnr(as_tensor(sr), hr, "rgb")
-    with pytest.raises(ValueError, match="nan"):
+    with pytest.raises(UserError, match="nan"):
         metrics.to_uint8(torch.full((3, 4, 4), math.nan), "rgb")
     with pytest.raises(ValueError, match="one image"):
         metrics.score(torch.zeros(2, 3, 128, 128), hr, "rgb")

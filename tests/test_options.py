@@ -92,6 +92,10 @@ def test_presets_build_the_networks_they_name():
     (["--combine_grad", "perhaps"], "neither true nor false"),
     (["--valroot", "x", "--val_count", "3"], "contradict each other"),
     (["--model", "fsrnet", "--preset", "gpen_blind"], "--model fsrnet and --preset gpen_blind, which is for gpen"),
+    (["--lr_policy", "step", "--lr_decay_at", "50", "75"], "argument --lr_decay_at: 50 is above 1"),
+    (["--lr_gamma=0.1"], "--lr_gamma is read by --lr_policy step only; this training's is constant"),
+    (["--lr_policy", "step", "--lr_final", "0.1"], "--lr_final is read by --lr_policy cosine and linear only"),
+    (["--seed", str(2**64)], "argument --seed: .* is above"),
 ])
 def test_wrong_options_are_one_clear_line(words, message):
     with pytest.raises(UserError, match=message) as error:
@@ -103,6 +107,9 @@ def test_wrong_preset_files(tmp_path):
     path = tmp_path / "mine.yml"
     for content, message in [("batchsize: 3", r"mine.yml: unknown option 'batchsize'\. Did you mean batch_size\?"),
                              ("batch_size: many", "argument --batch_size"),
+                             ("lr: [1, 2]", "argument --lr: invalid float value"),
+                             ("sync_bn: 'false'", "mine.yml: sync_bn: 'false' is neither true nor false"),
+                             ("1: 2", "mine.yml: unknown option 1"), ("model: [a]", "unknown model"),
                              ("- a\n- b", "`option: value` lines are expected"),
                              ("a: [", "cannot be read as YAML")]:
         path.write_text(content)

@@ -1,4 +1,7 @@
 """Schedules, the average of weights, the timer and the clock: values worked out by hand."""
+import errno
+import os
+import re
 import time
 
 import pytest
@@ -25,9 +28,9 @@ def test_schedules_by_hand():
 
 def test_schedules_are_really_stepped(train):
     from utils.logger import read_metrics
-    for policy, expected in (("cosine", [0.8535534, 0.1464466, 0]), ("linear", [0.75, 0.25, 0]),
-                             ("step", [1, 0.5, 0.25]), ("constant", [1, 1, 1])):
-        _, folder = train("--train_steps", 5, "--lr_policy", policy, "--lr", 1, "--lr_decay_at", 0.5, 0.8, name=policy)
+    for policy, expected, *words in (("cosine", [0.8535534, 0.1464466, 0]), ("linear", [0.75, 0.25, 0]),
+                                     ("step", [1, 0.5, 0.25], "--lr_decay_at", 0.5, 0.8), ("constant", [1, 1, 1])):
+        _, folder = train("--train_steps", 5, "--lr_policy", policy, "--lr", 1, *words, name=policy)
         seen = {r["step"]: r["lr"] for r in read_metrics(folder) if r["kind"] == "train"}
         assert [seen[s] for s in (2, 4, 5)] == pytest.approx(expected, abs=1e-6)
 
@@ -97,3 +100,23 @@ def test_timer_leaves_out_pauses_and_first_steps(monkeypatch):
     step(2, 2, 4)
     timer.window()
     assert timer.mean() == (pytest.approx((3 * 6 + 8) / 4), 4)
+
+
+def test_curves_of_a_run_that_went_on_with_another_loss(tmp_path):
+    from utils.report import write_curves
+    records = [{"kind": "train", "step": 1, "Loss_Pix": 1.0}, {"kind": "train", "step": 2, "Loss_G": 2.0}]
+    write_curves(records, "bicubic", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size
+
+
+def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
+    from utils.errors import run_main
+
+    def fail(number):
+        raise OSError(number, os.strerror(number), "train.log")
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: fail(errno.ENOSPC))
+    assert end.value.code == 1
+    assert re.fullmatch("error: could not write train.log: No space left on device. .*\n", capsys.readouterr().err)
+    with pytest.raises(FileNotFoundError):  # a fault of ours must show
+        run_main(lambda: fail(errno.ENOENT))

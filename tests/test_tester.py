@@ -146,6 +146,36 @@ def test_half_precision_restores_the_same_faces(tmp_path, weights, level):
     assert 0 < np.abs(pictures[0] - pictures[1]).max() < 12
 
 
+def test_a_damaged_face_stops_where_told_to(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 3)
+    (faces / "001.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match="--on_bad_image stop.*001.png"):
+        run(tmp_path, weights[0], "--gtroot", faces, "--on_bad_image", "stop", "--batch_size", 1)
+
+
+def test_spoilt_weights_are_one_clear_error(tmp_path, weights):
+    spoilt = torch.load(weights[0], weights_only=True)
+    next(iter(spoilt.values())).fill_(float("nan"))
+    torch.save(spoilt, tmp_path / "spoilt.pth")
+    with pytest.raises(UserError, match="picture holds nan"):
+        run(tmp_path, tmp_path / "spoilt.pth", "--gtroot", write_faces(tmp_path / "faces", 1))
+
+
+def test_names_that_are_no_utf8_are_scored_and_listed(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 1)
+    (faces / "000.png").rename(faces / "\udce9.png")
+    folder = run(tmp_path, weights[0], "--gtroot", faces)
+    assert b"\n\xe9.png," in (folder / "faces.csv").read_bytes() and (folder / "restored" / "\udce9.png").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x"])
+def test_a_name_stays_within_the_results(tmp_path, weights, name):
+    options = parse_test(["--pth_path", str(weights[0]), "--gtroot", str(tmp_path), "--device", "cpu"])
+    options.name = name
+    with pytest.raises(UserError, match="--name .* must be a plain folder name"):
+        tester.Tester(options)
+
+
 def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     path, _ = weights
     faces = write_faces(tmp_path / "faces", 101, size=(32, 32))

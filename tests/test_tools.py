@@ -41,6 +41,13 @@ def test_packed_faces_are_squares_near_the_originals_and_fit(tmp_path):
     assert not (tmp_path / "never.zip").exists()
 
 
+def test_packed_faces_of_one_name_stay_two(tmp_path):
+    faces = write_faces(tmp_path / "faces", 1)
+    Image.open(faces / "000.png").save(faces / "000.jpg")
+    pack_faces.pack(faces, tmp_path / "faces.zip", 32, 1)
+    assert zipfile.ZipFile(tmp_path / "faces.zip").namelist() == ["000.jpg.webp", "000.png.webp"]
+
+
 def test_zip_entries_stay_inside_the_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../../outside.png", b"x")

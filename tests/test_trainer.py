@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import TINY, write_faces
-from utils import checkpoint
+from utils import checkpoint, trainer
 from utils.errors import UserError
 from utils.logger import read_metrics
 from utils.trainer import Trainer
@@ -143,6 +143,18 @@ def test_files_and_words_of_a_run(train, capsys):
     assert [r["step"] for r in records if r["kind"] == "val"] == [3, 6, 8, 11, 12]
 
 
+def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train, monkeypatch):
+    measured = iter([20.0, 25.0, 22.0, 24.0, 26.0])
+    monkeypatch.setattr(trainer, "average", lambda rows, protocol, which: (
+        (next(measured), 0.5) if which == "sr" else (10.0, 0.1)))
+    words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces are left, 3 a step
+    for steps, best in ((9, 6), (12, 6), (15, 15)):
+        _, folder = train("--train_steps", steps, *words, *(["--continue_train"] if steps > 9 else []))
+        kept, right = (torch.load(folder / f"{label}_net_G.pth", weights_only=True)
+                       for label in ("best", f"iter_{best}"))
+        assert same(dict(kept), dict(right)) == "" and state(folder)["progress"]["best"]["step"] == best
+
+
 def test_fps_is_measured(train, monkeypatch, capsys):
     slow = Trainer._train_step
 
@@ -172,9 +184,12 @@ def test_same_seed_same_run_and_other_seed_other_run(train):
 def test_accumulation_equals_the_larger_batch(train, level):
     """Without batch norm, two batches of 3 are one of 6."""
     words = ["--train_steps", 3, "--Gnorm", "none", "--opt_level", level, "--lr", "1e-3"]
-    a = state(train(*words, "--batch_size", 6, name="large")[1])["progress"]["losses"]["Pix"]
-    b = state(train(*words, "--accumulate", 2, name="two")[1])["progress"]["losses"]["Pix"]
-    assert a == pytest.approx(b, rel=1e-5 if level == "O0" else 1e-2)
+    a, b = (state(train(*words, *more, name=more[0][2:])[1]) for more in (("--batch_size", 6), ("--accumulate", 2)))
+    tolerance = 1e-5 if level == "O0" else 1e-2
+    assert a["progress"]["losses"]["Pix"] == pytest.approx(b["progress"]["losses"]["Pix"], rel=tolerance)
+    # Adam's step is blind to the gradients' scale, its first moments are not.
+    a, b = (torch.cat([p["exp_avg"].flatten() for p in s["optimizers"]["G"]["params"].values()]) for s in (a, b))
+    assert (a - b).norm() < 10 * tolerance * a.norm()
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -196,6 +211,22 @@ def test_a_nonfinite_loss_names_itself_the_step_and_the_files(train, monkeypatch
     saved = state(tmp_path / "run")
     assert saved["progress"]["step"] == 4
     assert all(t.isfinite().all() for t in saved["networks"]["G"].values())
+
+
+@pytest.mark.parametrize("words", [["--val_count", 2], ["--visual_freq", 2], ["--save_iter_freq", 2]])
+def test_nothing_is_made_of_a_network_that_a_nonfinite_loss_has_spoilt(train, tmp_path, words):
+    with pytest.raises(UserError, match="Loss_Pix is nan at step [23]"):
+        train("--train_steps", 6, "--lr", 1e30, "--print_freq", 1000, *words)
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_going_on_with_other_options_is_said(train, capsys):
+    train("--train_steps", 4)
+    capsys.readouterr()
+    train("--train_steps", 6, "--lr", 0.5, "--batch_size", 2, "--continue_train", "--print_freq", 1)
+    out = capsys.readouterr().out
+    assert "warning: --continue_train with other options than so far: batch_size 3 -> 2, lr 0.0002 -> 0.5.\n" in out
+    assert "Iter: [2|2/5]5/6" in out and "Iter: [2|3/5]6/6" in out  # 12, then 14 and 16 of 10 faces a pass
 
 
 def test_many_overflows_in_a_row_stop_the_run(train):
@@ -273,9 +304,17 @@ def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, cap
     out = capsys.readouterr().out
     assert len(re.findall(r"warning: bad image 1: .*007\.png: ", out)) == 1
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", out)
+    train("--train_steps", 3, "--batch_size", 40, "--continue_train", dataroot=folder)  # the same three steps
+    assert re.search(r"Bad images: 1, .*\n  .*007\.png", capsys.readouterr().out)
     (folder / "055.png").write_bytes(b"")
     with pytest.raises(UserError, match="2 of 120 images are bad, more than 1 %") as stop:
         train("--total_epochs", 1, "--batch_size", 40, dataroot=folder, name="more")
     assert stop.value.status == 1
     with pytest.raises(UserError, match="--on_bad_image stop.*(007|055).png"):
         train("--total_epochs", 1, "--batch_size", 40, "--on_bad_image", "stop", dataroot=folder, name="stop")
+
+
+def test_pictures_leave_the_training_alone(train):
+    """Batch norm's statistics must not see the faces that are shown."""
+    never, always = (state(train("--train_steps", 3, "--visual_freq", freq, name=str(freq))[1]) for freq in (9, 1))
+    assert same(never["networks"], always["networks"]) == ""

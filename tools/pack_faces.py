@@ -22,7 +22,7 @@ from data.face_folder import FaceFolder
 from data.loader import spread
 from options.base_options import at_least
 from utils.errors import UserError, run_main
-from utils.images import BadImage, centre_square, read_rgb, resize
+from utils.images import BadImage, centre_square, output_names, read_rgb, resize
 
 QUALITIES = range(60, 97)
 SAMPLE = 200  # faces that the quality is chosen on
@@ -79,8 +79,9 @@ def pack(folder, target, size, max_mb, count=None):
     packed = 0
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
+            names = dict(zip(paths, output_names(paths, folder), strict=True))
             for path, face in read_faces(paths, size):
-                archive.writestr(os.path.splitext(os.path.relpath(path, folder))[0] + ".webp", encode(face, quality))
+                archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
                 packed += 1
         os.replace(temporary, target)
     except OSError as error:

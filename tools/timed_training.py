@@ -19,6 +19,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from options.base_options import peek
 from tools.export_weights import export
 from utils.checkpoint import list_states
 from utils.errors import UserError, run_main
@@ -100,9 +101,10 @@ def main():
     parser.add_argument("--part_mb", type=float, default=15, help="largest file that travels back, in MiB")
     parser.add_argument("--back_mb", type=float, default=60, help="most that travels back, in MiB")
     a = parser.parse_args(own)
-    if "--name" not in words:
+    name = peek(words, "name")
+    if not name:
         raise UserError("give the run a --name NAME behind the `--`.")
-    run = a.work / words[words.index("--name") + 1]
+    run = a.work / name
     faces, val = unpack(a.faces, a.work / "train"), unpack(a.val, a.work / "val")
     if a.resume_from and not list_states(run):
         join(a.resume_from, run)

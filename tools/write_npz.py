@@ -44,7 +44,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind"):
             written.append(name)
         if not written:
             raise UserError(f"FACES: none of the {len(paths)} pictures below {folder} can be read.")
-        (target / LIST).write_text("".join(f"{name}\n" for name in written))
+        (target / LIST).write_text("".join(f"{name}\n" for name in written), errors="surrogateescape")
     except OSError as error:
         raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
     return len(written)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from models.networks import WeightsError, match_weights
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.version import VERSION
 
 FORMAT = 1
@@ -98,17 +98,13 @@ def load_state(folder):
                         f"--checkpoints_dir, or start without --continue_train.")
     said = []
     for path in reversed(states):
-        damage = find_damage(path)
+        state, damage = read_state(path)
         if not damage:
             break
         said.append(f"warning: the checkpoint {path} is damaged ({damage}); going on from the one before it.")
     else:
         raise UserError(f"--continue_train: each checkpoint in {folder} is damaged; the newest: {damage}. Weights in "
                         f"latest_net_*.pth may be whole: start another run from them with --pth_path.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError):  # whole, but with more than tensors in it, or of another make
-        state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"--continue_train: {path} is not a checkpoint of this version (format {FORMAT}).")
     return state, said
@@ -132,11 +128,24 @@ def restore_network(net, saved, folder):
         raise UserError(f"--continue_train: the checkpoint in {folder} is of another network; {error}") from None
 
 
+def read_state(path):
+    """(a checkpoint's content on the CPU, None), or (None, why it cannot be read); (None, None): not one of ours."""
+    damage = find_damage(path)
+    if damage:
+        return None, damage
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True), None
+    except pickle.UnpicklingError:  # whole, but with more than tensors in it
+        return None, None
+    except Exception as error:  # what zipfile does not look at is damaged, and torch may fail at any of it
+        return None, first_line(error)
+
+
 def find_damage(path):
     """Why the checkpoint cannot be read (its zip structure and checksums are looked at), or None."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        return str(error)
+    except Exception as error:  # zipfile takes a damaged header at its word: other methods, encryption, odd names
+        return first_line(error)
     return f"the checksum of {broken} is wrong" if broken else None

@@ -27,8 +27,9 @@ def pick_device(name="auto", index=None):
     Raises UserError for a device that is not there: a device asked for by name is never replaced by another.
     """
     kind, _, suffix = name.partition(":")
-    if kind not in ("auto", *DEVICES) or (suffix and not suffix.isdigit()):
-        raise UserError(f"--device {name}: unknown device; it is one of auto, {', '.join(DEVICES)}."
+    numbered = kind in DEVICES and kind != "cpu"
+    if kind not in ("auto", *DEVICES) or (suffix and not (numbered and suffix.isdecimal())):
+        raise UserError(f"--device {name}: unknown device; it is one of auto, {', '.join(DEVICES)}, or npu:N, cuda:N."
                         + nearest(kind, DEVICES))
     if kind == "auto":
         kind = next(d for d in DEVICES if _is_available(d))
@@ -37,14 +38,23 @@ def pick_device(name="auto", index=None):
     if kind == "cpu":
         return torch.device("cpu")
     if suffix:
+        if index is not None:
+            raise UserError(f"--device {name} and --device_id {index} both name a card: give one of them.")
         index = int(suffix)
     elif index is None:
-        index = int(os.environ.get("ASCEND_DEVICE_ID", 0)) if kind == "npu" else 0
+        index = _ascend_device_id() if kind == "npu" else 0
     count = torch.get_device_module(kind).device_count()
     if index >= count:
         raise UserError(f"device {kind}:{index} does not exist: this machine shows {count} {kind} device(s), "
                         f"numbered from 0. Choose another with --device_id.")
     return torch.device(kind, index)
+
+
+def _ascend_device_id():
+    text = os.environ.get("ASCEND_DEVICE_ID") or "0"
+    if not text.isdecimal():
+        raise UserError(f"ASCEND_DEVICE_ID in the environment is {text!r}, not the number of a card.")
+    return int(text)
 
 
 def _is_available(kind):

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from utils import device as devices
-from utils.errors import LOST_CONTACT, UserError
+from utils.errors import LOST_CONTACT, UserError, first_line
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -43,8 +43,9 @@ def join_ranks(options):
     options: device, device_id, dist_timeout. UserError for a device that is not there or ranks that do not answer.
     """
     several = launched()
-    if several and options.device_id is not None:
-        raise UserError("--device_id is for one process; under torchrun each takes the card of its LOCAL_RANK "
+    if several and (options.device_id is not None or ":" in options.device):
+        raise UserError("--device_id and --device KIND:N are for one process; under torchrun each takes the card of "
+                        "its LOCAL_RANK "
                         "(choose cards with ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES).")
     device = devices.pick_device(options.device, int(os.environ["LOCAL_RANK"]) if several else options.device_id)
     devices.set_up(device)
@@ -219,7 +220,3 @@ def explained(error):
         return UserError(f"rank {rank()} has lost contact with the other ranks: one of them ended, or did not answer "
                          f"within --dist_timeout ({first_line(error)}). {untouched}", status=LOST_CONTACT)
     return error
-
-
-def first_line(error):
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

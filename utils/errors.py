@@ -1,7 +1,9 @@
 """The one exception that means: the user, not the code, has something to mend."""
 import difflib
+import errno
 import sys
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
 
 
@@ -23,14 +25,29 @@ def nearest(name, known):
     return f" Did you mean {close[0]}?" if close else ""
 
 
+def first_line(error):
+    """The first line of what an exception says, of one that says nothing its kind."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 def run_main(main, leave=sys.exit):
-    """Run an entry point and `leave` with its return value; a UserError becomes one line on stderr, no traceback."""
+    """Run an entry point and `leave` with its return value; a UserError becomes one line on stderr, no traceback.
+
+    So does a disk that takes nothing any more.
+    """
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names of files may be no UTF-8
     try:
         status = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status = error.status
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"error: could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. What was "
+              f"written before is untouched; a training goes on with --continue_train.", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
-        print("interrupted before there was anything to save", file=sys.stderr)
+        print("interrupted; checkpoints up to here, if any, are untouched", file=sys.stderr)
         status = 130
     leave(status)

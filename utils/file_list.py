@@ -64,22 +64,28 @@ def _rebuild(root, names, ends, chosen):
 def list_files(root, extensions, index_folder=None):
     """FileList of all files below `root` with one of `extensions` (lower case), links followed.
 
-    Folder by folder from the top, sorted within each. With `index_folder` a long list is kept there, and read from
-    there as long as no folder has changed. OSError, with its filename, for a folder that cannot be read.
+    Folder by folder from the top, sorted within each; a folder that links lead to again, or back to, counts once. With
+    `index_folder` a long list is kept there, and read from there as long as no folder has changed. OSError, with its
+    filename, for a folder that cannot be read.
     """
     index = index_folder and Path(index_folder) / hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:16]
     found = index and read_index(index, root)
     if found is not None:
         return found
     began = time.time_ns()
-    names, ends, folders = bytearray(), array("q"), {}
+    names, ends, folders, seen = bytearray(), array("q"), {}, set()
 
     def refuse(error):
         raise error
 
     for parent, below, files in os.walk(root, onerror=refuse, followlinks=True):
+        state = os.stat(parent)
+        if (state.st_dev, state.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
         below.sort()
-        folders[os.path.relpath(parent, root)] = os.stat(parent).st_mtime_ns
+        folders[os.path.relpath(parent, root)] = state.st_mtime_ns
         for name in sorted(files):
             if os.path.splitext(name)[1].lower() in extensions:
                 names += os.fsencode(os.path.relpath(os.path.join(parent, name), root) if parent != root else name)

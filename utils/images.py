@@ -1,12 +1,13 @@
 """Reading, resizing and writing face pictures. Everything here is RGB, uint8, HWC or a PIL image."""
 import contextlib
 import os
+import struct
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from utils.errors import UserError
 from utils.file_list import list_files
@@ -14,7 +15,12 @@ from utils.file_list import list_files
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+
+ORIENTATION = 0x0112  # EXIF's tag; what makes a picture of each of its values upright
+UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+           8: Image.Transpose.ROTATE_90}
 
 
 class BadImage(Exception):
@@ -64,9 +70,11 @@ def read_rgb(path):
     """
     with _decoding(path), Image.open(path) as image:
         image.load()
-        if image.mode == "RGB" and image.format == "JPEG" and 0x0112 not in image.getexif():
-            return image
-        return _to_rgb(ImageOps.exif_transpose(image))
+        # Not ImageOps.exif_transpose: it writes all of the EXIF data anew, and fails where another tag is damaged.
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
+        if turn is not None:
+            image = image.transpose(turn)
+        return image if image.mode == "RGB" and "transparency" not in image.info else _to_rgb(image)
 
 
 def open_image(path):

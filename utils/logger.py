@@ -3,6 +3,7 @@
 Scripts read the ModelZoo's lines with awk: the step time is field 8 of lines with 'IterTotal:', the loss field 4
 of lines with 'Loss_Pix:'. No other line may hold those words.
 """
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -45,7 +46,8 @@ class Logger:
         self._speaks = self._keeps or every_rank
         if not self._keeps:
             return
-        self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1)  # noqa: SIM115 (closed in close)
+        self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1,  # noqa: SIM115 (see close)
+                         errors="backslashreplace")  # names of files may be no UTF-8
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
         self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
         self._metrics.writelines(json.dumps(record) + "\n" for record in kept)
@@ -76,9 +78,9 @@ class Logger:
     def close(self):
         if not self._keeps:
             return
-        self.board.close()
-        self._log.close()
-        self._metrics.close()
+        for part in (self.board, self._log, self._metrics):
+            with contextlib.suppress(OSError):  # on a full disk; what ended the run is the error to show
+                part.close()
 
 
 def read_metrics(folder):

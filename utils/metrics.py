@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from utils.errors import nearest
+from utils.errors import UserError, nearest
 
 LUMA = np.array([65.481, 128.553, 24.966])  # BT.601, studio range: Y = 16 + RGB.LUMA / 255
 
@@ -58,7 +58,8 @@ def quantize(image, rounding):
     """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
 
     Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
-    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. ValueError for nan.
+    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. UserError for nan, which a network
+    gives whose weights are spoilt or whose half precision overflowed.
     """
     if rounding not in ("truncate", "round"):
         raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
@@ -66,7 +67,9 @@ def quantize(image, rounding):
         raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
     values = image.detach().cpu().double()
     if values.isnan().any():
-        raise ValueError("the image holds nan: it cannot be turned into a picture.")
+        raise UserError("the network's picture holds nan: its weights are spoilt (of a training that diverged: a lower "
+                        "--lr, --max_grad_norm), or half precision overflowed (--amp_dtype bfloat16, --opt_level O0).",
+                        status=1)
     values = (values.clamp(-1, 1) + 1) / 2 * 255
     # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
     values = values.round() if rounding == "round" else (values + 1e-4).trunc()

@@ -34,10 +34,10 @@ def write_curves(records, input_title, path):
     train = [r for r in records if r["kind"] == "train"]
     val = [r for r in records if r["kind"] == "val"]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
-    marker = "o" if len(train) == 1 else None  # a line through one point cannot be seen
     for name in sorted({key for r in train for key in r if key.startswith("Loss_")}):
-        axes[0].plot([r["step"] for r in train], [r[name] for r in train], label=name, linewidth=1, marker=marker,
-                     markersize=3)
+        having = [r for r in train if name in r]  # a run may have gone on with a loss that it had not before
+        axes[0].plot([r["step"] for r in having], [r[name] for r in having], label=name, linewidth=1,
+                     marker="o" if len(having) == 1 else None, markersize=3)  # a line through one point is invisible
     axes[0].set(xlabel="step", ylabel="loss", yscale="log", title="Training loss")
     if val:
         steps = [r["step"] for r in val]

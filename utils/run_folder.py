@@ -6,6 +6,12 @@ import yaml
 from utils import checkpoint, distributed
 from utils.errors import UserError
 
+# Options that say nothing of what is learned.
+FREE_TO_CHANGE = {
+    "cache_folder", "checkpoints_dir", "continue_train", "dataroot", "device", "device_id", "dist_timeout",
+    "keep_checkpoints", "max_minutes", "name", "preset", "pretrain_d_path", "pretrain_model_path", "print_freq",
+    "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps", "val_batch_size", "valroot",
+    "visual_freq", "workers"}
 LAUNCH_FILE = ".launch"  # which torchrun the run was started by
 
 
@@ -15,8 +21,7 @@ def prepare(options):
     For rank 0: on other nodes the launch has another id. UserError where the folder cannot be made, or holds another
     run.
     """
-    if Path(options.name).name != options.name or options.name in ("", ".", ".."):
-        raise UserError(f"--name {options.name!r} must be a plain folder name, without slashes.")
+    check_name(options.name)
     folder = Path(options.checkpoints_dir) / options.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,19 +37,32 @@ def prepare(options):
     return folder, going_on
 
 
+def check_name(name):
+    """UserError, naming --name, unless `name` is that of a folder within another."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise UserError(f"--name {name!r} must be a plain folder name, without slashes.")
+
+
 def is_restarted(folder):
     """Whether the run in `folder` failed, and the torchrun that started it starts it anew."""
     mark = folder / LAUNCH_FILE
     return distributed.restarted() and mark.exists() and mark.read_text() == distributed.launch_id()
 
 
-def load_checkpoint(folder):
-    """The state to go on from, the same one on every rank; UserError where there is none, or not on all nodes."""
+def load_checkpoint(folder, options):
+    """The state to go on from, the same one on every rank; UserError where there is none, or not on all nodes.
+
+    Says which options are others than those of the run so far: a forgotten one would change the training in silence.
+    """
     state, warnings = checkpoint.load_state(folder)
     steps = distributed.gather(state["progress"]["step"])
     if len(set(steps)) > 1:
         raise UserError(f"the ranks see different checkpoints in {folder} (steps {steps}): --checkpoints_dir must be "
                         f"one folder that all nodes share.")
+    changed = [f"{name} {before} -> {now}" for name, now in vars(options).items()
+               if (before := state.get("options", {}).get(name, now)) != now and name not in FREE_TO_CHANGE]
+    if changed:
+        warnings.append(f"warning: --continue_train with other options than so far: {', '.join(changed)}.")
     for line in warnings if distributed.is_main() else ():
         print(line, flush=True)
     return state

@@ -23,6 +23,7 @@ from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
 from utils.prior_metrics import PriorMetrics
 from utils.prior_metrics import summary_lines as prior_lines
+from utils.run_folder import check_name
 from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
@@ -33,6 +34,7 @@ class Tester:
 
     def __init__(self, options):
         self.options = o = options
+        check_name(o.name)
         self.device = distributed.join_ranks(o)
         self.recipe = build_recipe(o)
         self.prior_metrics, self.priors_absent, self.prior_titles = None, [], None
@@ -40,7 +42,7 @@ class Tester:
         self.titles = {"bicubic": find_dataset(o.dataset_name).input_title, "sr": o.name[:20]}
         self.folder = Path(o.results_dir) / o.name
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "restored").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
@@ -195,7 +197,7 @@ class Tester:
         (self.folder / "scores.json").write_text(json.dumps(report, indent=1) + "\n")
         of_each = [metric for metric in ("lpips", "identity") if metric in summary]
         prior_columns = self.prior_metrics.columns if self.prior_metrics else []
-        with open(self.folder / "faces.csv", "w", newline="") as file:
+        with open(self.folder / "faces.csv", "w", newline="", errors="surrogateescape") as file:
             table_of_faces = csv.writer(file)
             table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in protocols
                                                 for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]

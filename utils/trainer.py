@@ -37,7 +37,7 @@ class Trainer:
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
         self._load_file_lists()
         self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o))
-        state = run_folder.load_checkpoint(self.folder) if going_on else None
+        state = run_folder.load_checkpoint(self.folder, o) if going_on else None
         self._restore_progress(state)
         self._plan_steps()
         devices.seed_everything(o.seed)
@@ -266,16 +266,17 @@ class Trainer:
             return  # what is left of the time is for saving
         epoch_ended = self.samples // len(self.train_set) > self._epoch()
         jobs = []
-        if self.step % o.visual_freq == 0 and distributed.is_main():
+        if self.step % o.visual_freq == 0:
             jobs.append(lambda: self._show(faces))
         if self.val_set and (epoch_ended or at_end):
             jobs.append(self._validate)
         if self.step % o.save_latest_freq == 0 and not at_end:
             jobs.append(self._save)
-        if self.step % o.save_iter_freq == 0 and distributed.is_main():
-            jobs.append(lambda: checkpoint.save_weights(self.folder, f"iter_{self.step}", self.recipe.released))
+        if self.step % o.save_iter_freq == 0:
+            jobs.append(lambda: self._save_weights(f"iter_{self.step}"))
         if jobs:
             self.timer.pause()
+            self.losses.read()  # what a non-finite loss has spoilt is neither shown nor scored nor kept
             for job in jobs:
                 job()
             self.timer.resume()
@@ -292,11 +293,12 @@ class Trainer:
         epoch = self._epoch()
         first = -(-epoch * length // self.images_per_step)  # the epoch's first step, 0-based
         last = -(-(epoch + 1) * length // self.images_per_step)
+        place = min(-(-self.samples // self.images_per_step), last)  # self.step, but for a resume with other batches
         fps = self.images_per_step / means["total"]
         overflows = {name: optimizer.overflows() for name, optimizer in self.optimizers.items()}
         lr = self.lr_factor * o.lr
         self.log.say(time_line(self._elapsed(), left, means))
-        self.log.say(loss_line(epoch + 1, self.step - first, last - first, self.step, self.total_steps,
+        self.log.say(loss_line(epoch + 1, place - first, last - first, self.step, self.total_steps,
                                self.losses.last))
         scales = " ".join(f"{name}: scale {v.scale:g} skipped {'unknown' if v.skipped is None else v.skipped}"
                           for name, v in overflows.items())
@@ -313,7 +315,9 @@ class Trainer:
                                 f"checkpoints up to here are untouched.", status=1)
 
     def _show(self, faces):
-        self.log.board.add_image("train", picture_grid(self.recipe, faces, rows=4)[0], self.step, dataformats="HWC")
+        if distributed.is_main():
+            shown, _ = picture_grid(self.recipe, faces, rows=4)
+            self.log.board.add_image("train", shown, self.step, dataformats="HWC")
 
     def _validate(self):
         o = self.options
@@ -333,14 +337,11 @@ class Trainer:
         self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {low:.4f} / {low_ssim:.4f}; "
                      f"{len(rows)} faces, protocol {o.val_protocol})")
         self.log.record("val", **self.last_val)
-        if not distributed.is_main():
-            return
-        if self.best is None or psnr > self.best["psnr"]:
+        if distributed.is_main() and (self.best is None or psnr > self.best["psnr"]):
             self.best = self.last_val
-            checkpoint.save_weights(self.folder, "best", self.recipe.released)
+            self._save_weights("best")
 
     def _save(self):
-        self.losses.read()  # weights that a non-finite loss has spoilt must not replace good ones
         state = {
             "networks": {role: net.state_dict() for role, net in self.networks.items()},
             "ema": {role: average_of.net.state_dict() for role, average_of in self.averages.items()},
@@ -354,10 +355,13 @@ class Trainer:
                                         for k, v in bad.items()}},
             "options": vars(self.options),
         }
-        if not distributed.is_main():
-            return
-        checkpoint.save_state(self.folder, self.step, state, self.options.keep_checkpoints)
-        checkpoint.save_weights(self.folder, "latest", self.recipe.released)
+        if distributed.is_main():
+            checkpoint.save_state(self.folder, self.step, state, self.options.keep_checkpoints)
+        self._save_weights("latest")
+
+    def _save_weights(self, label):
+        if distributed.is_main():
+            checkpoint.save_weights(self.folder, label, self.recipe.released)
 
     # -- words ----------------------------------------------------------------------------------------------------
 
