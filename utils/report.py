@@ -38,7 +38,8 @@ def write_curves(records, input_title, path):
         having = [r for r in train if name in r]  # a run may have gone on with a loss that it had not before
         axes[0].plot([r["step"] for r in having], [r[name] for r in having], label=name, linewidth=1,
                      marker="o" if len(having) == 1 else None, markersize=3)  # a line through one point is invisible
-    axes[0].set(xlabel="step", ylabel="loss", yscale="log", title="Training loss")
+    adversarial = any(r[name] <= 0 for r in train for name in r if name.startswith("Loss_"))  # hinge: below 0, too
+    axes[0].set(xlabel="step", ylabel="loss", yscale="symlog" if adversarial else "log", title="Training loss")
     if val:
         steps = [r["step"] for r in val]
         protocol = val[-1]["protocol"]
