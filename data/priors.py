@@ -215,7 +215,7 @@ def main():
     from data.face_folder import Place
     from options.base_options import at_least
     from utils.errors import UserError
-    from utils.images import grid, save_image
+    from utils.images import grid, save_shown
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of annotated faces")
     parser.add_argument("target", help="picture to write: in each row faces, heatmaps and parsing maps")
@@ -243,10 +243,7 @@ def main():
         raise UserError(f"FACES: too many bad images in a row below {a.faces}.", status=1)
     shown = [show(sample, len(names) - len(parts)) for sample in samples]
     rows = [sum(shown[start:start + a.columns], []) for start in range(0, len(shown), a.columns)]
-    try:
-        save_image(grid(rows), a.target)
-    except (OSError, ValueError) as error:  # ValueError: a name that says no format
-        raise UserError(f"cannot write the picture {a.target}: {error}.") from None
+    save_shown(grid(rows), a.target)
     print(f"Look at {a.target}: {len(names) - len(parts)} heatmaps; parts: {', '.join(parts)}")
 
 

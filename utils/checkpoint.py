@@ -128,6 +128,14 @@ def restore_network(net, saved, folder):
         raise UserError(f"--continue_train: the checkpoint in {folder} is of another network; {error}") from None
 
 
+def restore_optimizer(optimizer, saved, kind, folder):
+    """Load the state `saved` in a checkpoint in `folder` into `optimizer`; UserError where it is not of this kind."""
+    before = saved.get("kind", "adam")
+    if before != kind:
+        raise UserError(f"--continue_train: {folder} was trained with {before}, not {kind}.")
+    optimizer.load_state_dict(saved)
+
+
 def read_state(path):
     """(a checkpoint's content on the CPU, None), or (None, why it cannot be read); (None, None): not one of ours."""
     damage = find_damage(path)

@@ -45,8 +45,7 @@ def join_ranks(options):
     several = launched()
     if several and (options.device_id is not None or ":" in options.device):
         raise UserError("--device_id and --device KIND:N are for one process; under torchrun each takes the card of "
-                        "its LOCAL_RANK "
-                        "(choose cards with ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES).")
+                        "its LOCAL_RANK (choose cards with ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES).")
     device = devices.pick_device(options.device, int(os.environ["LOCAL_RANK"]) if several else options.device_id)
     devices.set_up(device)
     if several:

@@ -95,7 +95,6 @@ class Trainer:
         else:
             checkpoint.check_roles(state, "networks", self.recipe.networks, self.folder)
             checkpoint.check_roles(state, "ema", self.recipe.ema_decay, self.folder)
-        averages = {}
         for role, net in self.recipe.networks.items():
             if state:
                 checkpoint.restore_network(net, state["networks"][role], self.folder)
@@ -103,10 +102,9 @@ class Trainer:
                 net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
             net.to(self.device, memory_format=devices.memory_format(self.device)).train()
             distributed.share_from_main([*net.parameters(), *net.buffers()])
-        for role, decay in self.recipe.ema_decay.items():
-            averages[role] = Ema(self.recipe.networks[role], decay)
-            if state:
-                checkpoint.restore_network(averages[role].net, state["ema"][role], self.folder)
+        self.averages = {role: Ema(self.recipe.networks[role], decay) for role, decay in self.recipe.ema_decay.items()}
+        for role, average_of in self.averages.items() if state else ():
+            checkpoint.restore_network(average_of.net, state["ema"][role], self.folder)
         for net in self.recipe.frozen.values():
             amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
                                   self.half)
@@ -119,16 +117,11 @@ class Trainer:
                 nets, optimizer, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
                 distributed.average_ if distributed.launched() else None, buckets=len(self.recipe.optimizers) == 1)[1]
             if state:
-                saved = state["optimizers"][name]
-                kind = saved.get("kind", "adam")
-                if kind != spec.kind:
-                    raise UserError(f"--continue_train: {self.folder} was trained with {kind}, not {spec.kind}.")
-                self.optimizers[name].load_state_dict(saved)
+                checkpoint.restore_optimizer(self.optimizers[name], state["optimizers"][name], spec.kind, self.folder)
         found = (state or {}).get("recipe", self.recipe.state)  # older checkpoints have none
         self.recipe.state = {name: value.to(self.device) for name, value in found.items()}
-        self.averages = averages
         self.networks = dict(self.recipe.networks)
-        self.recipe.released = self.networks | {role: a.net for role, a in averages.items()}
+        self.recipe.released = self.networks | {role: a.net for role, a in self.averages.items()}
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
             self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
 
