@@ -5,10 +5,10 @@
 """
 import sys
 
+from engine.tester import Tester
 from options.test_options import parse_test
 from utils import distributed
 from utils.errors import run_main
-from utils.tester import Tester
 
 
 def main():

@@ -8,10 +8,10 @@
 """
 import sys
 
+from engine.trainer import Trainer
 from options.train_options import parse_train
 from utils import distributed
 from utils.errors import run_main
-from utils.trainer import Trainer
 
 
 def main():

@@ -16,10 +16,10 @@ import torch
 from torch.profiler import profile, supported_activities
 from torch.utils.flop_counter import FlopCounterMode
 
+import utils.device
 from benchmarks.measuring import machine, show
 from benchmarks.train_step import bare_step, fixed_batch
 from options.train_options import parse_train
-from utils import device as devices
 
 KINDS = {  # an operator belongs to the first kind that has a part of its name
     "convolution": ("conv", "addmm", "mm"), "normalisation": ("norm",), "optimizer": ("adam", "foreach"),
@@ -31,10 +31,10 @@ def seconds_of(job, device, repeats=10):
     """Median seconds of `job()`, the device synchronised around each, after two calls that warm up."""
     times = []
     for _ in range(repeats + 2):
-        devices.synchronize(device)
+        utils.device.synchronize(device)
         start = time.perf_counter()
         job()
-        devices.synchronize(device)
+        utils.device.synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times[2:])
 
@@ -61,7 +61,7 @@ def time_by_kind(step, device, steps=3):
     with profile(activities=supported_activities()) as seen:
         for _ in range(steps):
             step()
-        devices.synchronize(device)
+        utils.device.synchronize(device)
     spent = Counter()
     for row in seen.key_averages():
         own = row.self_cpu_time_total if device.type == "cpu" else row.self_device_time_total
@@ -77,10 +77,10 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
-    device = devices.pick_device(a.device)
+    device = utils.device.pick_device(a.device)
     on_cpu = device.type == "cpu"
-    devices.set_up(device)
-    half = devices.default_half(device) if a.opt_level != "O0" else torch.float32
+    utils.device.set_up(device)
+    half = utils.device.default_half(device) if a.opt_level != "O0" else torch.float32
     rate = matrix_rate(device, half, 2048 if on_cpu else 8192)
     memory = bandwidth(device, 200 if on_cpu else 4000)
     rows, profiles = [], []
@@ -88,7 +88,7 @@ def main():
         for batch in a.batch_size or ([8] if on_cpu else [32, 256]):
             options = parse_train(["--preset", preset, f"--batch_size={batch}"])
             take_step = bare_step(options, device, a.opt_level, half)
-            faces = fixed_batch(options, device, devices.memory_format(device))
+            faces = fixed_batch(options, device, utils.device.memory_format(device))
             step = partial(take_step, faces)
             with FlopCounterMode(display=False) as counter:
                 step()
@@ -99,7 +99,7 @@ def main():
                 "s/step": seconds, "images/s": batch / seconds, "GFLOP/step": work / 1e9,
                 "TFLOP/s": work / seconds / 1e12, "matrix TFLOP/s": rate,
                 "share of it": f"{100 * work / seconds / 1e12 / rate:.0f} %", "copy GB/s": memory,
-                "GB": devices.peak_memory_gb(device) or 0})
+                "GB": utils.device.peak_memory_gb(device) or 0})
             profiles.append(case | {kind: f"{100 * share:.0f} %"
                                     for kind, share in time_by_kind(step, device).items()})
     show(f"Ceilings reached on {machine(device)}", rows, a.json)

@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 
 from benchmarks.measuring import alternate, machine, median_ratio, show
-from data.builtin_faces import draw_face
-from data.celeba_dataset import AUGMENTATIONS, CelebADataset
+from data.augment import AUGMENTATIONS
+from data.celeba_dataset import CelebADataset
+from data.drawn.builtin_faces import draw_face
 from data.face_folder import Place
 from data.loader import TrainingOrder, make_loader
 from utils.images import list_images, resize

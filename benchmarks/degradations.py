@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from data import degradations
-from data.builtin_faces import draw_face
+from data.drawn.builtin_faces import draw_face
 from utils.device import pick_device
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "linear": Image.Resampling.BILINEAR, "area": Image.Resampling.BOX,

@@ -14,14 +14,14 @@ import statistics
 import numpy as np
 import torch
 
+import utils.device
 from benchmarks.measuring import machine, show
 from data.face_folder import Place
 from data.single_dataset import SingleDataset
 from models import NETWORKS, build_recipe, create_network
-from models.networks import load_weights
+from models.weights import load_weights
 from options.test_options import parse_test
 from utils import amp
-from utils import device as devices
 from utils.images import list_images, to_tensor_range
 
 
@@ -63,10 +63,10 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
-    device = devices.pick_device(a.device)
-    devices.set_up(device)
+    device = utils.device.pick_device(a.device)
+    utils.device.set_up(device)
     net, size = trained(a.pth_path, a.faces) if a.pth_path else untrained(a.network)
-    net.to(device, memory_format=devices.memory_format(device)).eval()
+    net.to(device, memory_format=utils.device.memory_format(device)).eval()
     dataset = SingleDataset(list_images(a.faces, "FACES")[:a.count], size)
     pictures = np.stack([dataset[Place(0, i)]["lr"] for i in range(len(dataset))])
     faces = to_tensor_range(torch.from_numpy(pictures).to(device))

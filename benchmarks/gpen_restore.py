@@ -15,18 +15,18 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+import utils.device
 from benchmarks.gpen_grouped import grouped_form
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from models import create_network
 from utils import amp
-from utils import device as devices
 
 FORMS = ("project", "grouped")
 
 
 def built(form, name, device):
     """(network called `name` in `form`, that form's memory layout)."""
-    layout = devices.memory_format(device) if form == "project" else torch.contiguous_format
+    layout = utils.device.memory_format(device) if form == "project" else torch.contiguous_format
     net = create_network(name).to(device, memory_format=layout)
     return (grouped_form(net) if form == "grouped" else net), layout
 
@@ -34,7 +34,7 @@ def built(form, name, device):
 def restoring(form, precision, batches, device):
     """{batch: function that restores as many faces at once}."""
     net, layout = built(form, "gpen_512", device)
-    amp.prepare_inference(net.eval(), precision, devices.default_half(device))
+    amp.prepare_inference(net.eval(), precision, utils.device.default_half(device))
 
     def job(batch):
         faces = (torch.rand(batch, 3, 512, 512, device=device) * 2 - 1).contiguous(memory_format=layout)
@@ -73,7 +73,7 @@ def peak_gb(job, form, precision, batch, device):
     for _ in range(2):
         function()
     if device.type != "cpu":
-        return devices.peak_memory_gb(device)
+        return utils.device.peak_memory_gb(device)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 / 1e9  # getrusage would count what the parent held, too
 
@@ -104,8 +104,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
-    device = devices.pick_device(a.device)
-    devices.set_up(device)
+    device = utils.device.pick_device(a.device)
+    utils.device.set_up(device)
     torch.manual_seed(0)
     rows = [row for job, precision, batches in ((restoring, "O0", [1, 4]), (restoring, "O2", [1, 4]),
                                                 (learning, "O0", [4]))

@@ -8,9 +8,9 @@ import statistics
 import torch
 from torch import nn
 
+import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from models.blocks import InstanceNorm
-from utils import device as devices
 
 SHAPES = ((2, 96, 256), (2, 192, 128), (2, 512, 64), (8, 16, 256), (8, 64, 64))  # batch, channels, side
 
@@ -36,9 +36,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
-    device = devices.pick_device(a.device)
+    device = utils.device.pick_device(a.device)
     rows = []
-    for dtype in (torch.float32, devices.default_half(device)):
+    for dtype in (torch.float32, utils.device.default_half(device)):
         for shape in SHAPES:
             channels = shape[1]
             seconds = alternate({

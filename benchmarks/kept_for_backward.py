@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.measuring import show
 from benchmarks.train_step import fixed_batch, plain_optimizer
-from models import build_recipe, loss
+from models import build_training_recipe, loss
 from options.train_options import parse_train
 from utils import amp
 
@@ -45,7 +45,7 @@ def measure(words, opt_level):
     device = torch.device("meta")
     with device, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights that meta does not hold
-        recipe = build_recipe(options)
+        recipe = build_training_recipe(options)
     optimizers = {}
     for name, spec in recipe.optimizers.items():
         nets = [recipe.networks[role].to(device).train() for role in spec.roles]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from utils import device as devices
+import utils.device
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
@@ -20,10 +20,10 @@ def alternate(jobs, rounds, device):
     seconds = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
-            devices.synchronize(device)
+            utils.device.synchronize(device)
             start = time.perf_counter()
             job()
-            devices.synchronize(device)
+            utils.device.synchronize(device)
             seconds[name].append(time.perf_counter() - start)
     return seconds
 

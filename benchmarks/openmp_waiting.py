@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import machine, show
-from data.builtin_faces import write_faces
+from data.drawn.builtin_faces import write_faces
 
 SETTINGS = {  # an empty variable counts as none, and keeps utils/__init__.py from setting it
     "GNU's default": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"},

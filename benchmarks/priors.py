@@ -20,8 +20,9 @@ from PIL import Image
 from benchmarks.data_loading import through
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from data import find_dataset
-from data.builtin_faces import draw_face, write_landmarks
-from data.priors import POINTS_68, draw_parts, heatmaps, move_points
+from data.drawn.builtin_faces import draw_face, write_landmarks
+from data.face_parts import POINTS_68
+from data.priors import draw_parts, heatmaps, move_points
 from utils.device import pick_device
 
 DRAWN = 50  # faces drawn a round

@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import utils.device
 from benchmarks.measuring import show
 from benchmarks.train_step import bare_step, fixed_batch
-from data.builtin_faces import write_faces
 from data.celeba_dataset import CelebADataset
+from data.drawn.builtin_faces import write_faces
 from data.loader import TrainingOrder, make_loader
-from models import build_recipe
+from models import build_training_recipe
 from options.train_options import parse_train
 from utils import amp, distributed
-from utils import device as devices
 from utils.file_list import FileList, list_files
 from utils.images import list_images
 
@@ -78,8 +78,8 @@ def gradient_rows(presets):
     for preset in presets:
         row = {"preset": preset}
         for level in ("O0", "O2"):
-            net = build_recipe(parse_train(["--preset", preset])).networks["G"]
-            adam = devices.adam(net.parameters(), torch.device("cpu"), level, 1e-3, (0.9, 0.99))
+            net = build_training_recipe(parse_train(["--preset", preset])).networks["G"]
+            adam = utils.device.adam(net.parameters(), torch.device("cpu"), level, 1e-3, (0.9, 0.99))
             optimizer = amp.initialize(net, adam, level, average=distributed.average_)[1]
             size = sum(part.nbytes for part in optimizer._travelling)
             row |= {f"{level} MB a step": size / 1e6, f"{level} sent by each of 8 MB": size * 2 * 7 / 8 / 1e6}

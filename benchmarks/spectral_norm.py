@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from models.sparnet import SPARNet
 from models.spectral_norm import add_spectral_norm
-from utils import device as devices
 
 SHAPES = {"released widths": {"min_ch": 32, "max_ch": 512}, "small": {"min_ch": 16, "max_ch": 96}}
 
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
-    device = devices.pick_device(a.device)
+    device = utils.device.pick_device(a.device)
     rows = []
     for name, widths in SHAPES.items():
         none = measure(lambda net: net, widths, device)

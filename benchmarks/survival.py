@@ -22,11 +22,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import show
-from data.builtin_faces import write_faces
+from data.drawn.builtin_faces import write_faces
+from engine import checkpoint
+from engine.trainer import Trainer
 from options.train_options import parse_train
-from utils import checkpoint, distributed
+from utils import distributed
 from utils.errors import run_main
-from utils.trainer import Trainer
 
 TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
         "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import torch
 
+import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
-from data.builtin_faces import write_faces
-from models import build_recipe
+from data.drawn.builtin_faces import write_faces
+from engine.evaluate import to_device
+from engine.trainer import Trainer
+from models import build_training_recipe
 from models.base_model import optimizer_of
 from options.train_options import parse_train
 from utils import amp, distributed
-from utils import device as devices
-from utils.evaluate import to_device
-from utils.trainer import Trainer
 
 SAVE_EVERY = 500  # newtrain.py's default --save_latest_freq
 
@@ -44,7 +44,7 @@ class SteppedTrainer(Trainer):
         super()._after_step(faces)
         if self.step % self.stride == 0 and self.step < self.total_steps:
             self.timer.pause()
-            devices.synchronize(self.device)
+            utils.device.synchronize(self.device)
             self.between(time.perf_counter())
             self.timer.resume()
             self.window_began = time.perf_counter()
@@ -55,12 +55,13 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True)
 
     average: as of amp.initialize; without combined gradients, DistributedDataParallel averages those of one phase.
     """
-    recipe = build_recipe(options)
+    recipe = build_training_recipe(options)
     recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
     optimizers = {}
     for name, spec in recipe.optimizers.items():
-        nets = [recipe.networks[role].to(device, memory_format=devices.memory_format(device)) for role in spec.roles]
-        plain = devices.make_optimizer(spec, spec.parameter_groups(recipe.networks), device, opt_level)
+        layout = utils.device.memory_format(device)
+        nets = [recipe.networks[role].to(device, memory_format=layout) for role in spec.roles]
+        plain = utils.device.make_optimizer(spec, spec.parameter_groups(recipe.networks), device, opt_level)
         optimizers[name] = amp.initialize(nets, plain, opt_level, options.loss_scale, combine_grad, half,
                                            average=average, buckets=len(recipe.optimizers) == 1)[1]
     if any(optimizer.needs_ddp for optimizer in optimizers.values()):
@@ -95,7 +96,7 @@ def plain_optimizer(spec, params):
 
 def plain_loop(options, trainer, steps):
     """A function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
-    recipe = build_recipe(options)
+    recipe = build_training_recipe(options)
     recipe.state = {name: value.to(trainer.device) for name, value in recipe.state.items()}
     optimizers = {}
     for name, spec in recipe.optimizers.items():
@@ -134,7 +135,7 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
         "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else []), *others])
     trainer = SteppedTrainer(options)
     device = trainer.device
-    one = fixed_batch(options, device, devices.memory_format(device))
+    one = fixed_batch(options, device, utils.device.memory_format(device))
     others = {"fed": bare_loop(options, trainer, steps, (to_device(b, device) for b in trainer._train_loader())),
               "bare": bare_loop(options, trainer, steps, itertools.repeat(one)),
               "plain": plain_loop(options, trainer, steps)}
@@ -162,7 +163,7 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
             "loading adds": f"{100 * (median_ratio(seconds['fed'], seconds['bare']) - 1):.1f} %",
             "trainer adds": f"{100 * (median_ratio(seconds['trainer'], seconds['fed']) - 1):.1f} %",
             "checkpoint adds": f"{100 * save / SAVE_EVERY / per_step['bare']:.2f} %",
-            "GB": devices.peak_memory_gb(device) or 0}
+            "GB": utils.device.peak_memory_gb(device) or 0}
 
 
 def main():
@@ -176,7 +177,7 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", default=None)
     a, others = parser.parse_known_args()
-    device = devices.pick_device(a.device)
+    device = utils.device.pick_device(a.device)
     sizes = a.batch_size or ([8] if device.type == "cpu" else [32, 256])
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(preset, size, a.opt_level, a.device, a.steps, a.rounds, a.workers, folder,

@@ -30,6 +30,12 @@ def find_dataset(name):
     return getattr(importlib.import_module(module), cls)
 
 
+def prior_counts(options):
+    """Returns (heatmaps, parsing maps) per sample of --dataset_name, None for a dataset without facial priors."""
+    dataset = find_dataset(options.dataset_name)
+    return dataset.prior_counts(options.priors) if dataset.takes_priors else None
+
+
 def training_dataset(options):
     """(The dataset class to train on, the arguments that training and validation set have in common).
 

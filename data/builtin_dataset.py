@@ -1,7 +1,7 @@
-"""The faces that the project draws (data/builtin_faces.py), with priors that are exact."""
+"""The faces that the project draws (data/drawn/builtin_faces.py), with priors that are exact."""
 from data.celebamask_dataset import CelebAMaskDataset
+from data.face_parts import POINTS_68
 from data.landmark_files import FILES_68, find_landmarks_68
-from data.priors import POINTS_68
 
 
 class BuiltinDataset(CelebAMaskDataset):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.face_canvas import CLASSES
 from data.face_folder import IMAGES, MASKS, OFFICIAL, PARTS
+from data.face_parts import CLASSES, MASK_PARTS
 from data.prior_folder import PriorFolder
-from data.priors import MASK_PARTS, cut_part, cut_parts, mirror_maps
+from data.priors import cut_part, cut_parts, mirror_maps
 from utils.file_list import list_files
 from utils.images import BadImage, open_image
 

@@ -1,7 +1,7 @@
 """Helen: faces in large photographs, with 194 landmarks each (Le et al., ECCV 2012)."""
+from data.face_parts import POINTS_194
 from data.landmark_files import find_helen
 from data.prior_folder import PriorFolder
-from data.priors import POINTS_194
 
 FACE_SHARE = 0.5  # of the square's side that the landmarks take up, as in the public code and about as in CelebA
 

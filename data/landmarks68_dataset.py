@@ -4,9 +4,9 @@ import os
 import numpy as np
 
 from data.face_folder import MASKS
+from data.face_parts import POINTS_68
 from data.landmark_files import FILES_68, find_landmarks_68
 from data.prior_folder import PriorFolder
-from data.priors import POINTS_68
 from utils.images import list_images
 
 

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.celeba_dataset import FLIP, check_scale, mended_box
+from data.augment import FLIP, mended_box
+from data.celeba_dataset import check_scale
 from data.face_folder import FaceFolder
-from data.priors import FACE_PARTS, draw_parts, heatmaps, mirror_points, move_points
+from data.face_parts import FACE_PARTS
+from data.priors import draw_parts, heatmaps, mirror_points, move_points
 from utils.errors import UserError
 from utils.images import BadImage, centre_square, degrade, resize
 

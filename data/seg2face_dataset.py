@@ -4,13 +4,13 @@ import numpy as np
 from PIL import Image
 
 from data.celebamask_dataset import LAYOUTS, index_array, open_masks
+from data.face_parts import MIRRORED_CLASSES
 from data.prior_folder import annotated
-from data.priors import MIRRORED_CLASSES
 from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder, area
 from utils.images import BadImage, centre_square, list_images, open_image
 
-# RGB of each of CLASSES (data/face_canvas.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
+# RGB of each of CLASSES (data/face_parts.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
 PALETTE = np.array([
     (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255), (255, 204, 204),
     (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204), (255, 51, 153), (0, 204, 204),

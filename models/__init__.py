@@ -1,5 +1,6 @@
 """Networks and recipes by name, imported on demand: no model imports what only another one needs."""
 
+import contextlib
 from importlib import import_module
 
 from utils.errors import UserError, nearest
@@ -64,8 +65,28 @@ def find_recipe(name):
 
 
 def build_recipe(options):
-    """The recipe that `options.model` names, built; UserError where its network's options do not fit together."""
+    """Returns the recipe that `options.model` names, ready to restore: its generator alone, on the CPU.
+
+    options: the recipe's network options and load_size. Raises UserError for options that do not fit together.
+    """
+    recipe = find_recipe(options.model)()
+    with _explaining(options):
+        recipe.build_generator(options)
+    return recipe
+
+
+def build_training_recipe(options):
+    """Returns the recipe that `options.model` names, ready to train. Raises UserError as build_recipe does."""
+    recipe = build_recipe(options)
+    with _explaining(options):
+        recipe.set_up_training(options)
+    return recipe
+
+
+@contextlib.contextmanager
+def _explaining(options):
+    """Turns a ValueError of a network's constructor into a UserError."""
     try:
-        return find_recipe(options.model)(options)
+        yield
     except ValueError as error:
         raise UserError(f"--model {options.model}: the network cannot be built: {error}") from None

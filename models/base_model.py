@@ -56,61 +56,115 @@ def optimizer_of(phase):
     return phase.removesuffix("_reg")
 
 
+class PrecisionNeeds:
+    """What a layer may ask of mixed precision (utils/amp_state.py): a mixin for modules that half precision would harm.
+
+    In O2, parameters and buffers become half except those of batch norm and what is named here.
+    """
+
+    float32_parameters = False  # True: parameters and buffers of this module stay float32
+    float32_buffers = ()  # names of buffers that stay float32 although the parameters become half
+
+
+class ChecksWeights:
+    """A mixin for networks that recognise weights which do not fit them and can say why (models/weights.py)."""
+
+    def refusal(self, state):
+        """Returns why the weights {key: tensor} are not of this network, or None; keys are those of the file."""
+
+
 class BaseModel:
-    """A recipe. A subclass sets in __init__(options):
+    """A recipe: its networks, losses and optimizers.
+
+    Inference calls `build_generator(options)` and `restore`. Training calls `set_up_training(options)` after it, then
+    `training_step` for each step. These attributes are filled by the two set-up methods:
 
     networks    {role: nn.Module}, all of which are saved; 'G' is the generator
     optimizers  {name: AdamSpec or RMSpropSpec}; a phase steps the optimizer of its name, and NAME_reg that of NAME
-    ema_decay   {role: decay a step} of the networks that an average is kept of
-    frozen      {name: nn.Module} that losses go through, neither trained nor saved; the trainer moves them as well
-    state       {name: 0-d float tensor} of what a lazy phase leaves for later ones, to be changed in place: the
-                trainer moves it, averages it over the ranks after a step with such a phase, and keeps it in checkpoints
+    ema_decay   {role: decay per step} of the networks whose weights are averaged
+    frozen      {name: nn.Module} that losses pass through, neither trained nor saved
+    state       {name: 0-d float tensor} that persists between lazy phases (e.g. mean path length); updated in place,
+                averaged over the ranks after a step with such a phase, saved in checkpoints
+    prior_maps  (heatmaps, parsing maps) that the generator outputs, or None
 
-    preset: name of the preset (options/presets) whose values are the recipe's defaults; None: those of the options.
-
-    prior_maps: (heatmaps, parsing maps) that the networks have learned to estimate; None: none.
-
-    The trainer sets `released`: {role: nn.Module}, the networks to restore with: averages where they are kept.
+    preset: name of the preset (options/presets) that holds the recipe's defaults; None: the options' own defaults.
     """
 
-    networks: dict
-    optimizers: dict
-    ema_decay: dict = {}
-    frozen: dict = {}
-    state: dict = {}
     preset = None
-    prior_maps = None
-    released: dict
+
+    def __init__(self):
+        self.networks, self.optimizers, self.ema_decay, self.frozen, self.state = {}, {}, {}, {}, {}
+        self.prior_maps = None
+        self._averages = {}
 
     @staticmethod
-    def add_options(group):
-        """Add the recipe's own options to an argparse group."""
+    def add_network_options(group):
+        """Adds to an argparse group the options that define the generator or how it restores."""
 
     @staticmethod
-    def complete(options):
-        """Fill in the recipe's own options that were left to follow others."""
+    def add_training_options(group):
+        """Adds to an argparse group the recipe's options that only training reads."""
+
+    @staticmethod
+    def complete(options, prior_counts):
+        """Sets network options that were left unset.
+
+        prior_counts: (heatmaps, parsing maps) per sample of the dataset, None for a dataset without priors.
+        """
+
+    def build_generator(self, options):
+        """Sets networks['G'] and prior_maps. Raises UserError for options that do not fit together."""
+        raise NotImplementedError
+
+    def check_restores(self):
+        """Raises UserError if the generator that the options describe restores no faces."""
+
+    def set_up_training(self, options):
+        """Adds the other networks and sets first weights, optimizers, ema_decay, frozen and state."""
+        raise NotImplementedError
 
     def training_step(self, batch, step):
-        """Yield (phase, {loss name: 0-d tensor}) for each phase of this step, in order: G, G_reg, D, D_reg.
+        """Yields (phase, {loss name: 0-d tensor}) for each phase of this step, in order: G, G_reg, D, D_reg.
 
-        The _reg ones (lazy regularisation) need not be in every step; which ones are depends on `step` alone.
+        The _reg phases (lazy regularisation) need not be in every step; which ones are depends on `step` alone.
         batch: {'lr', 'hr', ...: float32 NCHW RGB in [-1, 1]} on the device. The trainer calls backward on the
         sum of the yielded losses (they carry their weights) before it asks for the next phase.
         """
         raise NotImplementedError
 
     def restore(self, lr):
-        """The super-resolved faces, [N, 3, H, W] RGB about [-1, 1], of low-resolution ones taken to H x W."""
-        raise NotImplementedError
+        """Returns the restored faces, [N, 3, H, W] RGB about [-1, 1]; lr: low-resolution faces enlarged to H x W."""
+        return self.released("G")(lr)
 
     def restore_with_priors(self, lr):
-        """(as restore, the prior maps [N, C, H / 2, W / 2] in [-1, 1] that `prior_maps` tells of, or None)."""
+        """Returns (restore(lr), prior maps [N, C, H / 2, W / 2] in [-1, 1] or None); see `prior_maps`."""
         return self.restore(lr), None
 
     def pictures(self, batch):
-        """{title: uint8 tensor or float NCHW RGB in [-1, 1]} for the picture grid, in the order shown.
+        """Returns {title: [N, 3, H, W] in [-1, 1]}, the columns of a run's picture grid, of some faces of a batch."""
+        sr = self.restore(batch["lr"])
+        return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"]}
 
-        batch: as of training_step. newtest.py shows those of recipes with prior_maps, too, and has only 'lr' where
-        there are no references.
-        """
-        raise NotImplementedError
+    # -- called by the trainer ------------------------------------------------------------------------------------
+
+    def move(self, device, memory_format):
+        """Moves networks, frozen networks and state to `device`."""
+        for net in (*self.networks.values(), *self.frozen.values()):
+            net.to(device, memory_format=memory_format)
+        self.state = {name: value.to(device) for name, value in self.state.items()}
+
+    def replace(self, networks):
+        """Calls these modules {role: nn.Module} from now on, e.g. the networks wrapped for data parallelism."""
+        self.networks = self.networks | networks
+
+    def release(self, networks):
+        """Restores with these modules {role: nn.Module}, e.g. averages or the unwrapped networks."""
+        self._averages = dict(networks)
+
+    def released(self, role="G"):
+        """Returns the network of `role` that restoring uses: its average where there is one."""
+        return self._averages.get(role, self.networks[role])
+
+    def released_networks(self):
+        """Returns {role: nn.Module}, what released() gives for every role."""
+        return {role: self.released(role) for role in self.networks}

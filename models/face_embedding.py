@@ -1,12 +1,12 @@
 """Networks that know a face again: MobileFaceNet and ArcFace's IR-SE50, by the keys of their public files.
 
-Both take aligned faces (utils/identity.py), NCHW RGB in [-1, 1], and give one vector of length 1 a face; the cosine of
-two faces' vectors is their identity similarity.
+Both take aligned faces (restore/alignment.py), NCHW RGB in [-1, 1], and give one vector of length 1 per face; the
+cosine of two faces' vectors is their identity similarity.
 """
 from torch import nn
 from torch.nn import functional as F
 
-from models.networks import match_weights, read_weights
+from models.weights import match_weights, read_weights
 from utils.errors import UserError
 
 IR_SE50_ADDRESS = "https://github.com/TreB1eN/InsightFace_Pytorch (model_ir_se50.pth)"

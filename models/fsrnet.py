@@ -9,10 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.base_model import ChecksWeights
+
 HOURGLASS_DEPTH = 3
 
 
-class FSRNet(nn.Module):
+class FSRNet(ChecksWeights, nn.Module):
     """Face super-resolution with a branch that estimates where the face's landmarks and parts lie.
 
     [N, 3, H, W], RGB in [-1, 1], the low-resolution face resized to H x W (even, 16 or more) -> coarse, priors, fine.
@@ -58,7 +60,7 @@ class FSRNet(nn.Module):
         return [m for m in self.modules() if tied and isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def refusal(self, state):
-        """Why `state`, another FSRNet's weights, cannot be this one's, to be shown to the user; None: it may."""
+        """Returns why `state`, another FSRNet's weights, does not fit this network; None if it may."""
         hmaps_ch, pmaps_ch = (len(state.get(f"prior_conv{i}.weight", ())) for i in (1, 2))
         if hmaps_ch + pmaps_ch and (hmaps_ch, pmaps_ch) != (self.hmaps_ch, self.pmaps_ch):
             return (f"the weights are of {hmaps_ch} heatmaps and {pmaps_ch} parsing maps, the network has "

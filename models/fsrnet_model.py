@@ -4,14 +4,14 @@ import colorsys
 import torch
 from torch.nn import functional as F
 
-from data import find_dataset
 from models import loss
 from models.base_model import AdamSpec, BaseModel, RMSpropSpec
 from models.fsrnet import FSRGANDiscriminator, FSRNet, batch_statistics
-from models.networks import INITS, init_weights
+from models.init import INITS, init_weights
 from models.sparnet_model import heat
-from options.base_options import at_least
+from models.vgg import VGG16Features, load_vgg
 from utils.errors import UserError
+from utils.option_types import at_least
 
 RELEASED_MAPS = 0, 11  # heatmaps and parsing maps of CelebAMask-HQ, for what is restored or trained without priors
 
@@ -28,62 +28,69 @@ class FSRNetModel(BaseModel):
     preset = "fsrnet_celebamask"
 
     @staticmethod
-    def add_options(group):
+    def add_network_options(group):
         group.add_argument("--hmaps_ch", type=at_least(0), default=None,
-                           help="landmark heatmaps that are estimated; unset: as many as --dataset_name gives")
-        group.add_argument("--pmaps_ch", type=at_least(0), default=None, help="likewise parsing maps")
+                           help="landmark heatmaps that the network estimates; default: as many as the dataset "
+                                "gives")
+        group.add_argument("--pmaps_ch", type=at_least(0), default=None,
+                           help="parsing maps that the network estimates; default: as many as --dataset_name gives")
         group.add_argument("--tied", action="store_true",
-                           help="one residual block a stage, applied several times, as in the released weights")
-        group.add_argument("--width", type=at_least(1), default=64, help="channels; the prior branch has twice as many")
-        group.add_argument("--enc_blocks", type=at_least(0), default=12, help="the encoder's residual blocks")
-        group.add_argument("--hourglasses", type=at_least(0), default=2, help="of the prior branch")
-        group.add_argument("--init_type", choices=INITS, default="kaiming",
-                           help="first weights: as PyTorch makes them, or N(0, 0.02)")
-        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the fine face's MSE")
-        group.add_argument("--lambda_coarse", type=at_least(0, float), default=1.0,
-                           help="weight of the coarse face's MSE")
+                           help="one residual block per stage, applied several times, as in the released weights")
+        group.add_argument("--width", type=at_least(1), default=64,
+                           help="channels of the network; the prior branch has twice as many")
+        group.add_argument("--enc_blocks", type=at_least(0), default=12, help="residual blocks of the encoder")
+        group.add_argument("--hourglasses", type=at_least(0), default=2, help="hourglasses of the prior branch")
         group.add_argument("--lambda_prior", type=at_least(0, float), default=1.0,
-                           help="weight of the prior maps' MSE; 0: train without them")
-        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
-                           help="weight of the perceptual loss (FSRGAN: 0.1); 0: without")
-        group.add_argument("--vgg16_path", default=None, help=f"its weights, from {loss.VGG16Features.ADDRESS}")
-        group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
-                           help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
-        group.add_argument("--D_ch", type=at_least(1), default=64, help="the discriminator's first width")
-        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
-                           help="of all networks; rmsprop (alpha 0.99) as published, --beta1 and --beta2 are Adam's")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="the discriminator's learning rate")
+                           help="weight of the prior maps' mean squared error; 0: train without prior maps, restore "
+                                "without showing or scoring them")
 
     @staticmethod
-    def complete(options):
-        dataset = find_dataset(options.dataset_name)
-        counts = dataset.prior_counts(options.priors) if dataset.takes_priors else RELEASED_MAPS
-        for name, count in zip(("hmaps_ch", "pmaps_ch"), counts, strict=True):
+    def add_training_options(group):
+        group.add_argument("--init_type", choices=INITS, default="kaiming",
+                           help="first weights: kaiming as PyTorch makes them, or normal: N(0, 0.02)")
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0,
+                           help="weight of the fine face's mean squared error")
+        group.add_argument("--lambda_coarse", type=at_least(0, float), default=1.0,
+                           help="weight of the coarse face's mean squared error")
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
+                           help="weight of the perceptual loss (FSRGAN: 0.1); 0 leaves it out")
+        group.add_argument("--vgg16_path", default=None,
+                           help=f"weights file of the perceptual loss: VGG16 from {VGG16Features.ADDRESS}")
+        group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
+                           help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
+        group.add_argument("--D_ch", type=at_least(1), default=64, help="channels of the discriminator's first layer")
+        group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
+                           help="optimizer of all networks: rmsprop (alpha 0.99) as published, or adam with --beta1 "
+                                "and --beta2")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="discriminator's learning rate")
+
+    @staticmethod
+    def complete(options, prior_counts):
+        for name, count in zip(("hmaps_ch", "pmaps_ch"), prior_counts or RELEASED_MAPS, strict=True):
             if getattr(options, name) is None:
                 setattr(options, name, count)
 
-    def __init__(self, options):
+    def build_generator(self, options):
         o = options
         if o.load_size % 2:
             raise UserError(f"--load_size {o.load_size}: an even number is needed, as prior maps have half the size.")
-        network = FSRNet(o.hmaps_ch, o.pmaps_ch, o.tied, o.width, o.enc_blocks, o.hourglasses)
+        self.networks["G"] = FSRNet(o.hmaps_ch, o.pmaps_ch, o.tied, o.width, o.enc_blocks, o.hourglasses)
         self.maps = o.hmaps_ch, o.pmaps_ch
         self.prior_maps = self.maps if o.lambda_prior else None
-        self.networks = {"G": network}
-        self.released = self.networks
-        if "lr" not in o:  # newtest.py restores with the generator alone
-            return
+
+    def set_up_training(self, options):
+        o = options
         if o.lambda_g:
             self.networks["D"] = FSRGANDiscriminator(o.D_ch)
         for net in self.networks.values():
             init_weights(net, o.init_type)
         if not self.prior_maps:
-            for head in network.heads():  # no loss reaches them, which DistributedDataParallel would wait for
+            for head in self.networks["G"].heads():  # no loss reaches them: DDP would wait
                 head.requires_grad_(False)
         if o.vgg16_path and not o.lambda_pcp:
             raise UserError("--vgg16_path is of use with the perceptual loss only: set --lambda_pcp (FSRGAN: 0.1).")
         if o.lambda_pcp:
-            self.frozen = {"vgg16": loss.load_vgg(loss.VGG16Features, o.vgg16_path)}
+            self.frozen = {"vgg16": load_vgg(VGG16Features, o.vgg16_path)}
         self.weights = {"pix": o.lambda_pix, "coarse": o.lambda_coarse, "prior": o.lambda_prior, "pcp": o.lambda_pcp,
                         "g": o.lambda_g}
         self.optimizers = {role: _optimizer_spec(o, role, lr)
@@ -131,7 +138,7 @@ class FSRNetModel(BaseModel):
 
     def _all_outputs(self, lr):
         """(coarse, priors, fine) of the released network; a tied one normalises by the batch."""
-        network = self.released["G"]
+        network = self.released("G")
         with batch_statistics(network.norms_by_batch()):
             return network(lr)
 

@@ -10,9 +10,10 @@ from models import loss
 from models.base_model import AdamSpec, BaseModel
 from models.face_embedding import IR_SE50_ADDRESS, load_face_embedding
 from models.gpen import GPEN, Discriminator
-from models.networks import in_float32
-from options.base_options import at_least
+from models.precision import in_float32
+from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
+from utils.option_types import at_least
 
 STAGES = ("full", "prior", "embed")
 MIXING = 0.9  # how often a face of the prior has two styles (Karras et al., CVPR 2019)
@@ -31,36 +32,43 @@ class GPENModel(BaseModel):
     preset = "gpen_blind"
 
     @staticmethod
-    def add_options(group):
+    def add_network_options(group):
         group.add_argument("--stage", choices=STAGES, default="full",
-                           help="prior: the decoder alone learns to make faces; embed: a U-net begins with it "
-                                "(--pretrain_model_path); full: the U-net begins from nothing or from any weights")
+                           help="prior: the decoder alone learns to generate faces; embed: a U-net starts from it "
+                                "(--pretrain_model_path); full: the U-net starts from nothing or from any weights")
         group.add_argument("--channel_multiplier", type=at_least(1), default=2,
-                           help="widens pictures above 32 pixels; released weights: 2, those of 256 pixels: 1")
+                           help="factor of the widths above 32 pixels; released weights: 2, those of 256 pixels: 1")
         group.add_argument("--narrow", type=at_least(0.01, float), default=1.0,
                            help="factor of all widths; released weights: 1, those of 256 pixels: 0.5")
-        group.add_argument("--style_dim", type=at_least(1), default=512, help="length of the latents")
+        group.add_argument("--style_dim", type=at_least(1), default=512, help="length of the latent vectors")
+
+    @staticmethod
+    def add_training_options(group):
         group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the smooth L1 loss")
         group.add_argument("--lambda_id", type=at_least(0, float), default=1.0,
-                           help="weight of the identity loss; 0: without")
+                           help="weight of the identity loss; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
-                           help=f"weights of the identity loss: IR-SE50 from {IR_SE50_ADDRESS}, or a MobileFaceNet")
+                           help="weights file of the identity loss: a MobileFaceNet, or IR-SE50 from "
+                                + IR_SE50_ADDRESS)
         group.add_argument("--lambda_fm", type=at_least(0, float), default=0.02,
-                           help="weight of the paper's feature matching; 0: without")
+                           help="weight of the paper's feature matching loss; 0 leaves it out")
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
-                           help="weight of the perceptual loss; 0: without")
-        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19Features.ADDRESS}")
+                           help="weight of the perceptual loss; 0 leaves it out")
+        group.add_argument("--vgg19_path", default=None,
+                           help=f"weights file of the perceptual loss: VGG19 from {VGG19Features.ADDRESS}")
         group.add_argument("--lambda_r1", type=at_least(0, float), default=10.0,
-                           help="weight of R1 regularisation; 0: without")
-        group.add_argument("--r1_every", type=at_least(1), default=16, help="steps between its phases")
+                           help="weight of the discriminator's R1 regularisation; 0 leaves it out")
+        group.add_argument("--r1_every", type=at_least(1), default=16,
+                           help="steps from one R1 regularisation to the next")
         group.add_argument("--lambda_path", type=at_least(0, float), default=2.0,
-                           help="weight of path length regularisation; 0: without")
-        group.add_argument("--path_every", type=at_least(1), default=4, help="steps between its phases")
+                           help="weight of the generator's path length regularisation; 0 leaves it out")
+        group.add_argument("--path_every", type=at_least(1), default=4,
+                           help="steps from one path length regularisation to the next")
         group.add_argument("--decoder_lr_factor", type=at_least(0, float), default=1.0,
-                           help="the decoder's learning rate as a share of --lr, the encoder's")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.002, help="the discriminator's learning rate")
+                           help="decoder's learning rate as a fraction of --lr, which the encoder learns with")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.002, help="discriminator's learning rate")
 
-    def __init__(self, options):
+    def build_generator(self, options):
         o = options
         self.makes_faces = o.stage == "prior"
         try:
@@ -69,13 +77,10 @@ class GPENModel(BaseModel):
             raise UserError(f"--load_size {o.load_size} with --channel_multiplier {o.channel_multiplier} and --narrow "
                             f"{o.narrow:g}: {error}.") from None
         self.style_shape = network.generator.layers, o.style_dim
-        self.networks = {"G": network}
-        self.released = self.networks
-        if "lr" not in o:  # newtest.py restores with the generator alone
-            if self.makes_faces:
-                raise UserError("--stage prior: these weights make faces and restore none. Embed them first: "
-                                "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
-            return
+        self.networks["G"] = network
+
+    def set_up_training(self, options):
+        o = options
         self.networks["D"] = Discriminator(o.load_size, o.channel_multiplier, o.narrow)
         self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
                         "r1": o.lambda_r1, "path": o.lambda_path}
@@ -110,7 +115,7 @@ class GPENModel(BaseModel):
                                 "--lambda_id 0 does without.")
             frozen["arcface"] = load_face_embedding(o.arcface_path, "--arcface_path")
         if self.weights["pcp"]:
-            frozen["vgg19"] = loss.load_vgg(loss.VGG19Features, o.vgg19_path)
+            frozen["vgg19"] = load_vgg(VGG19Features, o.vgg19_path)
         return frozen
 
     def training_step(self, batch, step):
@@ -172,8 +177,10 @@ class GPENModel(BaseModel):
         slope, = torch.autograd.grad(scores.sum(), real, create_graph=True)
         return slope.square().sum((1, 2, 3)).mean()
 
-    def restore(self, lr):
-        return self.released["G"](lr)
+    def check_restores(self):
+        if self.makes_faces:
+            raise UserError("--stage prior: these weights make faces and restore none. Embed them first: "
+                            "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
 
     def pictures(self, batch):
         """What a face is made from, what the trained weights make of it (SR), their average (EMA), the true face.
@@ -187,8 +194,8 @@ class GPENModel(BaseModel):
             given = given.new_tensor(z).expand(-1, layers, -1)
         shown = {} if self.makes_faces else {"LR": given}
         shown["SR"] = self.networks["G"](given)
-        if self.released["G"] is not self.networks["G"]:
-            shown["EMA"] = self.released["G"](given)
+        if self.released("G") is not self.networks["G"]:
+            shown["EMA"] = self.released("G")(given)
         return shown | {"HR": batch["hr"]}
 
 

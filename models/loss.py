@@ -1,10 +1,6 @@
 """Losses that recipes share: adversarial ones, feature matching, and the perceptual loss on a VGG."""
 import torch
-from torch import nn
 from torch.nn import functional as F
-
-from models.networks import match_weights, read_weights
-from utils.errors import UserError
 
 GAN_LOSSES = ("hinge", "lsgan", "vanilla", "wgan")
 
@@ -85,76 +81,6 @@ def identity_loss(embedding, fake, real):
     with torch.no_grad():
         wanted = embedding(identity_crop(real, embedding.size))
     return (1 - (embedding(identity_crop(fake, embedding.size)) * wanted).sum(1)).mean()
-
-
-class VGGFeatures(nn.Module):
-    """A VGG's convolutions (Simonyan & Zisserman 2015), frozen, under torchvision's keys `features.N`.
-
-    [N, 3, H, W], RGB in [-1, 1] -> [the activations after the layers TAPS]. BLOCKS: convolutions before each pool.
-    NAME: its file is what --NAME_path says; ADDRESS: where the public file is.
-    """
-
-    NAME: str
-    ADDRESS: str
-    BLOCKS: tuple
-    TAPS: tuple
-    WIDTHS = (64, 128, 256, 512, 512)
-    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-    def __init__(self):
-        super().__init__()
-        layers, channels = [], 3
-        for width, convolutions in zip(self.WIDTHS, self.BLOCKS, strict=True):
-            for _ in range(convolutions):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers[:self.TAPS[-1] + 1])
-        # From [-1, 1] to ImageNet's mean 0 and deviation 1; of the code, not of the weights file.
-        self.register_buffer("scale", 0.5 / torch.tensor(self.STD).view(3, 1, 1), persistent=False)
-        self.register_buffer("shift", ((0.5 - torch.tensor(self.MEAN)) / torch.tensor(self.STD)).view(3, 1, 1),
-                             persistent=False)
-        self.requires_grad_(False).eval()
-
-    def forward(self, x):
-        x = x * self.scale + self.shift
-        found = []
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in self.TAPS:
-                found.append(x)
-        return found
-
-
-class VGG19Features(VGGFeatures):
-    """What SPARNetHD was trained on: after the ReLUs of conv1_2, 2_2, 3_4 and 4_4, and conv5_4 before its ReLU."""
-
-    NAME, ADDRESS = "vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-    BLOCKS, TAPS = (2, 2, 4, 4, 4), (3, 8, 17, 26, 34)
-
-
-class VGG16Features(VGGFeatures):
-    """What FSRGAN was trained on: after the ReLU of conv5_3."""
-
-    NAME, ADDRESS = "vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"
-    BLOCKS, TAPS = (2, 2, 3, 3, 3), (29,)
-
-
-def load_vgg(kind, path):
-    """`kind` (VGG19Features, VGG16Features) with the weights of torchvision's file at `path`.
-
-    UserError, with where to get it, for no file or any other one.
-    """
-    net = kind()
-    advice = f"for the perceptual loss ({kind.ADDRESS}); --lambda_pcp 0 does without."
-    if not path:
-        raise UserError(f"--{kind.NAME}_path FILE is needed {advice}")
-    try:
-        state = {key: value for key, value in read_weights(path).items() if not key.startswith("classifier.")}
-        net.load_state_dict(match_weights(net, state))
-    except UserError as error:
-        raise UserError(f"--{kind.NAME}_path: {kind.NAME.upper()}'s weights are needed {advice} {error}") from None
-    return net
 
 
 def perceptual_loss(real_features, fake_features):

@@ -43,9 +43,8 @@ class SPARNet(nn.Module):
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
                  channel_multiple=1, checkpointing=False):
         super().__init__()
-        if checkpointing and norm_type == "bn":
-            raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
-        self.checkpointing = checkpointing
+        self.norm_type = norm_type
+        self.set_checkpointing(checkpointing)
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -89,6 +88,12 @@ class SPARNet(nn.Module):
             channels //= 2
         self.decoder = nn.Sequential(*decoder)
         self.out_conv = ConvLayer(clip(channels), 3)
+
+    def set_checkpointing(self, on):
+        """Turns activation checkpointing on or off. Raises ValueError with batch norm."""
+        if on and self.norm_type == "bn":
+            raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
+        self.checkpointing = on
 
     def forward(self, x):
         for block in (*self.encoder, *self.res_layers, *self.decoder):

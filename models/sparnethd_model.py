@@ -4,11 +4,12 @@ from torch.nn import functional as F
 
 from models import loss
 from models.base_model import AdamSpec
-from models.networks import init_weights
+from models.init import init_weights
 from models.sparnet_model import SPARNetModel
 from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
-from options.base_options import at_least
+from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
+from utils.option_types import at_least
 
 
 class SPARNetHDModel(SPARNetModel):
@@ -21,37 +22,47 @@ class SPARNetHDModel(SPARNetModel):
     preset = "sparnethd_ffhq"
 
     @staticmethod
-    def add_options(group):
-        SPARNetModel.add_options(group)
-        group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in", help="of the discriminator")
-        group.add_argument("--D_scales", type=at_least(1), default=3, help="sizes of the picture that are judged")
-        group.add_argument("--D_ch", type=at_least(1), default=64, help="the discriminator's first width")
-        group.add_argument("--D_max_ch", type=at_least(1), default=512, help="its largest width")
-        group.add_argument("--D_layers", type=at_least(1), default=4, help="its halvings of a picture")
-        group.add_argument("--min_feat_size", type=at_least(1), default=32, help="the generator's smallest picture")
+    def add_network_options(group):
+        SPARNetModel.add_network_options(group)
+        group.add_argument("--min_feat_size", type=at_least(1), default=32,
+                           help="smallest feature map of the generator, in pixels")
         group.add_argument("--channel_multiple", type=at_least(1), default=1,
-                           help="round widths down to multiples of it: 16 for accelerators; released weights: 1")
-        group.add_argument("--checkpointing", action="store_true",
-                           help="less memory for a third more arithmetic in the generator")
-        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="adversarial loss")
-        group.add_argument("--lambda_pcp", type=at_least(0, float), default=1.0,
-                           help="weight of the perceptual loss; 0: without")
-        group.add_argument("--vgg19_path", default=None, help=f"its weights, from {loss.VGG19Features.ADDRESS}")
-        group.add_argument("--lambda_fm", type=at_least(0, float), default=10.0, help="weight of feature matching")
-        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0, help="weight of the adversarial loss")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.0004, help="the discriminator's learning rate")
+                           help="rounds the generator's widths down to multiples of it: 16 for accelerators; released "
+                                "weights: 1")
 
-    def __init__(self, options):
+    @staticmethod
+    def add_training_options(group):
+        SPARNetModel.add_training_options(group)
+        group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in",
+                           help="discriminator's normalisation: batch norm, instance norm or none")
+        group.add_argument("--D_scales", type=at_least(1), default=3,
+                           help="scales of the image that the discriminator judges")
+        group.add_argument("--D_ch", type=at_least(1), default=64, help="channels of the discriminator's first layer")
+        group.add_argument("--D_max_ch", type=at_least(1), default=512, help="most channels of the discriminator")
+        group.add_argument("--D_layers", type=at_least(1), default=4,
+                           help="downsampling layers of the discriminator, per scale")
+        group.add_argument("--checkpointing", action="store_true",
+                           help="activation checkpointing in the generator: less memory for a third more arithmetic")
+        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="kind of adversarial loss")
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=1.0,
+                           help="weight of the perceptual loss; 0 leaves it out")
+        group.add_argument("--vgg19_path", default=None,
+                           help=f"weights file of the perceptual loss: VGG19 from {VGG19Features.ADDRESS}")
+        group.add_argument("--lambda_fm", type=at_least(0, float), default=10.0,
+                           help="weight of the feature matching loss")
+        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0, help="weight of the adversarial loss")
+        group.add_argument("--d_lr", type=at_least(0, float), default=0.0004, help="discriminator's learning rate")
+
+    def build_generator(self, options):
         o = options
-        network = SPARNetHD(
+        self.networks["G"] = SPARNetHD(
             in_size=o.load_size, out_size=o.load_size, norm_type=o.Gnorm, min_feat_size=o.min_feat_size,
             res_depth=o.res_depth, att_name=o.att_name, bottleneck_size=o.bottleneck_size, min_ch=o.min_ch,
-            max_ch=o.max_ch, hourglass_ch=o.hourglass_ch, channel_multiple=o.channel_multiple,
-            checkpointing=o.checkpointing)
-        self.networks = {"G": network}
-        self.released = self.networks
-        if "lr" not in o:  # newtest.py restores with the generator alone
-            return
+            max_ch=o.max_ch, hourglass_ch=o.hourglass_ch, channel_multiple=o.channel_multiple)
+
+    def set_up_training(self, options):
+        o = options
+        self.networks["G"].set_checkpointing(o.checkpointing)
         self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
         if o.load_size < self.networks["D"].smallest:
             raise UserError(f"--D_scales {o.D_scales} --D_layers {o.D_layers} need --load_size "
@@ -62,7 +73,7 @@ class SPARNetHDModel(SPARNetModel):
             raise UserError("--vgg19_path: --lambda_pcp is 0 here, which leaves the perceptual loss out: give "
                             "--lambda_pcp 1, say, or leave out --vgg19_path.")
         if o.lambda_pcp:
-            self.frozen = {"vgg19": loss.load_vgg(loss.VGG19Features, o.vgg19_path)}
+            self.frozen = {"vgg19": load_vgg(VGG19Features, o.vgg19_path)}
         self.weights = {"pix": o.lambda_pix, "pcp": o.lambda_pcp, "fm": o.lambda_fm, "g": o.lambda_g}
         self.gan_mode = o.gan_mode
         betas = (o.beta1, o.beta2)
@@ -94,7 +105,7 @@ class SPARNetHDModel(SPARNetModel):
     def pictures(self, batch):
         """As SPARNet's; where an average is kept, what it restores (EMA) beside what the trained weights do (SR)."""
         shown = super().pictures(batch)
-        if self.released["G"] is not self.networks["G"]:
+        if self.released("G") is not self.networks["G"]:
             shown = {"LR": shown["LR"], "SR": self.networks["G"](batch["lr"]), "EMA": shown["SR"], "HR": shown["HR"],
                      "attention": shown["attention"]}
         return shown

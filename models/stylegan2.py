@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.networks import widened, without_autocast
+from models.base_model import PrecisionNeeds
+from models.precision import widened, without_autocast
 
 SLOPE = 0.2  # of the leaky ReLU
 GAIN = 2 ** 0.5  # after it, so that it keeps the variance
@@ -47,7 +48,7 @@ def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):
     return F.conv2d(x, kernel.flip(2, 3), stride=down, padding=pad[0], groups=channels)
 
 
-class Resample(nn.Module):
+class Resample(PrecisionNeeds, nn.Module):
     """upfirdn2d with the blur [1, 3, 3, 1] in both directions, `gain` being its sum."""
 
     float32_buffers = ("kernel",)  # in O2, too: some are applied to the RGB pictures, which stay in float32
@@ -70,7 +71,7 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
-class EqualLinear(nn.Module):
+class EqualLinear(PrecisionNeeds, nn.Module):
     """[N, c_in] -> [N, c_out], in float32 where input or weights are half, with a learning rate equalised at run time.
 
     Weights are N(0, 1) / lr_mul and are multiplied by lr_mul / sqrt(c_in) in use (Karras et al., ICLR 2018).

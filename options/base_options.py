@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError, nearest
+from utils.option_types import at_least
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -33,46 +34,6 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def new_parser(program, description):
     return Parser(usage=f"python {program} [options]", description=description, allow_abbrev=False,
                   formatter_class=HelpFormatter)
-
-
-def boolean(text):
-    """True or False from the words people use."""
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-
-
-def at_least(smallest, kind=int, largest=float("inf")):
-    """An argparse type: a finite number of `kind` from `smallest` to `largest`."""
-    def convert(text):
-        value = kind(text)
-        if not value >= smallest:
-            raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
-        if value == float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is no finite number")
-        if value > largest:
-            raise argparse.ArgumentTypeError(f"{text} is above {largest}")
-        return value
-    convert.__name__ = kind.__name__
-    return convert
-
-
-def below_one(text):
-    """A number in [0, 1): of averages that keep so much of what they were."""
-    value = at_least(0, float)(text)
-    if not value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not below 1")
-    return value
-
-
-below_one.__name__ = "float"  # in --help
-
-
-def loss_scale(text):
-    """A positive number, or 'dynamic'."""
-    return text if text == "dynamic" else at_least(1e-9, float)(text)
 
 
 def add_common(parser):

@@ -2,18 +2,11 @@
 import os
 from pathlib import Path
 
+from data import prior_counts
 from models import find_recipe
-from options.base_options import (
-    add_common,
-    at_least,
-    file_words,
-    new_parser,
-    parse,
-    peek,
-    peek_model,
-    set_recipe_defaults,
-)
+from options.base_options import add_common, file_words, new_parser, parse, peek, peek_model, set_recipe_defaults
 from utils.errors import UserError
+from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
 # What a network is built from; taken from the run's options.yml, so that they need not be said again.
@@ -41,13 +34,13 @@ def test_parser(model):
                       help="how faces are made bad where there are only references, a name in data/__init__.py")
     data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
     data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
-    metrics = parser.add_argument_group("metrics beside PSNR and SSIM (utils/perceptual.py)")
+    metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
     metrics.add_argument("--lpips_path", default=None, help="AlexNet's weights: LPIPS")
     metrics.add_argument("--identity_path", default=None, help="a face embedding's weights: identity similarity")
     metrics.add_argument("--fid_path", default=None, help="Inception's weights: FID")
     metrics.add_argument("--fid_reference", default=None, help="faces that FID compares with; --gtroot if unset")
-    recipe = parser.add_argument_group(f"recipe {model}")
-    find_recipe(model).add_options(recipe)
+    recipe = parser.add_argument_group(f"network of recipe {model}")
+    find_recipe(model).add_network_options(recipe)
     shape = {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
     set_recipe_defaults(parser, find_recipe(model), shape)
     return parser, shape
@@ -78,7 +71,7 @@ def parse_test(argv):
         raise UserError("--fid_path compares with other faces: give --gtroot or --fid_reference FOLDER.")
     if options.fid_reference and not options.fid_path:
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
-    find_recipe(options.model).complete(options)
+    find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
         options.name = pretrained or (beside.resolve().parent.name if files else Path(weights).stem)
     return options

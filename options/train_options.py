@@ -1,21 +1,13 @@
 """Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
 from pathlib import Path
 
+from data import prior_counts
+from engine.schedule import LR_SCALES, POLICIES
+from metrics.psnr_ssim import PROTOCOLS
 from models import find_recipe
-from options.base_options import (
-    add_common,
-    at_least,
-    below_one,
-    boolean,
-    loss_scale,
-    new_parser,
-    parse,
-    peek_model,
-    set_recipe_defaults,
-)
+from options.base_options import add_common, new_parser, parse, peek_model, set_recipe_defaults
 from utils.errors import UserError
-from utils.metrics import PROTOCOLS
-from utils.schedule import LR_SCALES, POLICIES
+from utils.option_types import at_least, below_one, boolean, loss_scale
 
 # Which --lr_policy reads an option that the others do not.
 READ_BY = {"lr_decay_at": ("step",), "lr_gamma": ("step",), "lr_final": ("cosine", "linear")}
@@ -44,7 +36,7 @@ def train_parser(model):
     data.add_argument("--val_max", type=at_least(1), default=None,
                       help="validate on at most so many faces, evenly spread over --valroot; unset: on all")
     data.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
-                      help="how PSNR and SSIM are measured (utils/metrics.py)")
+                      help="how PSNR and SSIM are measured (metrics/psnr_ssim.py)")
     data.add_argument("--val_batch_size", type=at_least(1), default=16, help="faces restored at a time")
 
     length = parser.add_argument_group("length and learning rate")
@@ -98,7 +90,8 @@ def train_parser(model):
     saves.add_argument("--save_iter_freq", type=at_least(1), default=10000,
                        help="steps between weights that are kept (iter_N_net_G.pth)")
     saves.add_argument("--keep_checkpoints", type=at_least(1), default=2, help="newest complete checkpoints kept")
-    find_recipe(model).add_options(parser.add_argument_group(f"recipe {model}"))
+    find_recipe(model).add_network_options(parser.add_argument_group(f"network of recipe {model}"))
+    find_recipe(model).add_training_options(parser.add_argument_group(f"training of recipe {model}"))
     set_recipe_defaults(parser, find_recipe(model))
     return parser
 
@@ -113,7 +106,7 @@ def parse_train(argv):
             raise UserError(f"--{option} is read by --lr_policy {' and '.join(policies)} only; this training's is "
                             f"{options.lr_policy}.")
     recipe = find_recipe(options.model)
-    recipe.complete(options)
+    recipe.complete(options, prior_counts(options))
     if options.name is None:
         options.name = Path(options.preset or recipe.preset or PUBLISHED_NAME).stem
     return options

@@ -161,7 +161,7 @@ choose_reference_faces() {
 
 draw_builtin_faces() {
     echo "No --data_path: using the built-in faces drawn by this project ($1 in $builtin_dir/$3)"
-    python3 -m data.builtin_faces "$builtin_dir/$3" --count "$1" --first_seed "$2" || exit
+    python3 -m data.drawn.builtin_faces "$builtin_dir/$3" --count "$1" --first_seed "$2" || exit
 }
 
 first_folder() {

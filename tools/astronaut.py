@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
+from engine.tester import Tester
 from options.test_options import parse_test
 from utils.errors import run_main
 from utils.images import degrade, grid, resize, save_shown
-from utils.tester import Tester
 
 # Her face as CelebA's aligned faces are cut: eyes 24 % of the width apart, their middle at 50 % and 55 %.
 BOX = (135, 5, 316, 186)

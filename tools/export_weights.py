@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from models.networks import read_weights
+from models.weights import read_weights
 from utils.errors import UserError, first_line, run_main
 from utils.pretrained import FOLDER, record_checksum
 

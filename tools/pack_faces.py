@@ -20,9 +20,9 @@ from PIL import Image
 
 from data.face_folder import FaceFolder
 from data.loader import spread
-from options.base_options import at_least
 from utils.errors import UserError, run_main
 from utils.images import BadImage, centre_square, output_names, read_rgb, resize
+from utils.option_types import at_least
 
 QUALITIES = range(60, 97)
 SAMPLE = 200  # faces that the quality is chosen on

@@ -19,9 +19,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+from engine.checkpoint import list_states
 from options.base_options import peek
 from tools.export_weights import export
-from utils.checkpoint import list_states
 from utils.errors import UserError, run_main
 
 ROOT = Path(__file__).parents[1]

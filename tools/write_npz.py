@@ -17,10 +17,10 @@ import torch
 
 from data import find_dataset
 from data.face_folder import Place
-from options.base_options import at_least
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
 from utils.images import list_images, output_names, to_tensor_range
+from utils.option_types import at_least
 
 KEY, LIST = "input", "inputs.txt"
 

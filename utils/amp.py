@@ -17,22 +17,18 @@ reduction over one tensor finds an overflow. On an NPU with Ascend's apex, that 
 (utils/amp_ascend.py).
 """
 import contextlib
-import functools
-from collections import namedtuple
 
 import torch
-from torch import nn
 
-from utils import device as devices
+import utils.device
 from utils import distributed
-from utils.errors import UserError
+from utils.amp_ascend import ApexOptimizer
+from utils.amp_state import Overflows, cast_network, check_names, half_parameters
 
 ALIGNMENT = 16  # elements: every view starts on a 32-byte (half) or 64-byte (float32) border, as kernels like
 MAX_SKIPS_IN_A_ROW = 25
 GROWTH, BACKOFF, GROWTH_INTERVAL = 2.0, 0.5, 2000  # of the dynamic scale; apex's and torch's own numbers
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
-
-Overflows = namedtuple("Overflows", "scale skipped in_a_row")
 
 
 def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=True, half=torch.float16,
@@ -49,9 +45,8 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
     """
     nets = net if isinstance(net, (list, tuple)) else [net]
     device = next(nets[0].parameters()).device
-    if opt_level != "O0" and devices.ascend_apex(device) is not None:
-        from utils.amp_ascend import ApexOptimizer  # only there: it needs Ascend's apex
-        wrapped = ApexOptimizer(nets, optimizer, devices.ascend_apex(device), opt_level, loss_scale,
+    if opt_level != "O0" and utils.device.ascend_apex(device) is not None:
+        wrapped = ApexOptimizer(nets, optimizer, utils.device.ascend_apex(device), opt_level, loss_scale,
                                 combine_grad, max_grad_norm, average, buckets)
     else:
         wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average,
@@ -61,7 +56,7 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
 
 def prepare_inference(net, opt_level, half):
     """`net` for restoring in the precision of `opt_level`, without an optimizer and masters."""
-    _cast_network(net, opt_level, half, masters={}, prefix="")
+    cast_network(net, opt_level, half, masters={}, prefix="")
     return net
 
 
@@ -92,15 +87,15 @@ class AmpOptimizer:
             group["params"] = [b.master for b in blocks]
             self.blocks += blocks
         for i, net in enumerate(nets):
-            _cast_network(net, opt_level, half, self.masters, f"{i}.")
+            cast_network(net, opt_level, half, self.masters, f"{i}.")
         self._grads = [b.master.grad for b in self.blocks]
         self._low = [b for b in self.blocks if b.low is not None]
         self._travelling = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
-        self._saturating = self._scaling and devices.saturates(self.device)
+        self._saturating = self._scaling and utils.device.saturates(self.device)
         if self._saturating:
-            devices.clear_float_status()
+            utils.device.clear_float_status()
         self._saturated = False  # in the backward passes since the last step
         first = FIRST_DYNAMIC_SCALE if self._dynamic else float(loss_scale)
         # On the device, so that a step needs no word from the host: scale, and the counts of skipped steps.
@@ -134,9 +129,9 @@ class AmpOptimizer:
     @contextlib.contextmanager
     def scale_loss(self, loss):
         yield loss * self.scale if self._scaling else loss
-        if self._saturating and devices.float_status_overflowed():
+        if self._saturating and utils.device.float_status_overflowed():
             self._saturated = True
-            devices.clear_float_status()
+            utils.device.clear_float_status()
 
     @torch.no_grad()
     def step(self):
@@ -274,82 +269,3 @@ class _Block:
     def views_of(self, flat):
         """{parameter name: its part of `flat`, in the parameter's own shape and memory layout}."""
         return {name: flat.as_strided(shape, stride, start) for name, start, shape, stride in self._places}
-
-
-def stays_float32(module):
-    """Whether O2 leaves the module's own parameters and buffers in float32: BatchNorm, and layers that say so."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "float32_parameters", False)
-
-
-def half_parameters(net):
-    """The parameters that O2 keeps in half: all floating ones but those of modules that stay in float32."""
-    return [p for module in net.modules() if not stays_float32(module)
-            for p in module.parameters(recurse=False) if p.is_floating_point()]
-
-
-def _cast_network(net, opt_level, half, masters, prefix):
-    """Make net(x) take and give float32 while it computes as `opt_level` says; masters: see float32_state_dict."""
-    if opt_level == "O2":
-        _halve_the_rest(net, half)
-        float32_state_dict(net, masters, prefix)
-        net.forward = _cast_io(net.forward, half)
-    elif opt_level == "O1":
-        device = next(net.parameters()).device
-        net.forward = _cast_io(torch.autocast(device.type, dtype=half)(net.forward), None)
-
-
-def _halve_the_rest(net, half):
-    """Frozen parameters and floating buffers follow the trained weights to half."""
-    for module in net.modules():
-        if stays_float32(module):
-            continue
-        for p in module.parameters(recurse=False):
-            if p.dtype == torch.float32:
-                p.data = p.data.to(half)
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.dtype == torch.float32 and name not in getattr(module, "float32_buffers", ()):
-                setattr(module, name, buffer.to(half))
-
-
-def float32_state_dict(net, masters, prefix):
-    """Let net.state_dict() be float32, a parameter's master standing for it.
-
-    masters: {prefix + parameter name: float32 tensor}, looked at anew by every state_dict(). A parameter of a module
-    that stands in several places has its master under the first of its names, as in net.named_parameters().
-    """
-    first_names = {id(p): name for name, p in net.named_parameters()}
-    known_as = {name: first_names[id(p)] for name, p in net.named_parameters(remove_duplicate=False)}
-
-    def hook(module, state, module_prefix, _):
-        for key, value in state.items():
-            if key.startswith(module_prefix) and torch.is_tensor(value) and value.is_floating_point():
-                name = key[len(module_prefix):]
-                state[key] = masters.get(prefix + known_as.get(name, name), value).detach().float()
-    net.register_state_dict_post_hook(hook)
-
-
-def check_names(state, names):
-    """UserError unless an optimizer's saved state is of the parameters called `names`, or of no step at all."""
-    differing = sorted(set(names) ^ set(state["params"]))
-    if state["params"] and differing:
-        raise UserError(f"the checkpoint's optimizer belongs to another network: {len(differing)} parameters differ, "
-                        f"the first is {differing[0]}.")
-
-
-def _cast_io(forward, half):
-    """`forward` with floating inputs cast to `half` (None: left alone) and floating outputs to float32."""
-    def cast(value, dtype):
-        if torch.is_tensor(value) and value.is_floating_point():
-            return value.to(dtype)
-        if isinstance(value, (list, tuple)):
-            return type(value)(cast(v, dtype) for v in value)
-        if isinstance(value, dict):
-            return {k: cast(v, dtype) for k, v in value.items()}
-        return value
-
-    @functools.wraps(forward)
-    def wrapped(*args, **kwargs):
-        if half is not None:
-            args, kwargs = cast(args, half), cast(kwargs, half)
-        return cast(forward(*args, **kwargs), torch.float32)
-    return wrapped

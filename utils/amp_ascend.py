@@ -7,7 +7,7 @@ import contextlib
 
 import torch
 
-from utils.amp import Overflows, check_names, float32_state_dict
+from utils.amp_state import Overflows, check_names, float32_state_dict
 from utils.errors import UserError
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from utils import device as devices
+import utils.device
 from utils.errors import LOST_CONTACT, UserError, first_line
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
@@ -46,8 +46,8 @@ def join_ranks(options):
     if several and (options.device_id is not None or ":" in options.device):
         raise UserError("--device_id and --device KIND:N are for one process; under torchrun each takes the card of "
                         "its LOCAL_RANK (choose cards with ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES).")
-    device = devices.pick_device(options.device, int(os.environ["LOCAL_RANK"]) if several else options.device_id)
-    devices.set_up(device)
+    device = utils.device.pick_device(options.device, int(os.environ["LOCAL_RANK"]) if several else options.device_id)
+    utils.device.set_up(device)
     if several:
         start(device, options.dist_timeout)
     return device

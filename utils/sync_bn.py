@@ -3,7 +3,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from utils import device as devices
+import utils.device
 from utils import distributed
 from utils.errors import UserError
 
@@ -16,7 +16,7 @@ def require_batch_norm(nets):
 
 def synchronise_batch_norm(net, device):
     """`net` with every BatchNorm2d replaced; keys and values of its state dict stay the same."""
-    if devices.has_sync_batch_norm(device):
+    if utils.device.has_sync_batch_norm(device):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     for name, child in net.named_children():
         if isinstance(child, nn.BatchNorm2d):

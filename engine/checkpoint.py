@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from models.networks import WeightsError, match_weights
+from models.weights import WeightsError, match_weights
 from utils.errors import UserError, first_line
 from utils.version import VERSION
 

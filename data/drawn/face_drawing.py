@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.face_canvas import GRID, LABEL, Canvas, Light, blobs, coordinates, curve, grain, resize
-from data.face_features import paint_brow, paint_eye, paint_mouth, paint_nose
-from data.face_hair import HairStyle, choose_hair, hair_layer, hat_shape, head_points, paint_hat
-from data.face_shape import Person, to_linear
+from data.drawn.face_canvas import GRID, Canvas, Light, blobs, coordinates, curve, grain, resize
+from data.drawn.face_features import paint_brow, paint_eye, paint_mouth, paint_nose
+from data.drawn.face_hair import HairStyle, choose_hair, hair_layer, hat_shape, head_points, paint_hat
+from data.drawn.face_shape import Person, to_linear
+from data.face_parts import LABEL
 
 
 @dataclass

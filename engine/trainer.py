@@ -5,23 +5,24 @@ from pathlib import Path
 
 import torch
 
+import utils.device
 from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
-from models import build_recipe
+from engine import checkpoint, run_folder
+from engine.ema import Ema
+from engine.evaluate import average, restore_all, score_faces, to_device
+from engine.logger import Logger, clock, loss_line, read_metrics, time_line
+from engine.loss_log import PendingLosses
+from engine.report import picture_grid, write_curves
+from engine.schedule import LR_SCALES, lr_factor
+from engine.timer import StepTimer
+from models import build_training_recipe
 from models.base_model import optimizer_of
-from models.networks import count_parameters, load_pretrained
-from utils import amp, checkpoint, distributed, run_folder
-from utils import device as devices
-from utils.ema import Ema
+from models.weights import count_parameters, load_pretrained
+from utils import amp, distributed
 from utils.errors import UserError
-from utils.evaluate import average, restore_all, score_faces, to_device
 from utils.images import save_image
-from utils.logger import Logger, clock, loss_line, read_metrics, time_line
-from utils.losses import PendingLosses
-from utils.report import picture_grid, write_curves
-from utils.schedule import LR_SCALES, lr_factor
 from utils.sync_bn import require_batch_norm, synchronise_batch_norm
-from utils.timer import StepTimer
 
 TIME_IS_UP = 1  # a reason to stop, less urgent than any signal's number
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -33,19 +34,19 @@ class Trainer:
     def __init__(self, options):
         self.options = o = options
         self.device = distributed.join_ranks(o)
-        self.opt_level = o.opt_level or devices.default_opt_level(self.device)
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
+        self.opt_level = o.opt_level or utils.device.default_opt_level(self.device)
+        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         self._load_file_lists()
         self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o))
         state = run_folder.load_checkpoint(self.folder, o) if going_on else None
         self._restore_progress(state)
         self._plan_steps()
-        devices.seed_everything(o.seed)
+        utils.device.seed_everything(o.seed)
         self._build_networks(state)
         if distributed.rank():
-            devices.seed_everything(o.seed + distributed.rank())  # from here on each rank draws its own numbers
+            utils.device.seed_everything(o.seed + distributed.rank())  # from here on each rank draws its own numbers
         if state and len(state["rng"]) > distributed.rank():
-            devices.set_rng_state(state["rng"][distributed.rank()], self.device)
+            utils.device.set_rng_state(state["rng"][distributed.rank()], self.device)
         # From here on the run's folder changes: all that could be refused has been looked at.
         if distributed.is_main():
             run_folder.write_options(o, self.folder)
@@ -87,7 +88,7 @@ class Trainer:
 
     def _build_networks(self, state):
         o = self.options
-        self.recipe = build_recipe(o)
+        self.recipe = build_training_recipe(o)
         if o.sync_bn:
             require_batch_norm(self.recipe.networks.values())
         if not state:
@@ -98,32 +99,35 @@ class Trainer:
         for role, net in self.recipe.networks.items():
             if state:
                 checkpoint.restore_network(net, state["networks"][role], self.folder)
-            if o.sync_bn:
-                net = self.recipe.networks[role] = synchronise_batch_norm(net, self.device)
-            net.to(self.device, memory_format=devices.memory_format(self.device)).train()
+        if o.sync_bn:
+            self.recipe.replace({role: synchronise_batch_norm(net, self.device)
+                                 for role, net in self.recipe.networks.items()})
+        found = (state or {}).get("recipe", self.recipe.state)  # older checkpoints have none
+        for name, value in found.items():
+            self.recipe.state[name].copy_(value)
+        self.recipe.move(self.device, utils.device.memory_format(self.device))
+        for net in self.recipe.networks.values():
+            net.train()
             distributed.share_from_main([*net.parameters(), *net.buffers()])
         self.averages = {role: Ema(self.recipe.networks[role], decay) for role, decay in self.recipe.ema_decay.items()}
         for role, average_of in self.averages.items() if state else ():
             checkpoint.restore_network(average_of.net, state["ema"][role], self.folder)
         for net in self.recipe.frozen.values():
-            amp.prepare_inference(net.to(self.device, memory_format=devices.memory_format(self.device)), self.opt_level,
-                                  self.half)
+            amp.prepare_inference(net, self.opt_level, self.half)
         self.optimizers = {}
         for name, spec in self.recipe.optimizers.items():
             nets = [self.recipe.networks[role] for role in spec.roles]
             groups = spec.parameter_groups(self.recipe.networks)
-            optimizer = devices.make_optimizer(spec, groups, self.device, self.opt_level)
+            optimizer = utils.device.make_optimizer(spec, groups, self.device, self.opt_level)
             self.optimizers[name] = amp.initialize(
                 nets, optimizer, self.opt_level, o.loss_scale, o.combine_grad, self.half, o.max_grad_norm,
                 distributed.average_ if distributed.launched() else None, buckets=len(self.recipe.optimizers) == 1)[1]
             if state:
                 checkpoint.restore_optimizer(self.optimizers[name], state["optimizers"][name], spec.kind, self.folder)
-        found = (state or {}).get("recipe", self.recipe.state)  # older checkpoints have none
-        self.recipe.state = {name: value.to(self.device) for name, value in found.items()}
         self.networks = dict(self.recipe.networks)
-        self.recipe.released = self.networks | {role: a.net for role, a in self.averages.items()}
+        self.recipe.release(self.networks | {role: average.net for role, average in self.averages.items()})
         if any(optimizer.needs_ddp for optimizer in self.optimizers.values()):
-            self.recipe.networks = {role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()}
+            self.recipe.replace({role: distributed.wrap(net, o.accumulate) for role, net in self.networks.items()})
 
     def _restore_progress(self, state):
         progress = state["progress"] if state else {}
@@ -341,7 +345,7 @@ class Trainer:
             "optimizers": {name: {"kind": self.recipe.optimizers[name].kind, **optimizer.state_dict()}
                            for name, optimizer in self.optimizers.items()},
             "recipe": self.recipe.state,
-            "rng": distributed.gather(devices.rng_state(self.device)),  # of every rank
+            "rng": distributed.gather(utils.device.rng_state(self.device)),  # of every rank
             "progress": {"step": self.step, "samples": self.samples, "best": self.best, "losses": self.losses.last,
                          "last_val": self.last_val, "elapsed": self._elapsed(),
                          "bad_images": {k: v for bad in distributed.gather(self.bad_images.bad)
@@ -354,7 +358,7 @@ class Trainer:
 
     def _save_weights(self, label):
         if distributed.is_main():
-            checkpoint.save_weights(self.folder, label, self.recipe.released)
+            checkpoint.save_weights(self.folder, label, self.recipe.released_networks())
 
     # -- words ----------------------------------------------------------------------------------------------------
 
@@ -363,7 +367,7 @@ class Trainer:
 
     def _greet(self):
         o = self.options
-        self.log.say(devices.banner(self.device, self.opt_level, self.half, o.workers))
+        self.log.say(utils.device.banner(self.device, self.opt_level, self.half, o.workers))
         networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
                              for role, net in self.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
@@ -387,7 +391,7 @@ class Trainer:
         seconds, steps = self.timer.mean()
         for line in self.bad_images.report():
             self.log.say(line)
-        memory = devices.peak_memory_gb(self.device)
+        memory = utils.device.peak_memory_gb(self.device)
         if memory is not None:
             self.log.say(f"Memory: {memory:.2f} GB on the device at most")
         if seconds:

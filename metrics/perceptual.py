@@ -5,16 +5,16 @@ All judge the pictures as they are written (uint8), beside the network's input a
 import numpy as np
 import torch
 
+import utils.device
+from metrics.identity import IdentitySimilarity
+from metrics.inception import INCEPTION_ADDRESS, load_inception
+from metrics.lpips import ALEXNET_ADDRESS, load_lpips
+from metrics.psnr_ssim import mean, quantize
 from models.face_embedding import IR_SE50_ADDRESS
-from models.inception_fid import INCEPTION_ADDRESS, load_inception
-from models.lpips import ALEXNET_ADDRESS, load_lpips
-from utils import device as devices
 from utils.errors import UserError
-from utils.identity import IdentitySimilarity
 from utils.images import to_tensor_range
-from utils.metrics import mean, quantize
 
-JUDGED = ("bicubic", "sr")  # the network's input and its output, as in utils/evaluate.py
+JUDGED = ("bicubic", "sr")  # the network's input and its output, as in engine/evaluate.py
 SMALLEST_FOR_LPIPS = 31  # pixels that AlexNet's layers need
 FEW_FACES = 2048  # FID's covariance has so many rows; of fewer faces it depends on their number
 
@@ -23,7 +23,7 @@ class PerceptualMetrics:
     """The metrics that newtest.py's options give weights for. UserError where these do not fit.
 
     lpips: distance to the reference [0, about 1], less is better (Zhang et al., CVPR 2018; AlexNet).
-    identity: cosine to the reference in [-1, 1], more is better (utils/identity.py).
+    identity: cosine to the reference in [-1, 1], more is better (metrics/identity.py).
     fid: distance of the restored faces' distribution to the reference faces', less is better (Heusel et al. 2017).
     """
 
@@ -36,7 +36,8 @@ class PerceptualMetrics:
         self.identity = IdentitySimilarity(options.identity_path, device) if options.identity_path else None
         self.inception = None
         if options.fid_path:
-            self.inception = load_inception(options.fid_path).to(device, memory_format=devices.memory_format(device))
+            self.inception = load_inception(options.fid_path)
+            self.inception.to(device, memory_format=utils.device.memory_format(device))
         asked = {"LPIPS": (self.lpips, "--lpips_path", f"AlexNet, {ALEXNET_ADDRESS}"),
                  "identity similarity": (self.identity, "--identity_path", f"MobileFaceNet or {IR_SE50_ADDRESS}"),
                  "FID": (self.inception, "--fid_path", f"Inception, {INCEPTION_ADDRESS}")}
@@ -100,7 +101,7 @@ def summarise(rows, reference_features=None):
     if features and reference_features is None and "hr" in features[0]:
         reference_features = np.stack([f["hr"] for f in features])
     if features and reference_features is not None:
-        from utils.fid import fid  # not at the top: torchmetrics takes a second to import
+        from metrics.fid import fid  # not at the top: torchmetrics takes a second to import
         summary["fid"] = {which: fid(reference_features, np.stack([f[which] for f in features])) for which in JUDGED}
         summary["fid"] |= {"faces": len(features), "reference_faces": len(reference_features)}
     return summary

@@ -2,8 +2,8 @@
 import numpy as np
 import torch
 
+from metrics.psnr_ssim import mean, psnr, score, ssim
 from utils.images import to_tensor_range
-from utils.metrics import mean, psnr, score, ssim
 
 
 def to_device(batch, device):
@@ -19,7 +19,7 @@ def restore_all(recipe, loader, device):
     priors: the maps that the recipe estimates (models/base_model.py), or None. The networks restore in eval mode and
     are put back into the mode they were in.
     """
-    modes = {net: net.training for net in recipe.released.values()}
+    modes = {net: net.training for net in recipe.released_networks().values()}
     for net in modes:
         net.eval()
     try:
@@ -52,5 +52,3 @@ def score_faces(sr, batch, protocols):
 def average(rows, protocol, which):
     """(mean PSNR in dB, mean SSIM) over the faces of score_faces' rows."""
     return mean([row[protocol][which] for row in rows])
-
-

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.networks import WeightsError, match_weights, read_weights
+from models.weights import WeightsError, match_weights, read_weights
 from utils.errors import UserError
 
 INCEPTION_ADDRESS = (

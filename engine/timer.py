@@ -1,7 +1,7 @@
 """How long steps take, measured with the device synchronised, first steps left out."""
 import time
 
-from utils import device as devices
+import utils.device
 
 SKIPPED_STEPS = 10  # at the start of a run: they pay for warming up (kernels chosen, memory allocated, workers)
 
@@ -50,7 +50,7 @@ class StepTimer:
 
     def mark(self, part):
         """The work since the last mark belongs to `part`; None: to no part."""
-        event = HostClock() if self.device.type == "cpu" else devices.timing_event(self.device)
+        event = HostClock() if self.device.type == "cpu" else utils.device.timing_event(self.device)
         event.record()
         self._events.append((part, event))
 
@@ -64,7 +64,7 @@ class StepTimer:
 
     def pause(self):
         """Wait for the device and stop the clock."""
-        devices.synchronize(self.device)
+        utils.device.synchronize(self.device)
         self._active += time.perf_counter() - self._since
 
     def resume(self):

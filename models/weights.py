@@ -1,13 +1,12 @@
 """What every network needs around it: initial weights, reading and matching checkpoints, counting."""
 
-import contextlib
 import os
 
 import safetensors.torch
 import torch
-from torch import nn
-from torch.func import functional_call
 
+from models.base_model import ChecksWeights
+from models.precision import widened
 from utils.errors import UserError
 
 # A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's own trainings
@@ -24,69 +23,9 @@ class WeightsError(UserError):
     """A weights file that cannot be read, or that does not fit the network."""
 
 
-INITS = ("normal", "kaiming")
-
-
-def init_weights(net, init_type="normal", generator=None):
-    """Initialize `net` in place and return it; every bias becomes 0.
-
-    normal: as SPARNet was published, convolution weights N(0, 0.02), normalization weights N(1, 0.02).
-    kaiming: convolution weights as PyTorch makes them (kaiming uniform, He et al. 2015), normalization weights 1.
-    Random numbers come from `generator`, by default torch's global one, in the order of `net.modules()`.
-    """
-    if init_type not in INITS:
-        raise ValueError(f"init_type must be one of {', '.join(INITS)}, not {init_type!r}")
-    for module in net.modules():
-        convolution = isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
-        if not convolution and not (isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.affine):
-            continue
-        weight = getattr(module, "weight_orig", module.weight)  # under spectral norm, `weight` is made from it
-        if init_type == "normal":
-            nn.init.normal_(weight, 0.0 if convolution else 1.0, 0.02, generator=generator)
-        elif convolution:
-            nn.init.kaiming_uniform_(weight, a=5 ** 0.5, generator=generator)  # nn.Conv2d's own
-        else:
-            nn.init.ones_(weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    return net
-
-
 def count_parameters(net):
     """Number of parameters of `net`; buffers such as running statistics do not count."""
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def widened(tensor):
-    """`tensor`, in float32 if it is float16 or bfloat16."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def without_autocast(x):
-    """A context in which autocast (O1), where it is on, leaves what is computed on the device of `x` alone."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
-    return contextlib.nullcontext()  # an exported network would keep a context that changes nothing
-
-
-class _Beneath(nn.Module):
-    """`net` without what mixed precision has put around its forward."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, *inputs, **options):
-        return type(self.net).forward(self.net, *inputs, **options)
-
-
-def in_float32(net, *inputs, **options):
-    """net(*inputs, **options) in float32, whatever the precision of the training; gradients reach net's own weights.
-
-    For losses that half precision cannot carry (R1, path length). Half weights are widened as they are.
-    """
-    wide = {f"net.{name}": widened(tensor) for name, tensor in (*net.named_parameters(), *net.named_buffers())}
-    return functional_call(_Beneath(net), wide, tuple(widened(x) for x in inputs), options)
 
 
 def read_weights(path, containers=CONTAINERS):
@@ -123,7 +62,7 @@ def match_weights(net, state):
     listing what differs, unless every other key and shape is that of `net`. A network that knows better what its
     weights may differ in says so itself, in a method refusal(state).
     """
-    refusal = net.refusal(_strip(state)) if hasattr(net, "refusal") else None
+    refusal = net.refusal(_strip(state)) if isinstance(net, ChecksWeights) else None
     if refusal:
         raise WeightsError(refusal)
     own = net.state_dict()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.face_canvas import GRID, blobs, coordinates, curve, grain, resize
-from data.face_shape import bell, to_linear
+from data.drawn.face_canvas import GRID, blobs, coordinates, curve, grain, resize
+from data.drawn.face_shape import bell, to_linear
 
 
 @dataclass(frozen=True)

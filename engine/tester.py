@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import utils.device
 from data import find_dataset
 from data.loader import BadImages, InOrder, make_loader
+from engine.evaluate import average, restore_all, score_faces, to_device
+from engine.run_folder import check_name
+from metrics.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
+from metrics.prior_maps import PriorMetrics
+from metrics.prior_maps import summary_lines as prior_lines
+from metrics.psnr_ssim import PROTOCOLS, quantize
 from models import build_recipe
-from models.networks import count_parameters, load_weights
+from models.weights import count_parameters, load_weights
 from utils import amp, distributed
-from utils import device as devices
 from utils.errors import UserError
-from utils.evaluate import average, restore_all, score_faces, to_device
 from utils.images import grid, output_names, save_image
-from utils.metrics import PROTOCOLS, quantize
-from utils.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
 from utils.pretrained import sha256
-from utils.prior_metrics import PriorMetrics
-from utils.prior_metrics import summary_lines as prior_lines
-from utils.run_folder import check_name
 from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
@@ -45,10 +45,10 @@ class Tester:
             (self.folder / "restored").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else devices.default_half(self.device)
+        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         net = self.recipe.networks["G"]
         load_weights(net, o.pretrain_model_path)
-        net.to(self.device, memory_format=devices.memory_format(self.device)).eval()
+        net.to(self.device, memory_format=utils.device.memory_format(self.device)).eval()
         self.parameters = count_parameters(net)
         amp.prepare_inference(net, o.opt_level, self.half)
         self.perceptual = PerceptualMetrics(o, self.device)
@@ -89,7 +89,7 @@ class Tester:
     def run(self):
         o, ranks = self.options, distributed.world_size()
         if distributed.is_main():
-            print(devices.banner(self.device, o.opt_level, self.half, o.workers))
+            print(utils.device.banner(self.device, o.opt_level, self.half, o.workers))
             print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} ({self.parameters / 1e6:.3f} M "
                   f"parameters{f', {ranks} ranks' if distributed.launched() else ''})", flush=True)
             for line in self.dataset.warnings:
@@ -110,7 +110,7 @@ class Tester:
             rows |= {i: {k: v for part in parts for k, v in part.items()}
                      for i, parts in zip(kept, zip(*scores, strict=True), strict=True)}
             if self.recipe.prior_maps and kept and self.prior_titles is None and distributed.is_main():
-                from utils.report import picture_grid  # not at the top: matplotlib takes a second to import
+                from engine.report import picture_grid  # not at the top: matplotlib takes a second to import
                 shown, self.prior_titles = picture_grid(self.recipe, to_device(batch, self.device), rows=SHOWN)
                 save_image(shown, self.folder / "priors.png")
             samples |= self._write_pictures(batch, sr, names)
@@ -174,7 +174,7 @@ class Tester:
         return samples
 
     def _report_scores(self, rows, scored, summary):
-        """Print and write what `rows` say of the faces called `scored`; summary: of utils/perceptual.py."""
+        """Print and write what `rows` say of the faces called `scored`; summary: of metrics/perceptual.py."""
         o = self.options
         protocols = [p for p in PROTOCOLS if p in rows[0]]  # none without references
         table = {p: {which: dict(zip(("psnr", "ssim"), average(rows, p, which), strict=True)) for which in JUDGED}

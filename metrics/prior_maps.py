@@ -1,8 +1,8 @@
 """How well a network knows the face it restores: errors of landmarks and overlap of parts, from its prior maps."""
 import numpy as np
 
+from metrics.psnr_ssim import mean
 from utils.errors import UserError
-from utils.metrics import mean
 
 
 def decode_heatmaps(maps):

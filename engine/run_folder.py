@@ -3,7 +3,8 @@ from pathlib import Path
 
 import yaml
 
-from utils import checkpoint, distributed
+from engine import checkpoint
+from utils import distributed
 from utils.errors import UserError
 
 # Options that say nothing of what is learned.

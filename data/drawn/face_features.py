@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
-from data.face_canvas import LABEL, curve, grain
-from data.face_shape import to_linear
+from data.drawn.face_canvas import curve, grain
+from data.drawn.face_shape import to_linear
+from data.face_parts import LABEL
 
 
 def paint_nose(scene):

@@ -1,6 +1,6 @@
 """A small painter for the built-in faces: antialiased shapes, class labels, noise and light.
 
-It works at twice the picture's side. Lengths are units of 1/128 of the side (see data.face_shape), so a face
+It works at twice the picture's side. Lengths are units of 1/128 of the side (see data.drawn.face_shape), so a face
 looks the same at every size. Pictures are planar float32 [3, w, w], linear RGB, because numpy multiplies a
 [w, w] mask into planes far faster than into interleaved pixels.
 """
@@ -12,10 +12,6 @@ import numpy as np
 
 GRID = 128  # side of the fixed grid on which soft things (relief, shadows, backdrops) are computed
 SUBPIXEL_BITS = 4
-
-CLASSES = ("background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
-           "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth")
-LABEL = {name: index for index, name in enumerate(CLASSES)}
 
 
 @lru_cache(maxsize=8)

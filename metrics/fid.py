@@ -9,7 +9,7 @@ from utils.errors import UserError
 def fid(real_features, fake_features):
     """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the sets' means m and covariances C (by N - 1), a float.
 
-    Both: features [N, D], arrays or tensors on any device; models/inception_fid.py makes FID's. In float64 on the CPU.
+    Both: features [N, D], arrays or tensors on any device; metrics/inception.py makes FID's. In float64 on the CPU.
     Fewer faces make it larger, so that numbers compare only where as many were used. UserError for fewer than two.
     """
     sets = [torch.as_tensor(features, dtype=torch.float64, device="cpu") for features in (real_features, fake_features)]

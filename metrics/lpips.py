@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.networks import match_weights, read_weights
+from models.weights import match_weights, read_weights
 from utils.errors import UserError
 
 ALEXNET_ADDRESS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"

@@ -3,7 +3,7 @@
 Nothing is downloaded and nobody is pictured: numpy and OpenCV draw a person from a seed. The same seed gives
 the same person at every size, in any process and in any order.
 
-    python -m data.builtin_faces OUT --count 1000 --first_seed 0 --size 128 [--sheet sheet.png]
+    python -m data.drawn.builtin_faces OUT --count 1000 --first_seed 0 --size 128 [--sheet sheet.png]
 """
 
 import argparse
@@ -20,9 +20,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.face_canvas import CLASSES
-from data.face_drawing import draw_portrait
-from data.face_shape import sample_person
+from data.drawn.face_drawing import draw_portrait
+from data.drawn.face_shape import sample_person
+from data.face_parts import CLASSES
 
 __all__ = ["CLASSES", "DRAWING_VERSION", "Face", "contact_sheet", "draw_face", "write_faces"]
 
@@ -191,7 +191,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(arguments=None):
     """Command line; returns the exit status (2 for bad input)."""
-    parser = OneLineParser("python -m data.builtin_faces", description="Draw the built-in faces.")
+    parser = OneLineParser("python -m data.drawn.builtin_faces", description="Draw the built-in faces.")
     parser.add_argument("out", help="folder to write to: new, empty, or holding this very set")
     parser.add_argument("--count", type=int, default=1000, help="how many faces")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first face")

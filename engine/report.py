@@ -5,8 +5,8 @@ from pathlib import Path
 import matplotlib
 import torch
 
+from metrics.psnr_ssim import quantize
 from utils.images import grid
-from utils.metrics import quantize
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend without a screen must be chosen first)
@@ -19,7 +19,7 @@ def picture_grid(recipe, batch, rows):
     batch: {'lr', 'hr', ...: float32 NCHW in [-1, 1]} on the device; its first `rows` faces are shown.
     """
     batch = {name: faces[:rows] for name, faces in batch.items()}
-    modes = {net: net.training for net in (*recipe.released.values(), *recipe.networks.values())}
+    modes = {net: net.training for net in (*recipe.released_networks().values(), *recipe.networks.values())}
     for net in modes:
         net.eval()
     pictures = recipe.pictures(batch)

@@ -1,0 +1,47 @@
+"""Shows what a chain of degradations does to a folder of faces: each face beside several degraded versions of it.
+
+    python -m tools.show_degradations FACES out.png --chain ffhq
+"""
+import argparse
+
+import numpy as np
+from PIL import Image
+
+from data.degradations import CHAINS, FACE_SIZE
+from data.face_folder import FaceFolder
+from utils.errors import UserError, run_main
+from utils.images import BadImage, centre_square, grid, read_rgb, save_shown
+from utils.images import resize as resize_whole
+from utils.option_types import at_least
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", help="folder of faces")
+    parser.add_argument("target", help="picture to write: each row a face, then its degradations")
+    parser.add_argument("--chain", choices=list(CHAINS), default="ffhq")
+    parser.add_argument("--size", type=at_least(1), default=256, help="pixels of a face in the grid")
+    parser.add_argument("--rows", type=at_least(1), default=4)
+    parser.add_argument("--columns", type=at_least(1), default=5, help="degradations of a face")
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    a = parser.parse_args()
+    rows = []
+    for y, path in enumerate(FaceFolder.list_faces(a.faces, "FACES")[:a.rows]):
+        try:
+            image = read_rgb(path)
+        except BadImage as error:
+            raise UserError(f"FACES: {error}; mend or remove it.") from None
+        face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
+        rows.append([face])
+        for x in range(a.columns):
+            _, low, record = CHAINS[a.chain](face, np.random.default_rng([a.seed, y, x]))
+            rows[-1].append(low)
+            print(f"row {y + 1} column {x + 2}: " + ", ".join(
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
+    shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]
+    save_shown(grid(shown), a.target)
+    print(f"Look at {a.target} (face | degraded ...)")
+
+
+if __name__ == "__main__":
+    run_main(main)
