@@ -29,8 +29,8 @@ def faces(tmp_path_factory):
 @pytest.fixture
 def train(tmp_path, faces):
     """train(*words, name=...) -> (exit status, run folder): one tiny run in this process."""
-    from engine.trainer import Trainer
     from options.train_options import parse_train
+    from utils.trainer import Trainer
 
     def run(*words, name="run", dataroot=faces):
         options = parse_train([*TINY, "--dataroot", str(dataroot), "--checkpoints_dir", str(tmp_path), "--name", name,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import checkpoint, tester
-from engine.logger import read_metrics
 from options.test_options import parse_test
 from tests.conftest import TINY, write_faces
+from utils import checkpoint, tester
 from utils.errors import UserError
+from utils.logger import read_metrics
 
 ROOT = Path(__file__).parents[1]
 

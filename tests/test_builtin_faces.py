@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.drawn import builtin_faces
-from data.drawn.builtin_faces import Face, draw_face, main, write_faces
-from data.face_parts import CLASSES
+from data import builtin_faces
+from data.builtin_faces import CLASSES, Face, draw_face, main, write_faces
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL = {name: index for index, name in enumerate(CLASSES)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import checkpoint
 from tests.conftest import TINY
+from utils import checkpoint
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]

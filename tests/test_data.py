@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from data import find_dataset
-from data.augment import crop_mended, crop_upstream, random_crop_box
-from data.celeba_dataset import CelebADataset
+from data.celeba_dataset import CelebADataset, crop_mended, crop_upstream, random_crop_box
 from data.face_folder import Place
 from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, make_loader
 from data.single_dataset import SingleDataset

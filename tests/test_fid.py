@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from metrics.fid import fid
-from metrics.inception import INCEPTION_ADDRESS, InceptionFeatures, load_inception
+from models.inception_fid import INCEPTION_ADDRESS, InceptionFeatures, load_inception
 from tests.test_sparnet import FIXTURES, fill, probe, relative
 from utils.errors import UserError
+from utils.fid import fid
 
 
 def weights_of(net):

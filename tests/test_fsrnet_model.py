@@ -8,17 +8,18 @@ from torch.nn import functional as F
 import data
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
-from engine.logger import read_metrics
-from engine.report import picture_grid
-from engine.trainer import Trainer
 from models import build_recipe, loss
-from models.weights import count_parameters, load_pretrained, load_weights
+from models.networks import count_parameters, load_pretrained, load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
+from utils import device as devices
 from utils.errors import UserError
 from utils.images import list_images
+from utils.logger import read_metrics
+from utils.report import picture_grid
+from utils.trainer import Trainer
 
 SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--width", "4", "--enc_blocks", "2",
          "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
@@ -274,7 +275,7 @@ def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
 def test_on_the_simulated_npu(npu, train, monkeypatch):
     """O0 as on a CPU, bit for bit; O2 with operators that have native kernels only."""
     from npusim import operators
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)
     words = [*GAN, "--train_steps", 2]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d[:3])[1]) for d in ("cpu", "npu:2"))
     for part in ("networks", "optimizers"):

@@ -4,22 +4,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import utils.device
-from engine.logger import read_metrics
-from engine.trainer import Trainer
 from models import build_recipe, create_network, loss
 from models.base_model import AdamSpec
 from models.face_embedding import MobileFaceNet
 from models.gpen import GPEN, Discriminator
-from models.precision import in_float32
-from models.weights import load_weights
+from models.networks import in_float32, load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
 from utils import amp, distributed
+from utils import device as devices
 from utils.errors import UserError
+from utils.logger import read_metrics
+from utils.trainer import Trainer
 
 SMALL = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
          "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
@@ -176,7 +175,7 @@ def test_the_decoder_has_its_own_learning_rate():
     assert model.optimizers["G"].lr == 0.01
     generator = model.networks["G"]
     before = {name: p.detach().clone() for name, p in generator.named_parameters()}
-    inner = utils.device.make_optimizer(model.optimizers["G"], model.optimizers["G"].parameter_groups(model.networks),
+    inner = devices.make_optimizer(model.optimizers["G"], model.optimizers["G"].parameter_groups(model.networks),
                                    torch.device("cpu"), "O0")
     _, optimizer = amp.initialize(generator, inner, "O0")
     optimizer.set_lr(0.01)
@@ -326,7 +325,7 @@ def test_ranks_share_the_mean_path_length(train, monkeypatch):
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
+    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
     words = ["--train_steps", 5, "--opt_level", "O0", "--lambda_path", 0]  # the devices' random numbers differ
     cpu, simulated = (state(train(*words, "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):

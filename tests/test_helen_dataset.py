@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from data.face_folder import Place
-from data.face_parts import FACE_PARTS
-from engine.trainer import Trainer
+from data.priors import FACE_PARTS
 from options.train_options import parse_train
 from tests.test_prior_datasets import open_set
 from tests.test_priors import helen_points
 from tests.test_tester import run
 from utils.errors import UserError
+from utils.trainer import Trainer
 
 
 def make_helen(root, centres, size=(400, 300)):

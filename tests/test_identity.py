@@ -7,15 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.drawn.builtin_faces import draw_face
-from metrics.identity import IdentitySimilarity
+from data.builtin_faces import draw_face
 from models import face_embedding
 from models.face_embedding import IRSE50, MobileFaceNet, load_face_embedding
-from models.weights import count_parameters
-from restore.alignment import TEMPLATE, align
-from restore.face_finder import find_points
+from models.networks import count_parameters
 from tests.test_sparnet import fill, probe
 from utils.errors import UserError
+from utils.identity import TEMPLATE, IdentitySimilarity, align, find_points
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.drawn.builtin_faces import draw_face
+from data.builtin_faces import draw_face
 from data.seg2face_dataset import PALETTE
 from data.single_dataset import SingleDataset
 from tests.conftest import write_faces

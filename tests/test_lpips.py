@@ -1,10 +1,10 @@
-"""metrics/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
+"""models/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as reference
 from torch import nn
 
-from metrics.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
+from models.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
 from tests.test_sparnet import fill, probe
 from utils.errors import UserError
 

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.drawn.builtin_faces import draw_face
-from metrics import perceptual
-from metrics.fid import fid
-from metrics.identity import IdentitySimilarity
-from metrics.lpips import LPIPS, load_lpips
+from data.builtin_faces import draw_face
 from models.face_embedding import MobileFaceNet
+from models.lpips import LPIPS, load_lpips
 from tests.conftest import write_faces
 from tests.test_sparnet import fill
 from tests.test_tester import run, weights  # noqa: F401 (a fixture)
+from utils import perceptual
 from utils.errors import UserError
+from utils.fid import fid
+from utils.identity import IdentitySimilarity
 from utils.images import centre_square, degrade, resize, to_tensor_range
 
 

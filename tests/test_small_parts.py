@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.ema import Ema
-from engine.logger import clock, loss_line, time_line
-from engine.schedule import lr_factor
-from engine.timer import StepTimer
+from utils.ema import Ema
+from utils.logger import clock, loss_line, time_line
+from utils.schedule import lr_factor
+from utils.timer import StepTimer
 
 
 def test_schedules_by_hand():
@@ -27,7 +27,7 @@ def test_schedules_by_hand():
 
 
 def test_schedules_are_really_stepped(train):
-    from engine.logger import read_metrics
+    from utils.logger import read_metrics
     for policy, expected, *words in (("cosine", [0.8535534, 0.1464466, 0]), ("linear", [0.75, 0.25, 0]),
                                      ("step", [1, 0.5, 0.25], "--lr_decay_at", 0.5, 0.8), ("constant", [1, 1, 1])):
         _, folder = train("--train_steps", 5, "--lr_policy", policy, "--lr", 1, *words, name=policy)
@@ -103,7 +103,7 @@ def test_timer_leaves_out_pauses_and_first_steps(monkeypatch):
 
 
 def test_curves_of_a_run_that_went_on_with_another_loss(tmp_path):
-    from engine.report import write_curves
+    from utils.report import write_curves
     records = [{"kind": "train", "step": 1, "Loss_Pix": 1.0}, {"kind": "train", "step": 2, "Loss_G": 2.0}]
     write_curves(records, "bicubic", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from models import create_network
 from models.blocks import ConvLayer, FaceAttentionUnit, HourGlass, UpConv2d
-from models.init import init_weights
+from models.networks import count_parameters, init_weights
 from models.sparnet import SPARNet, attention_maps
-from models.weights import count_parameters
 
 FIXTURES = Path(__file__).parent / "fixtures"
 _helpers = runpy.run_path(str(FIXTURES / "fill.py"))

@@ -13,6 +13,7 @@ from options.train_options import parse_train
 from tests.test_distributed import largest_difference, run_ranks
 from tests.test_sparnet import fill, probe
 from tests.test_trainer import same, state, whole_and_parts
+from utils import device as devices
 from utils.errors import UserError
 from utils.images import resize
 
@@ -186,7 +187,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_th
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
+    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
     monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)  # the CPU's own way rounds otherwise
     words = [*SMALL, "--train_steps", 3]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))
@@ -210,8 +211,8 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_is_overwritten(train, mo
 
 def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     from data.degradations import degrade_ffhq
-    from engine.tester import Tester
     from options.test_options import parse_test
+    from utils.tester import Tester
     _, folder = train(*SMALL, "--train_steps", 2)
     options = parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(faces), "--max_images", "2",
                           "--device", "cpu", "--workers", "0", "--results_dir", str(tmp_path), "--name", "restored"])

@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 
 from data import find_dataset
-from data.drawn.builtin_faces import write_faces as draw_faces
+from data.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
-from engine import checkpoint, tester
-from metrics.psnr_ssim import PROTOCOLS, psnr, score, ssim
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.conftest import TINY, write_faces
+from utils import checkpoint, tester
 from utils.errors import UserError
 from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
+from utils.metrics import PROTOCOLS, psnr, score, ssim
 
 
 @pytest.fixture

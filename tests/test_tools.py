@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.logger import read_metrics
-from models.weights import WeightsError, read_weights
+from models.networks import WeightsError, read_weights
 from tests.conftest import TINY, write_faces
 from tests.test_trainer import same, state
 from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
 from utils import pretrained
 from utils.errors import UserError
 from utils.images import read_rgb
+from utils.logger import read_metrics
 
 ROOT = Path(__file__).parents[1]
 

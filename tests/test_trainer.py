@@ -13,11 +13,11 @@ import torch
 import yaml
 from PIL import Image
 
-from engine import checkpoint, trainer
-from engine.logger import read_metrics
-from engine.trainer import Trainer
 from tests.conftest import TINY, write_faces
+from utils import checkpoint, trainer
 from utils.errors import UserError
+from utils.logger import read_metrics
+from utils.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 
