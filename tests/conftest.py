@@ -1,24 +1,15 @@
 """Shared fixtures: small random faces on disk, and a run small enough to train within a test."""
 import utils  # noqa: F401, I001 (before torch: it sets variables that torch reads while it loads)
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+
+pytest.register_assert_rewrite("tests.helpers")  # before they are imported: their asserts, too, show both sides
+
+from tests.helpers.faces import write_faces  # noqa: E402
+from tests.helpers.runs import TINY  # noqa: E402
 
 torch.set_num_threads(1)  # the networks are too small for more: threads would only wait for one another
-
-TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
-        "--bottleneck_size", "16", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
-
-
-def write_faces(folder, count, size=(40, 40), first_seed=0):
-    """`count` smooth random colour pictures as PNG files; not faces, but as good for what is tested with them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        noise = np.random.default_rng(first_seed + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +68,28 @@ def npu():
     torch.npu.ban([])
     torch.npu.set_device(0)
     npusim.set_visible(0)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A run's folder with the weights of an untrained network and the options that build it."""
+    from models import build_recipe
+    from options.train_options import parse_train
+    from utils import checkpoint
+    torch.manual_seed(0)
+    options = parse_train([*TINY, "--init_type", "kaiming"])
+    net = build_recipe(options).networks["G"].eval()
+    checkpoint.save_weights(tmp_path, "best", {"G": net})
+    names = ("load_size", "min_ch", "max_ch", "hourglass_ch", "res_depth", "bottleneck_size", "batch_size")
+    (tmp_path / "options.yml").write_text("".join(f"{n}: {getattr(options, n)}\n" for n in names))
+    return tmp_path / "best_net_G.pth", net
+
+
+@pytest.fixture(scope="session")
+def embedding(tmp_path_factory):
+    """A file of a face embedding's weights."""
+    from models.face_embedding import MobileFaceNet
+    from tests.helpers.released import fill
+    path = tmp_path_factory.mktemp("embedding") / "mobilefacenet.pth"
+    torch.save(fill(MobileFaceNet().state_dict()), path)
+    return str(path)

@@ -16,7 +16,7 @@ its memory layout, or of asynchrony: here work is done when a call returns. No n
     torch.npu.host_reads()         how often the host has read from a device: item(), .cpu(), copy_ to host
 
 Importing registers the device for the whole process: torch.accelerator and `--device auto` then find it. In
-pytest use a fixture like the one in tests/test_npusim.py, which hides the devices again after each test. For
+pytest use a fixture like the `npu` in tests/conftest.py, which hides the devices again after each test. For
 a process of its own, e.g. a shell script of test/:
 
     PYTHONPATH=tests/npusim/site bash test/train_full_1p.sh --data_url=...

@@ -1,7 +1,7 @@
 """A stand-in for torch_npu: `import torch_npu` registers the simulated NPU, as the real one does the real.
 
 Put tests/npusim/site on PYTHONPATH. Only what this project may call is here, with the real wheel's names and
-signatures; tests/test_torch_npu_wheel.py holds the same table against the wheel (2.13.0).
+signatures; tests/npu/test_torch_npu_wheel.py holds the same table against the wheel (2.13.0).
 """
 import importlib.util
 import sys

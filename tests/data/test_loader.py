@@ -1,0 +1,108 @@
+"""Batches: each image once per epoch, whatever the workers, and damaged images replaced."""
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from data import find_dataset
+from data.face_folder import Place
+from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, make_loader
+from tests.helpers.faces import celeba_set, write_faces
+from tests.helpers.paths import ROOT
+from utils.errors import UserError
+from utils.images import list_images
+
+
+def batches(dataset, order, workers=0):
+    return list(make_loader(dataset, order, workers))
+
+
+def test_workers_change_nothing(tmp_path):
+    paths = sorted(write_faces(tmp_path, 7).iterdir())
+    results = [batches(celeba_set(paths, "mended", load_size=32), TrainingOrder(7, 3, 5, seed=4), workers)
+               for workers in (0, 2)]
+    for a, b in zip(*results, strict=True):
+        assert a["index"] == b["index"] and torch.equal(a["hr"], b["hr"]) and torch.equal(a["lr"], b["lr"])
+
+
+def test_loading_leaves_the_random_numbers_of_training_alone(tmp_path):
+    paths = sorted(write_faces(tmp_path, 4).iterdir())
+    before = torch.get_rng_state()
+    batches(celeba_set(paths, "mended", load_size=32), InOrder(4, 2))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_each_image_once_an_epoch_and_another_order_each_time():
+    places = list(itertools.chain.from_iterable(TrainingOrder(10, 4, 10, seed=1)))
+    assert len(places) == 40
+    epochs = [[p.index for p in places if p.epoch == e] for e in range(4)]
+    assert all(sorted(e) == list(range(10)) for e in epochs)
+    assert len(set(map(tuple, epochs))) == 4
+    assert all(len(batch) == 4 for batch in TrainingOrder(10, 4, 10))
+
+
+@pytest.mark.parametrize("start", [0, 4, 8, 12, 36])
+def test_order_goes_on_at_a_sample_position(start):
+    whole = list(itertools.chain.from_iterable(TrainingOrder(10, 4, 15, seed=1)))
+    assert list(itertools.chain.from_iterable(TrainingOrder(10, 4, 3, seed=1, start=start))) == whole[start:start + 12]
+
+
+def test_in_order_takes_everything_once():
+    assert [[p.index for p in b] for b in InOrder(5, 2)] == [[0, 1], [2, 3], [4]]
+    assert len(InOrder(5, 2)) == 3 and len(InOrder(4, 2)) == 2
+
+
+def test_held_out_faces_are_spread_and_never_trained_on(tmp_path):
+    for i in range(100):
+        (tmp_path / f"{i:02d}.png").touch()
+    files = list_images(str(tmp_path), "--dataroot")
+    train, val = hold_out(files, 10)
+    assert list(val) == [str(tmp_path / f"{i:02d}.png") for i in range(0, 100, 10)]
+    assert sorted([*train, *val]) == list(files)
+    assert [list(part) for part in hold_out(files, 0)] == [list(files), []]
+    with pytest.raises(UserError, match="--val_count 51"):
+        hold_out(files, 51)
+
+
+def test_a_damaged_image_is_replaced_by_its_neighbour(tmp_path):
+    paths = sorted(write_faces(tmp_path, 4).iterdir())
+    paths[3].write_bytes(b"broken")
+    dataset = celeba_set(paths, load_size=32)
+    sample = dataset[Place(0, 3)]
+    assert np.array_equal(sample["hr"], dataset[Place(0, 0)]["hr"]) and sample["replaced"]
+    assert [(kind, path) for kind, path, _ in sample["notes"]] == [("bad", str(paths[3]))]
+    batch = collate([sample, dataset[Place(0, 1)]])
+    assert batch["replaced"] == [True, False] and batch["index"] == [3, 1] and batch["complete"]
+    stopping = celeba_set(paths, load_size=32, on_bad_image="stop")
+    assert not collate([stopping[Place(0, 3)]])["complete"]
+
+
+def test_a_file_that_was_mended_since_does_not_stop_a_resumed_run():
+    bad = BadImages(1000, "stop", print)
+    bad.bad["a.png"] = "a.png: torn"  # of the checkpoint
+    bad.check({"notes": [], "complete": True})
+    with pytest.raises(UserError, match="stop.: b.png: torn"):
+        bad.check({"notes": [("bad", "b.png", "torn")], "complete": True})
+
+
+def test_unknown_dataset_and_scale():
+    with pytest.raises(UserError, match="--dataset_name celebb.*Did you mean celeba"):
+        find_dataset("celebb")
+    with pytest.raises(UserError, match="--load_size 100 is not a multiple of --scale_factor 8"):
+        celeba_set([], load_size=100)
+
+
+def test_a_program_that_fails_does_not_wait_for_its_workers(faces):
+    program = (f"from data.celeba_dataset import CelebADataset\n"
+               f"from data.loader import TrainingOrder, make_loader\n"
+               f"from utils.images import list_images\n"
+               f"faces = CelebADataset(list_images({str(faces)!r}, 'FACES'), 32, 8)\n"
+               f"batches = iter(make_loader(faces, TrainingOrder(len(faces), 2, 50), workers=1))\n"
+               f"next(batches)\n"
+               f"raise ValueError('something unforeseen')\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+                          cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ValueError: something unforeseen"

@@ -1,0 +1,117 @@
+"""Checkpoints survive what can happen to them, and say what is wrong with them."""
+import errno
+import os
+import re
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import TINY
+from utils import checkpoint
+from utils.errors import UserError
+
+
+def save(folder, step, keep=2):
+    checkpoint.save_state(folder, step, {"x": torch.full((1000,), float(step))}, keep)
+
+
+def test_last_k_are_kept_and_the_newest_is_loaded(tmp_path):
+    for step in (5, 20, 30, 100):
+        save(tmp_path, step, keep=3)
+    assert [p.name for p in checkpoint.list_states(tmp_path)] == [
+        "state_00000020.pth", "state_00000030.pth", "state_00000100.pth"]
+    assert checkpoint.load_state(tmp_path)[0]["x"][0] == 100
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: bytes(len(b)),
+                                    lambda b: b[:len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1:]])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, damage):
+    for step in (10, 20):
+        save(tmp_path, step)
+    newest = checkpoint.state_path(tmp_path, 20)
+    newest.write_bytes(damage(newest.read_bytes()))
+    state, warnings = checkpoint.load_state(tmp_path)
+    assert state["x"][0] == 10
+    assert len(warnings) == 1 and re.search(r"state_00000020.pth is damaged \(.+\); going on from", warnings[0])
+    save(tmp_path, 15, keep=1)  # must not fall victim to the damaged one, which counts as newer
+    assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
+    checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
+    with pytest.raises(UserError, match="each checkpoint in .* is damaged"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    with pytest.raises(UserError, match="--continue_train: no checkpoint"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+    torch.save({"format": 1, "x": Evil()}, checkpoint.state_path(tmp_path, 1))
+    with pytest.raises(UserError, match="state_00000001.pth .*not a checkpoint"):
+        checkpoint.load_state(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_flipped_bit_anywhere_is_harmless_or_found(tmp_path):
+    """In the structure of the file, too, which zipfile and torch take at its word; every 101st bit of a small one."""
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    newest = checkpoint.state_path(tmp_path, 2)
+    content, good = newest.read_bytes(), checkpoint.load_state(tmp_path)[0]
+    gone_back = 0
+    for bit in range(0, 8 * len(content), 101):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        newest.write_bytes(damaged)
+        state, said = checkpoint.load_state(tmp_path)
+        gone_back += len(said)
+        assert said or str(state) == str(good)
+    assert gone_back > 100
+
+
+@pytest.mark.parametrize("fault", ["fsync", "replace"])
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system"),
+                                           (errno.EDQUOT, "quota")])
+def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, fault, number, words):
+    save(tmp_path, 10)
+    before = checkpoint.state_path(tmp_path, 10).read_bytes()
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(os, fault, full)
+    with pytest.raises(UserError, match=f"could not save .*{words}.*Earlier checkpoints are untouched") as error:
+        save(tmp_path, 20, keep=1)
+    assert error.value.status == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["state_00000010.pth"]
+    assert checkpoint.state_path(tmp_path, 10).read_bytes() == before
+
+
+def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
+    """The kernel refuses to write past a file size: the run ends with one line, status 1, and no torn file."""
+    command = [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--dataroot", str(faces), "--checkpoints_dir",
+               str(tmp_path), "--name", "run", "--train_steps", "2"]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: could not save ") and "Traceback" not in done.stderr
+    assert not checkpoint.list_states(tmp_path / "run")
+    assert not [p for p in (tmp_path / "run").iterdir() if "tmp" in p.name]
+    assert subprocess.run(command).returncode == 0
+
+
+def test_weights_stand_alone_as_the_public_code_wants_them(tmp_path):
+    net = torch.nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    checkpoint.save_weights(tmp_path, "latest", {"G": net})
+    weights = torch.load(tmp_path / "latest_net_G.pth", weights_only=True)
+    assert list(weights) == ["weight", "bias"] and weights["weight"].is_contiguous()
+    assert torch.equal(weights["weight"], net.weight)

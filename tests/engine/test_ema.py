@@ -1,0 +1,26 @@
+"""The average of weights: values worked out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from utils.ema import Ema
+
+
+def test_average_by_hand():
+    net = nn.BatchNorm2d(2)
+    average = Ema(net, 0.75)
+    for step, value in ((100, 2.0), (101, 4.0)):
+        with torch.no_grad():
+            net.weight.fill_(value)
+            net.running_mean.fill_(value)
+        average.update(net, step)
+    assert average.net.weight.tolist() == [0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 4] * 2
+    assert average.net.running_mean.tolist() == [4.0] * 2 and not average.net.weight.requires_grad
+    assert net.weight.tolist() == [4.0] * 2
+    first = Ema(net, 0.999)  # in the first steps it follows faster: 4, then 0.1 x 4 + 0.9 x 8, then 2/11 of that
+    with torch.no_grad():
+        net.weight.fill_(8.0)
+    for step, expected in ((0, 7.6), (1, 2 / 11 * 7.6 + 9 / 11 * 8)):
+        first.update(net, step)
+        assert first.net.weight.tolist() == pytest.approx([expected] * 2)

@@ -1,0 +1,167 @@
+"""newtest.py: what it restores, scores and writes, against the same done by hand."""
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data import find_dataset
+from data.builtin_faces import write_faces as draw_faces
+from data.face_folder import Place
+from options.test_options import parse_test
+from tests.helpers.faces import write_faces
+from tests.helpers.runs import restore
+from utils import tester
+from utils.errors import UserError
+from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
+from utils.metrics import PROTOCOLS, psnr, score, ssim
+
+
+def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
+    path, net = weights
+    faces = write_faces(tmp_path / "faces" / "deep", 5, size=(40, 44))
+    folder = restore(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2)
+    report = json.loads((folder / "scores.json").read_text())
+    rows = []
+    for file in sorted(faces.iterdir()):
+        image = Image.open(file)
+        hr = resize(image, 32, centre_square(image.size))
+        lr = degrade(hr, 8)
+        with torch.no_grad():
+            sr = net(to_tensor_range(torch.from_numpy(np.array(lr))[None]))
+        hr, lr = np.asarray(hr), np.asarray(lr)
+        rows.append({p: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for p in PROTOCOLS})
+    of_faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
+    assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
+    for face, row in zip(of_faces, rows, strict=True):
+        for p in PROTOCOLS:
+            told = [float(face[f"{p}_{which}_{metric}"]) for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
+            assert told == pytest.approx(row[p], abs=1e-3)
+    for p in PROTOCOLS:
+        means = np.mean([row[p] for row in rows], axis=0)
+        told = report["protocols"][p]
+        assert [told["sr"]["psnr"], told["sr"]["ssim"], told["bicubic"]["psnr"], told["bicubic"]["ssim"]] == (
+            pytest.approx(means.tolist(), abs=1e-3))
+    out = capsys.readouterr().out
+    assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
+    assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
+    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, 5 * 34 + 2)
+
+
+def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):
+    path, _ = weights
+    small = write_faces(tmp_path / "small", 3, size=(4, 4))
+    big = write_faces(tmp_path / "big", 3, size=(32, 32))
+    folder = restore(tmp_path, path, "--dataroot", small)
+    assert not (folder / "scores.json").exists() and len(list((folder / "restored").iterdir())) == 3
+    assert "enlarged" not in capsys.readouterr().out  # that is what they are restored for
+    restore(tmp_path, path, "--dataroot", small, "--gtroot", big, "--max_images", 2)
+    assert json.loads((folder / "scores.json").read_text())["faces"] == 2
+
+
+def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
+    """With a dataset that knows masks the faces alone are restored, as --dataset_name celeba restores them."""
+    path, _ = weights
+    faces = write_faces(tmp_path / "set" / "images", 2)
+    write_faces(tmp_path / "set" / "masks", 2)
+    folder = restore(tmp_path, path, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
+    scores = json.loads((folder / "scores.json").read_text())
+    assert sorted(p.name for p in (folder / "restored" / "images").iterdir()) == ["000.png", "001.png"]
+    restore(tmp_path, path, "--gtroot", faces, "--dataset_name", "celeba")
+    assert json.loads((folder / "scores.json").read_text())["protocols"] == scores["protocols"]
+    small = write_faces(tmp_path / "small", 2, size=(4, 4))
+    restore(tmp_path, path, "--dataroot", small, "--gtroot", tmp_path / "set", "--dataset_name", "celebamask")
+    restore(tmp_path, path, "--dataroot", tmp_path / "set", "--gtroot", tmp_path / "set", "--name", "inputs")
+    assert sum(p.is_file() for p in (folder.parent / "inputs" / "restored").rglob("*")) == 2
+
+
+@pytest.mark.parametrize("name", ["blind", "inpainting", "seg2face"])
+def test_other_tasks_make_their_inputs_alike_each_time(tmp_path, weights, capsys, name):
+    """From the references alone; and the same inputs, given as pictures, have the same scores."""
+    path, _ = weights
+    draw_faces(tmp_path / "set", 3, 0, 48)
+    kind = find_dataset(name)
+    root = tmp_path / "set" if name == "seg2face" else tmp_path / "set" / "images"
+    made = kind(kind.list_faces(str(root), ""), 32, augmentation="none")
+    for i in range(3):
+        save_image(made[Place(0, i)]["lr"], tmp_path / "inputs" / f"{i:05d}.png")
+        save_image(made[Place(0, i)]["hr"], tmp_path / "references" / "images" / f"{i:05d}.png")
+    folder = restore(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+    first = json.loads((folder / "scores.json").read_text())["protocols"]
+    out = capsys.readouterr().out
+    assert re.search(r"^input .* / ", out, re.M) and "dB PSNR, input " in out and "bicubic" not in out
+    restore(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+    assert json.loads((folder / "scores.json").read_text())["protocols"] == first
+    restore(tmp_path, path, "--dataroot", tmp_path / "inputs", "--gtroot", tmp_path / "references",
+            "--dataset_name", name)
+    given = json.loads((folder / "scores.json").read_text())["protocols"]
+    assert given == first
+
+
+def test_maps_and_coloured_pictures_are_inputs_too(tmp_path, weights):
+    path, _ = weights
+    faces = tmp_path / "set"
+    draw_faces(faces, 2, 0, 32)
+    coloured = faces / "images"
+    for name, root, inputs in (("seg2face", faces, faces / "masks"), ("colorization", coloured, coloured)):
+        folder = restore(tmp_path, path, "--gtroot", root, "--dataset_name", name)
+        first = json.loads((folder / "scores.json").read_text())["protocols"]
+        restore(tmp_path, path, "--dataroot", inputs, "--gtroot", coloured, "--dataset_name", name)
+        assert json.loads((folder / "scores.json").read_text())["protocols"] == first
+        restore(tmp_path, path, "--dataroot", inputs, "--dataset_name", name)  # without references
+    with pytest.raises(UserError, match="--dataset_name map_inputs reads faces to restore and makes none: give --data"):
+        restore(tmp_path, path, "--gtroot", faces, "--dataset_name", "map_inputs")
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_half_precision_restores_the_same_faces(tmp_path, weights, level):
+    path, _ = weights
+    faces = write_faces(tmp_path / "faces", 2)
+    pictures = []
+    for words in ([], ["--opt_level", level, "--amp_dtype", "bfloat16"]):
+        folder = restore(tmp_path, path, "--gtroot", faces, *words)
+        pictures.append(np.asarray(Image.open(folder / "restored" / "000.png")).astype(float))
+    assert 0 < np.abs(pictures[0] - pictures[1]).max() < 12
+
+
+def test_a_damaged_face_stops_where_told_to(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 3)
+    (faces / "001.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match="--on_bad_image stop.*001.png"):
+        restore(tmp_path, weights[0], "--gtroot", faces, "--on_bad_image", "stop", "--batch_size", 1)
+
+
+def test_spoilt_weights_are_one_clear_error(tmp_path, weights):
+    spoilt = torch.load(weights[0], weights_only=True)
+    next(iter(spoilt.values())).fill_(float("nan"))
+    torch.save(spoilt, tmp_path / "spoilt.pth")
+    with pytest.raises(UserError, match="picture holds nan"):
+        restore(tmp_path, tmp_path / "spoilt.pth", "--gtroot", write_faces(tmp_path / "faces", 1))
+
+
+def test_names_that_are_no_utf8_are_scored_and_listed(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 1)
+    (faces / "000.png").rename(faces / "\udce9.png")
+    folder = restore(tmp_path, weights[0], "--gtroot", faces)
+    assert b"\n\xe9.png," in (folder / "faces.csv").read_bytes() and (folder / "restored" / "\udce9.png").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x"])
+def test_a_name_stays_within_the_results(tmp_path, weights, name):
+    options = parse_test(["--pth_path", str(weights[0]), "--gtroot", str(tmp_path), "--device", "cpu"])
+    options.name = name
+    with pytest.raises(UserError, match="--name .* must be a plain folder name"):
+        tester.Tester(options)
+
+
+def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
+    path, _ = weights
+    faces = write_faces(tmp_path / "faces", 101, size=(32, 32))
+    (faces / "050.png").write_bytes(b"broken")
+    folder = restore(tmp_path, path, "--gtroot", faces)
+    assert json.loads((folder / "scores.json").read_text())["faces"] == 100
+    assert not (folder / "restored" / "050.png").exists()
+    assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)

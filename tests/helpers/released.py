@@ -1,0 +1,38 @@
+"""Networks with reproducible weights, held against the keys and outputs of released ones (tests/fixtures)."""
+import json
+import runpy
+
+import numpy as np
+import torch
+
+from models import create_network
+from models.networks import count_parameters
+from tests.helpers.paths import FIXTURES
+
+_helpers = runpy.run_path(str(FIXTURES / "fill.py"))
+fill, probe = _helpers["fill"], _helpers["probe"]
+
+
+def relative(a, b):
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def check_released(name, millions, shape, outputs):
+    """The network called `name` has the released keys and, `outputs` taken of its result, the reference's outputs.
+
+    millions: its parameters, as a rounded number in text.
+    """
+    net = create_network(name).eval()
+    expected = json.loads((FIXTURES / f"{name}.keys.json").read_text())
+    state = net.state_dict()
+    assert [(key, list(tensor.shape)) for key, tensor in state.items()] == list(expected.items())
+    assert f"{count_parameters(net) / 1e6:.{len(millions.split('.')[1])}f}" == millions
+    net.load_state_dict(fill(state), strict=True)
+    with torch.no_grad():
+        found = outputs(net(probe(shape, 0)))
+    references = np.load(FIXTURES / f"{name}.seed0.npz")
+    assert len(references.files) == len(found)
+    for i, output in enumerate(found):
+        reference = torch.from_numpy(references[f"out{i}"])
+        assert output.shape == reference.shape
+        assert relative(output, reference) < 1e-4

@@ -1,0 +1,69 @@
+"""Trainings small enough for a test, and their states compared."""
+import signal
+
+import torch
+
+from options.test_options import parse_test
+from tests.helpers.ranks import run_program
+from utils import checkpoint, tester
+from utils.trainer import Trainer
+
+TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
+        "--bottleneck_size", "16", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
+
+
+def state(folder):
+    return torch.load(checkpoint.list_states(folder)[-1], weights_only=True)
+
+
+def same(a, b, path=""):
+    """Where two nested states differ; '' where they do not."""
+    if isinstance(a, dict):
+        if list(a) != list(b):
+            return f"{path}: keys"
+        return next(filter(None, (same(a[k], b[k], f"{path}/{k}") for k in a)), "")
+    if isinstance(a, list):
+        return next(filter(None, (same(x, y, f"{path}[]") for x, y in zip(a, b, strict=True))), "")
+    if torch.is_tensor(a):
+        return "" if torch.equal(a, b) and a.dtype == b.dtype else path
+    return "" if a == b or path.endswith(("elapsed", "step")) and isinstance(a, float) else path
+
+
+def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
+    """(state of a run that never stopped, folder of one that SIGTERM stopped after a step and that then went on).
+
+    train: the fixture. later: further words for the second call of the run in parts.
+    """
+    status, folder = train(*words, name="whole")
+    assert status == 0
+    whole, wish = state(folder), Trainer._wish_to_stop
+
+    def stop(self):
+        if self.step == stop_after:
+            self.stop_signal = signal.SIGTERM
+        return wish(self)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_wish_to_stop", stop)
+        status, folder = train(*words, name="parts")
+    assert status == 143 and state(folder)["progress"]["step"] == stop_after
+    torch.rand(3)  # whatever else happened in the process must not matter
+    status, folder = train(*words, "--continue_train", *later, name="parts")
+    assert status == 0
+    return whole, folder
+
+
+def run_ranks(count, folder, faces, *words, tiny=TINY):
+    """The tiny training on forked ranks; what they print."""
+    return run_program(count, folder / "ranks", "newtrain.py", *tiny, "--dataroot", faces, "--checkpoints_dir", folder,
+                       *words)
+
+
+def largest_difference(a, b):
+    return max(float((a[key] - b[key]).abs().max()) for key in a)
+
+
+def restore(tmp_path, path, *words):
+    options = parse_test(["--pth_path", str(path), "--results_dir", str(tmp_path / "results"), "--name", "t",
+                          "--workers", "0", "--device", "cpu", *map(str, words)])
+    assert tester.Tester(options).run() == 0
+    return tmp_path / "results" / "t"

@@ -1,0 +1,192 @@
+"""SPARNet against the released keys and reference outputs, and what training asks of it."""
+
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models import create_network
+from models.blocks import ConvLayer, FaceAttentionUnit, HourGlass, UpConv2d
+from models.networks import count_parameters, init_weights
+from models.sparnet import SPARNet, attention_maps
+from tests.helpers.released import check_released, fill, probe, relative
+
+RELEASED = {"sparnet_v16_attn2d": "10.519", "sparnet_light_attn3d": "5.242"}
+
+
+def compact(**overrides):
+    """A small network with weights that tell a wrong layer, in eval mode."""
+    net = create_network("sparnet_compact", **overrides)
+    net.load_state_dict(fill(net.state_dict()))
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_network(name):
+    check_released(name, RELEASED[name], (2, 3, 128, 128), lambda sr: [sr[..., ::4, ::4]])
+
+
+def test_compact_size():
+    assert 0.3e6 < count_parameters(create_network("sparnet_compact")) < 0.4e6
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 4), (16, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_up_convolution_equals_its_plain_form(size, bias):
+    torch.manual_seed(0)
+    layer = UpConv2d(5, 4, bias=bias).double()
+    x = torch.randn(2, 5, *size, dtype=torch.double, requires_grad=True)
+    large = F.interpolate(x, size=(2 * size[0], 2 * size[1]), mode="nearest")
+    plain = F.conv2d(F.pad(large, (1, 1, 1, 1), mode="reflect"), layer.weight, layer.bias)
+    output = layer(x)
+    torch.testing.assert_close(output, plain)
+    leaves = [x, *layer.parameters()]
+    cotangent = torch.randn_like(plain)
+    for got, want in zip(torch.autograd.grad(output, leaves, cotangent),
+                         torch.autograd.grad(plain, leaves, cotangent), strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_down_convolution_halves_rounding_up():
+    assert ConvLayer(3, 4, scale="down")(torch.randn(1, 3, 9, 8)).shape == (1, 4, 5, 4)
+
+
+def test_hourglass_takes_odd_sizes():
+    hourglass = HourGlass(2, 6, 1, width=8).eval()
+    assert hourglass(torch.randn(1, 6, 9, 11)).shape == (1, 1, 9, 11)
+
+
+def test_other_sizes_and_widths():
+    net = SPARNet(in_size=64, out_size=128, min_ch=4, max_ch=16, res_depth=1, hourglass_ch=4, norm_type="in")
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 128, 128)
+    assert not any("running" in key for key in net.state_dict())
+
+
+@pytest.mark.parametrize(("arguments", "word"), [
+    ({"att_name": "spar4d"}, "att_name"),
+    ({"norm_type": "gn"}, "norm_type"),
+    ({"relu_type": "gelu"}, "relu_type"),
+    ({"in_size": 100}, "power of two"),
+    ({"out_size": 8}, "power of two"),
+    ({"res_depth": -1}, "res_depth"),
+    ({"min_feat_size": 128}, "halvings"),
+    ({"bottleneck_size": 32}, "hourglasses"),
+])
+def test_arguments_that_do_not_fit(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        create_network("sparnet_compact", **arguments)
+
+
+@pytest.mark.parametrize("norm_type", ["bn", "in", "none"])
+def test_activation_in_place_leaves_the_shortcut_alone(norm_type):
+    unit = FaceAttentionUnit(6, 6, "none", 1, 1, width=4, norm_type=norm_type)
+    x = torch.randn(2, 6, 8, 8)
+    before = x.clone()
+    unit(x)
+    assert torch.equal(x, before)
+
+
+def test_in_place_activations_keep_the_gradient():
+    gradients = []
+    for inplace in (True, False):
+        net = compact(res_depth=0).train()
+        for module in net.modules():
+            if isinstance(module, nn.LeakyReLU):
+                module.inplace &= inplace
+        net(probe((2, 3, 64, 64))).square().mean().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("att_name", ["spar", "spar3d"])
+def test_attention_maps(att_name):
+    net = compact(att_name=att_name)
+    x = probe((2, 3, 64, 64))
+    plain = net(x)
+    with attention_maps(net) as maps:
+        watched = net(x)
+    assert torch.equal(plain, watched)
+    assert list(maps) == ["encoder.1", "encoder.2", "encoder.3", "res_layers.0", "res_layers.1",
+                          "decoder.0", "decoder.1", "decoder.2"]
+    many = att_name == "spar3d"
+    assert maps["encoder.1"].shape == (2, 16 if many else 1, 32, 32)
+    assert maps["res_layers.1"].shape == (2, 32 if many else 1, 8, 8)
+    assert maps["decoder.2"].shape == (2, 8 if many else 1, 64, 64)
+    for attention in maps.values():
+        assert not attention.requires_grad
+        assert attention.min() >= 0 and attention.max() <= 1
+        assert attention.std() > 0
+
+    before = maps["decoder.2"].clone()
+    net(-x)  # outside of the block nothing is collected any more
+    assert torch.equal(maps["decoder.2"], before)
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_attention_map_multiplies_the_branch():
+    unit = FaceAttentionUnit(6, 6, "none", 1, 1, width=4).eval()
+    nn.init.constant_(unit.att_func.out_block[0].conv2d.bias, -1e4)  # a map of zeros
+    x = torch.randn(1, 6, 8, 8)
+    assert torch.equal(unit(x), x)
+
+
+def test_channels_last_equals_contiguous():
+    """In float64, as a gradient jumps where rounding takes an activation over its kink."""
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        net = compact().double().train().to(memory_format=layout)
+        output = net(probe((2, 3, 64, 64)).double().to(memory_format=layout))
+        output.square().mean().backward()
+        assert output.is_contiguous(memory_format=layout)
+        results.append((output.detach(), net.encoder[0].conv2d.weight.grad,
+                        net.decoder[2].att_func.b3_1.conv2d.weight.grad))
+    for contiguous, last in zip(*results, strict=True):
+        assert relative(last, contiguous) < 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_weights_with_float32_batch_norm(dtype):
+    net = compact().train().to(dtype)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()
+    reference = compact().train()
+    x = probe((2, 3, 64, 64))
+    output = net(x.to(dtype))
+    assert output.dtype == dtype
+    assert relative(output.float(), reference(x)) < (0.1 if dtype == torch.bfloat16 else 0.02)
+    output.float().abs().mean().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.dtype == (torch.float32 if ".norm." in name else dtype), name
+
+
+def test_two_passes_before_one_backward():
+    net = compact(res_depth=0).train()
+    x = probe((2, 3, 64, 64))
+    (net(x) - net(x.flip(3))).square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+def test_training_lowers_the_loss():
+    torch.manual_seed(0)
+    net = init_weights(create_network("sparnet_compact", res_depth=0))
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    target = F.interpolate(probe((2, 3, 8, 8)), size=(64, 64), mode="bicubic")
+    losses = []
+    for _ in range(12):
+        loss = F.l1_loss(net(target), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.75 * losses[0], losses
+
+
+def test_exports_and_gives_the_same_output():
+    net = compact(res_depth=0)
+    x = probe((1, 3, 64, 64))
+    exported = torch.export.export(net, (x,)).module()
+    assert relative(exported(x), net(x)) < 1e-6

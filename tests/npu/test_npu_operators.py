@@ -1,0 +1,73 @@
+"""Every operator of a training step has a native kernel in torch_npu 2.13, going by its registrations."""
+import pytest
+import torch
+
+
+@pytest.fixture
+def operators(npu):
+    """The module npusim.operators, with the simulated devices visible during this test only."""
+    from npusim import operators
+    return operators
+
+
+def test_the_list(operators):
+    names = operators.registered()
+    assert len(names) == 1944 and sum(n.startswith("aten::") for n in names) == 1496
+    assert "aten::convolution_overrideable" in names
+    assert all(reason for reason in operators.EXCEPTIONS.values())
+    assert not names & set(operators.EXCEPTIONS)  # an exception that is no longer one
+    assert "aten::threshold_backward" in names  # what the exception says
+
+
+@pytest.mark.parametrize("words", [
+    ["--opt_level", "O0"], ["--opt_level", "O1"], ["--opt_level", "O2"],
+    ["--opt_level", "O2", "--loss_scale", "dynamic", "--combine_grad", "false"],
+    ["--opt_level", "O0", "--max_grad_norm", "1", "--ema_decay", "0.9", "--Gnorm", "in", "--att_name", "spar3d"],
+])
+def test_a_training_step_uses_native_operators(operators, train, words):
+    def run():
+        assert train("--device", "npu", "--train_steps", 2, "--val_count", 2, *words, name="".join(words)[2:9])[0] == 0
+    assert operators.without_kernel(run) == []
+    used = operators.operators_used(lambda: train("--device", "npu", "--train_steps", 1, *words, name="again"))
+    for name in ("convolution_backward_overrideable", "reflection_pad2d_backward", "replication_pad2d_backward",
+                 "native_batch_norm", "_fused_adam_", "copy_"):
+        assert "aten::" + name in used
+
+
+@pytest.mark.parametrize("words", [["--opt_level", "O0"], ["--opt_level", "O2", "--checkpointing"]])
+def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
+    from tests.test_sparnethd_model import SMALL
+
+    from models.loss import VGG19Features
+    torch.save(VGG19Features().state_dict(), tmp_path / "vgg19.pth")
+    words = [*SMALL, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
+
+    def run():
+        assert train("--device", "npu", "--val_count", 2, *words)[0] == 0
+    assert operators.without_kernel(run) == []
+
+
+@pytest.mark.parametrize("words", [
+    ["--opt_level", "O0", "--stage", "prior"], ["--opt_level", "O2", "--lambda_id", "1"]])
+def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
+    from tests.test_gpen_model import SMALL
+
+    from models.face_embedding import MobileFaceNet
+    from options.train_options import parse_train
+    from utils.trainer import Trainer
+    if "--lambda_id" in words:
+        torch.save(MobileFaceNet().state_dict(), tmp_path / "embedding.pth")
+        words = [*words, "--arcface_path", str(tmp_path / "embedding.pth")]
+
+    def run():
+        assert Trainer(parse_train([
+            *SMALL, *words, "--device", "npu", "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
+            "--train_steps", "1"])).fit() == 0
+    assert operators.without_kernel(run) == []
+
+
+def test_an_operator_without_a_kernel_is_found(operators):
+    x = torch.ones(2, 2, device="npu")
+    assert operators.without_kernel(lambda: torch.special.bessel_j0(x)) == ["aten::special_bessel_j0.out"]
+    with pytest.raises(ValueError, match="no operator ran"):
+        operators.without_kernel(lambda: torch.ones(2).add(1))

@@ -1,0 +1,158 @@
+"""What this project calls in torch_npu has these names and takes these arguments, in the real wheel (2.13.0).
+
+The wheel is no requirement: where it is not installed these tests skip. To run them elsewhere than on Ascend:
+
+    python -m venv /tmp/npu && /tmp/npu/bin/pip install torch==2.13.0 torch-npu==2.13.0 numpy pyyaml
+    TORCH_NPU_PYTHON=/tmp/npu/bin/python python -m pytest tests/npu/test_torch_npu_wheel.py
+
+Without CANN the wheel is imported over do-nothing libraries (tests/npusim/make_stub_libraries.py): nothing is
+computed by it here. The simulated NPU's stand-in is held against the same table.
+"""
+import importlib
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.paths import ROOT
+from tests.helpers.paths import SIMULATED_NPU as SITE
+
+# Dotted name below torch_npu -> the arguments it is called with (positional, by keyword); None: not called.
+ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+CALLS = {
+    "optim.NpuFusedAdam": (["params"], ADAM),
+    "optim.NpuFusedAdam.zero_grad": (["self"], {"set_to_none": False}),
+    "optim.NpuFusedAdam.step": (["self"], {}),
+    "npu.set_compile_mode": ([], {"jit_compile": False}),
+    "npu.config": None,
+    "npu.is_available": ([], {}),
+    "npu.device_count": ([], {}),
+    "npu.current_device": ([], {}),
+    "npu.set_device": (["npu:0"], {}),
+    "npu.get_device_name": (["npu:0"], {}),
+    "npu.synchronize": (["npu:0"], {}),
+    "npu.memory_allocated": (["npu:0"], {}),
+    "npu.max_memory_allocated": (["npu:0"], {}),
+    "npu.reset_peak_memory_stats": (["npu:0"], {}),
+    "npu.empty_cache": ([], {}),
+    "npu.manual_seed_all": ([0], {}),
+    "npu.get_rng_state": (["npu:0"], {}),
+    "npu.set_rng_state": (["state", "npu:0"], {}),
+    "npu.utils.is_support_inf_nan": ([], {}),  # False on a 910A, whose overflows only the float status shows:
+    "npu.get_npu_overflow_flag": ([], {}),    # from 910B on it raises RuntimeError
+    "npu.clear_npu_overflow_flag": ([], {}),
+    "npu_change_data_ptr": None,              # what the combining of NpuFusedAdam rests on
+    "get_storage_size": None,
+    "__version__": None,
+}
+
+PROBE = """
+import inspect, json, os, sys
+os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+import torch, torch_npu
+wrong = []
+for name, call in json.load(sys.stdin).items():
+    try:
+        found = torch_npu
+        for part in name.split("."):
+            found = getattr(found, part)
+        if call is not None:
+            inspect.signature(found).bind(*call[0], **call[1])
+    except (AttributeError, TypeError, ValueError) as error:
+        wrong.append(f"{name}: {error}")
+assert torch.npu is torch_npu.npu
+torch_npu.npu.config.allow_internal_format = False  # raises where it cannot be set
+import torch.distributed as dist
+from tests.helpers.paths import ROOT
+print(json.dumps({"version": torch_npu.__version__, "wrong": wrong,
+                  "backend": dist.get_default_backend_for_device("npu")}))
+"""
+
+
+def probe(python, **environment):
+    done = subprocess.run([python, "-c", PROBE], input=json.dumps(CALLS), capture_output=True, text=True,
+                          timeout=120, env=os.environ | environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheel():
+    """(a Python that has the real torch_npu, the folder of its package); skips where there is none."""
+    python = os.environ.get("TORCH_NPU_PYTHON", sys.executable)
+    code = "import importlib.util as u; s = u.find_spec('torch_npu'); print(s.origin if s else '')"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if not done.stdout.strip():
+        pytest.skip("torch-npu is not installed; TORCH_NPU_PYTHON can name a Python that has it")
+    return python, Path(done.stdout.strip()).parent
+
+
+def test_the_wheel_has_what_is_called(wheel, tmp_path):
+    python, _ = wheel
+    stubs = ROOT / "tests/npusim/make_stub_libraries.py"
+    subprocess.run([python, str(stubs), str(tmp_path)], check=True,
+                   env=os.environ | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"})
+    found = probe(python, LD_LIBRARY_PATH=str(tmp_path))
+    assert found["wrong"] == [] and found["version"].startswith("2.13") and found["backend"] == "hccl"
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The simulated NPU's torch_npu, imported in this process for one test."""
+    from npusim.build import NoCompiler
+    monkeypatch.syspath_prepend(str(SITE))
+    try:
+        import npusim
+        module = importlib.import_module("torch_npu")
+    except NoCompiler as error:
+        pytest.skip(str(error))
+    npusim.set_visible(npusim.DEVICES)
+    yield module
+    npusim.set_visible(0)
+    for name in [n for n in sys.modules if n.split(".")[0] in ("torch_npu", "wheel_optim")]:
+        del sys.modules[name]
+
+
+def test_the_stand_in_has_what_is_called(stand_in):
+    found = probe(sys.executable, PYTHONPATH=str(SITE))
+    assert found["wrong"] == [] and found["backend"] == "hccl"
+
+
+def real_fused_adam(stand_in, folder):
+    """NpuFusedAdam from the wheel's own source, over the simulated NPU's torch_npu instead of the wheel's."""
+    errors = types.ModuleType("torch_npu.utils._error_code")
+    errors.ErrCode = types.SimpleNamespace(VALUE=0, TYPE=0, PARAM=0, NOT_SUPPORT=0)
+    errors.pta_error = lambda code: ""
+    spec = importlib.util.spec_from_file_location("torch_npu.utils", folder / "utils/combine_tensors.py")
+    utils = importlib.util.module_from_spec(spec)
+    sys.modules |= {"torch_npu.utils": utils, "torch_npu.utils._error_code": errors}
+    spec.loader.exec_module(utils)
+    package = types.ModuleType("wheel_optim")
+    package.__path__ = [str(folder / "optim")]
+    sys.modules["wheel_optim"] = package
+    return importlib.import_module("wheel_optim.npu_fused_adam").NpuFusedAdam
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_the_stand_ins_adam_equals_the_wheels(wheel, stand_in, amsgrad):
+    results = []
+    for adam in (stand_in.optim.NpuFusedAdam, real_fused_adam(stand_in, wheel[1])):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Linear(5, 2)).to("npu")
+        groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "lr": 1e-3}]
+        optimizer = adam(groups, lr=1e-2, weight_decay=1e-2, amsgrad=amsgrad)
+        for _ in range(4):
+            optimizer.zero_grad()
+            net(torch.ones(3, 4, device="npu")).square().sum().backward()
+            optimizer.step()
+        later = adam([{"params": net[0].parameters()}, {"params": net[1].parameters()}], amsgrad=amsgrad)
+        later.load_state_dict(optimizer.state_dict())
+        later.step()
+        results.append([p.detach().cpu() for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

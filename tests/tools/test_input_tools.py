@@ -1,0 +1,82 @@
+"""tools/ that prepare inputs: grey copies, and files for an offline inference."""
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.builtin_faces import draw_face
+from data.seg2face_dataset import PALETTE
+from data.single_dataset import SingleDataset
+from tests.helpers.faces import write_faces
+from tools import grey_copies, write_npz
+from utils.errors import UserError
+from utils.images import to_tensor_range
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """Three pictures in nested folders, two of one name, and a broken one."""
+    faces = write_faces(tmp_path / "faces" / "deep", 2, size=(40, 30)).parent
+    Image.open(faces / "deep" / "000.png").save(faces / "deep" / "000.jpg")
+    (faces / "broken.png").write_bytes(b"no picture")
+    return faces
+
+
+def test_grey_copies_keep_names_and_sizes(tmp_path, nested, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["grey_copies", str(nested), str(tmp_path / "grey")])
+    grey_copies.main()
+    out = capsys.readouterr()
+    assert "3 grey copies" in out.out and "left out" in out.err and "broken.png" in out.err
+    names = {p.relative_to(tmp_path / "grey").as_posix() for p in (tmp_path / "grey").rglob("*.png")}
+    assert names == {"deep/000.jpg.png", "deep/000.png.png", "deep/001.png"}
+    copy, original = (Image.open(p / "deep" / "001.png") for p in (tmp_path / "grey", nested))
+    assert copy.mode == "RGB" and copy.size == (40, 30) and not np.ptp(np.asarray(copy), axis=2).any()
+    assert np.abs(np.asarray(copy)[..., 0].astype(int) - np.asarray(original.convert("L"))).max() <= 1
+
+
+@pytest.mark.parametrize("make", [grey_copies.copy_grey, lambda *a: write_npz.write_inputs(*a, 32)])
+def test_nothing_is_written_into_the_input(tmp_path, nested, make):
+    for target in (nested, nested / "deep", tmp_path, tmp_path / "x" / ".." / "faces" / "new"):
+        with pytest.raises(UserError, match="lie within one another: give a folder apart"):
+            make(nested, target)
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 4
+    with pytest.raises(UserError, match="FACES: the folder .* does not exist"):
+        make(tmp_path / "none", tmp_path / "target")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot write into"):
+        make(nested, tmp_path / "file")
+    shutil.rmtree(nested / "deep")
+    with pytest.raises(UserError, match="FACES: none of the 1 pictures"):
+        make(nested, tmp_path / "target")
+
+
+def test_npz_files_hold_what_the_network_gets(tmp_path, nested, monkeypatch, capsys):
+    target = tmp_path / "npz"
+    monkeypatch.setattr(sys, "argv", ["write_npz", str(nested), str(target), "--load_size", "48"])
+    write_npz.main()
+    out = capsys.readouterr()
+    assert "3 files, in inputs.txt; key input, float32 1x3x48x48" in out.out and "broken.png" in out.err
+    names = (target / "inputs.txt").read_text().splitlines()
+    assert names == ["deep/000.jpg.npz", "deep/000.png.npz", "deep/001.npz"]
+    stored = np.load(target / names[2])
+    assert stored.files == ["input"]
+    array = stored["input"]
+    picture = SingleDataset([str(nested / "deep" / "001.png")], 48)[0, 0]["lr"]
+    assert array.dtype == np.float32 and array.shape == (1, 3, 48, 48) and array.flags.c_contiguous
+    assert np.array_equal(array, to_tensor_range(torch.from_numpy(picture.copy())[None]).numpy())
+
+
+def test_npz_inputs_are_those_of_the_task(tmp_path, nested):
+    (nested / "broken.png").unlink()
+    write_npz.write_inputs(nested, tmp_path / "grey", 32, "colorization")
+    array = np.load(tmp_path / "grey" / "deep" / "001.npz")["input"]
+    assert not np.ptp(array, axis=1).any() and array.std() > 0.1
+    (tmp_path / "maps").mkdir()
+    parsing = draw_face(0, 32).parsing
+    Image.fromarray(parsing).save(tmp_path / "maps" / "a.png")
+    write_npz.write_inputs(tmp_path / "maps", tmp_path / "npz", 32, "seg2face")
+    array = np.load(tmp_path / "npz" / "a.npz")["input"][0].transpose(1, 2, 0)
+    assert np.array_equal(np.rint(array * 127.5 + 127.5).astype(np.uint8), PALETTE[parsing])

@@ -1,0 +1,185 @@
+"""tools/: packing faces, training in instalments, publishing weights, the README's table."""
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.networks import WeightsError, read_weights
+from tests.helpers.faces import write_faces
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import TINY, same, state
+from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
+from utils import pretrained
+from utils.errors import UserError
+from utils.images import read_rgb
+from utils.logger import read_metrics
+
+
+def test_packed_faces_are_squares_near_the_originals_and_fit(tmp_path):
+    folder = write_faces(tmp_path / "faces", 12, size=(80, 100))
+    (folder / "broken.png").write_bytes(b"no picture")
+    packed, quality, size, psnr = pack_faces.pack(folder, tmp_path / "faces.zip", 64, max_mb=1)
+    assert packed == 12 and quality == max(pack_faces.QUALITIES) and psnr > 35
+    unpacked = timed_training.unpack(tmp_path / "faces.zip", tmp_path / "out")
+    names = sorted(p.name for p in unpacked.iterdir())
+    assert names == [f"{i:03d}.webp" for i in range(12)]
+    (_, face), = pack_faces.read_faces([folder / "003.png"], 64)
+    assert np.abs(np.asarray(read_rgb(unpacked / "003.webp")).astype(int) - np.asarray(face)).mean() < 4
+    smaller = pack_faces.pack(folder, tmp_path / "less.zip", 64, max_mb=0.7 * size / 1e6)
+    assert smaller[1] < quality and smaller[2] <= 0.7 * size
+    assert pack_faces.pack(folder, tmp_path / "few.zip", 64, max_mb=1, count=5)[0] == 5
+    with pytest.raises(UserError, match="--max_mb: 13 faces need .* MB at quality 60"):
+        pack_faces.pack(folder, tmp_path / "never.zip", 64, max_mb=0.001)
+    assert not (tmp_path / "never.zip").exists()
+
+
+def test_packed_faces_of_one_name_stay_two(tmp_path):
+    faces = write_faces(tmp_path / "faces", 1)
+    Image.open(faces / "000.png").save(faces / "000.jpg")
+    pack_faces.pack(faces, tmp_path / "faces.zip", 32, 1)
+    assert zipfile.ZipFile(tmp_path / "faces.zip").namelist() == ["000.jpg.webp", "000.png.webp"]
+
+
+def test_zip_entries_stay_inside_the_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../outside.png", b"x")
+    folder = timed_training.unpack(tmp_path / "evil.zip", tmp_path / "deep" / "in")
+    assert (folder / "outside.png").exists() and not list(tmp_path.glob("outside*"))
+
+
+@pytest.fixture
+def packed(tmp_path):
+    for name, count, seed in (("train", 10, 0), ("val", 2, 50)):
+        pack_faces.pack(write_faces(tmp_path / name, count, first_seed=seed), tmp_path / f"{name}.zip", 40, max_mb=1)
+    return tmp_path
+
+
+@pytest.fixture
+def in_time(packed, monkeypatch, capfd):
+    """in_time(work, minutes, *words, resume_from=...) -> the output of one call of tools.timed_training."""
+    def call(work, minutes, *words, resume_from=None):
+        folder = packed / work
+        monkeypatch.setattr(sys, "argv", list(map(str, [
+            "timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip", "--work", folder, "--out",
+            folder / "out", "--minutes", minutes, *(["--resume_from", resume_from] if resume_from else []), *words,
+            "--", *TINY, "--name", "run", "--train_steps", "40"])))
+        status = timed_training.main()
+        told = capfd.readouterr()
+        assert status == 0, told.out + told.err
+        return told.out
+    return call
+
+
+def test_instalments_on_several_machines_make_one_training(packed, in_time, capfd):
+    in_time("whole", 100)
+    # Stopped after its first step by a limit that is over at once, moved twice in small parts, then left to end.
+    first = in_time("a", 1e-3, "--part_mb", "0.02")
+    assert "--max_minutes 0.001 are over after step" in first and "Go on with --continue_train" in first
+    step = state(packed / "a" / "run")["progress"]["step"]
+    assert 0 < step < 40
+    assert len(list((packed / "a" / "out").glob("state_*.part*"))) > 1
+    assert all(p.stat().st_size <= 0.02 * 2 ** 20 for p in (packed / "a" / "out").glob("state_*"))
+    assert list((packed / "a" / "out").glob("*_net_G.safetensors*"))
+    again = in_time("a", 1e-3)
+    assert "Going on after step" in again
+    last = in_time("b", 100, resume_from=packed / "a" / "out")
+    assert "Going on after step" in last
+    whole, parts = state(packed / "whole" / "run"), state(packed / "b" / "run")
+    for part in ("networks", "optimizers", "rng"):
+        assert same(whole[part], parts[part]) == ""
+    names = {p.name for p in (packed / "b" / "out").iterdir()}
+    assert names == {"train.log", "metrics.jsonl", "options.yml", "curves.png", "samples.png",
+                     "best_net_G.safetensors", "state_00000040.pth"}
+    assert [r["step"] for r in read_metrics(packed / "b" / "out") if r["kind"] == "train"][-1] == 40
+    timed_training.bring_back(packed / "b" / "run", packed / "b" / "out", part_mb=15, back_mb=0.2)
+    assert "does not fit into --back_mb 0.2 and stays there" in capfd.readouterr().out
+    assert not list((packed / "b" / "out").glob("state_*"))
+
+
+def test_a_failed_instalment_fails(packed):
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip",
+         "--work", packed / "w", "--out", packed / "out", "--minutes", "1", "--", "--name", "run", "--no_such", "1"],
+        cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "unknown option --no_such" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_published_weights_restore_as_the_originals(tmp_path):
+    torch.manual_seed(0)
+    weights = {"conv.weight": torch.randn(8, 8, 3, 3), "norm.running_var": torch.rand(8) + 1e-7,
+               "norm.num_batches_tracked": torch.tensor(7)}
+    torch.save(weights, tmp_path / "w.pth")
+    export_weights.export(tmp_path / "w.pth", tmp_path / "w.safetensors")
+    read = read_weights(tmp_path / "w.safetensors")
+    assert set(read) == set(weights)
+    assert torch.equal(read["conv.weight"], weights["conv.weight"].half().float())
+    assert torch.equal(read["norm.running_var"], weights["norm.running_var"])
+    assert read["norm.num_batches_tracked"] == 7
+    assert (tmp_path / "w.safetensors").stat().st_size < 8 * 8 * 9 * 2 + 500
+    torch.save({"conv.weight": torch.full((1, 2), 1e6)}, tmp_path / "large.pth")
+    with pytest.raises(UserError, match="conv.weight holds numbers that float16 cannot hold"):
+        export_weights.export(tmp_path / "large.pth", tmp_path / "large.safetensors")
+    content = (tmp_path / "w.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[:len(content) // 2])
+    with pytest.raises(WeightsError, match="cut.safetensors.*cannot be read"):
+        read_weights(tmp_path / "cut.safetensors")
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """An empty pretrained/ of its own."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    monkeypatch.setattr(pretrained, "SUMS", tmp_path / "SHA256SUMS")
+    return tmp_path
+
+
+def test_checksums_guard_what_ships(shelf):
+    path = shelf / "mine" / "generator.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    digest = pretrained.record_checksum(path)
+    assert (shelf / "SHA256SUMS").read_text() == f"{digest}  mine/generator.safetensors\n"  # as sha256sum reads it
+    assert digest == hashlib.sha256(b"weights").hexdigest()
+    assert pretrained.find_pretrained("mine") == path
+    path.write_bytes(b"other weights")
+    with pytest.raises(UserError, match="--pretrained mine: the checksum of .* is damaged or was changed"):
+        pretrained.find_pretrained("mine")
+    with pytest.raises(UserError, match="--pretrained mein: .* there are mine. Did you mean mine"):
+        pretrained.find_pretrained("mein")
+
+
+def test_the_readme_shows_what_newtest_wrote():
+    text = (ROOT / "README.md").read_text()
+    assert readme_results.BEGIN + readme_results.results_text() + readme_results.END in text
+
+
+def test_shipped_weights_are_small_checked_and_what_the_results_are_of():
+    names = pretrained.pretrained_names()
+    assert "sparnet" in names
+    for name in names:
+        path = pretrained.find_pretrained(name)
+        assert path.stat().st_size < 15e6
+        assert "non-commercial" in (path.parent / "MODEL_CARD.md").read_text()
+    reports = [json.loads(p.read_text()) for p in (ROOT / "docs" / "results").glob("sparnet_celeba_*.json")]
+    digest = pretrained.sha256(pretrained.find_pretrained("sparnet"))
+    assert len(reports) == 2 and all(report["weights_sha256"] == digest for report in reports)
+    assert digest in (pretrained.FOLDER / "sparnet" / "MODEL_CARD.md").read_text()
+
+
+def test_the_astronaut_is_restored_by_what_ships(tmp_path, monkeypatch, capsys):
+    """The example picture's command; her scores, to a few hundredths of what was seen when the weights were made."""
+    monkeypatch.setattr(sys, "argv", ["astronaut", "--results_dir", str(tmp_path), "--device", "cpu"])
+    astronaut.main()
+    scores = json.loads((tmp_path / "astronaut" / "scores.json").read_text())["protocols"]["sparnet"]
+    assert scores["sr"]["psnr"] == pytest.approx(25.29, abs=0.03)
+    assert scores["sr"]["ssim"] == pytest.approx(0.7427, abs=0.002)
+    assert scores["bicubic"]["psnr"] == pytest.approx(22.2912, abs=1e-3)
+    picture = np.asarray(Image.open(tmp_path / "astronaut" / "astronaut.png")).astype(int)
+    shipped = np.asarray(Image.open(ROOT / "docs" / "astronaut.png"))
+    assert picture.shape == shipped.shape and np.abs(picture - shipped).max() <= 3

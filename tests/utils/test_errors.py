@@ -1,0 +1,19 @@
+"""Which exceptions are one line, and which a traceback."""
+import errno
+import os
+import re
+
+import pytest
+
+
+def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
+    from utils.errors import run_main
+
+    def fail(number):
+        raise OSError(number, os.strerror(number), "train.log")
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: fail(errno.ENOSPC))
+    assert end.value.code == 1
+    assert re.fullmatch("error: could not write train.log: No space left on device. .*\n", capsys.readouterr().err)
+    with pytest.raises(FileNotFoundError):  # a fault of ours must show
+        run_main(lambda: fail(errno.ENOENT))
