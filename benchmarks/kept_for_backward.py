@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.measuring import show
 from benchmarks.train_step import fixed_batch, plain_optimizer
-from models import build_training_recipe, loss
+from models import build_training_recipe
+from models.vgg import VGG19Features
 from options.train_options import parse_train
 from utils import amp
 
@@ -74,7 +75,7 @@ def main():
     a, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         vgg19 = Path(folder) / "vgg19.pth"  # its shapes count, not its weights
-        torch.save(loss.VGG19Features().state_dict(), vgg19)
+        torch.save(VGG19Features().state_dict(), vgg19)
         words = ["--preset", a.preset, *others, f"--vgg19_path={vgg19}"]
         rows = [measure([*words, *more], level) for level in ("O0", "O2") for more in ([], ["--checkpointing"])]
     show(f"Kept for backward by {' '.join([a.preset, *others])}, counted, not measured (no device was there)", rows,

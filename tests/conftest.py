@@ -20,8 +20,8 @@ def faces(tmp_path_factory):
 @pytest.fixture
 def train(tmp_path, faces):
     """train(*words, name=...) -> (exit status, run folder): one tiny run in this process."""
+    from engine.trainer import Trainer
     from options.train_options import parse_train
-    from utils.trainer import Trainer
 
     def run(*words, name="run", dataroot=faces):
         options = parse_train([*TINY, "--dataroot", str(dataroot), "--checkpoints_dir", str(tmp_path), "--name", name,
@@ -73,12 +73,12 @@ def npu():
 @pytest.fixture
 def weights(tmp_path):
     """A run's folder with the weights of an untrained network and the options that build it."""
-    from models import build_recipe
+    from engine import checkpoint
+    from models import build_training_recipe
     from options.train_options import parse_train
-    from utils import checkpoint
     torch.manual_seed(0)
     options = parse_train([*TINY, "--init_type", "kaiming"])
-    net = build_recipe(options).networks["G"].eval()
+    net = build_training_recipe(options).networks["G"].eval()
     checkpoint.save_weights(tmp_path, "best", {"G": net})
     names = ("load_size", "min_ch", "max_ch", "hourglass_ch", "res_depth", "bottleneck_size", "batch_size")
     (tmp_path / "options.yml").write_text("".join(f"{n}: {getattr(options, n)}\n" for n in names))

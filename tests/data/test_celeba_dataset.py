@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.celeba_dataset import crop_mended, crop_upstream, random_crop_box
+from data.augment import crop_mended, crop_upstream, random_crop_box
 from data.face_folder import Place
 from tests.helpers.faces import celeba_set, write_faces
 from utils.images import centre_square, degrade, resize

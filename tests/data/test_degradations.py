@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from data import degradations as d
+from tools.show_degradations import main
 from utils.errors import UserError
 
 COUNT = 4000
@@ -168,7 +169,7 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
 
     def show(target, *words):
         monkeypatch.setattr("sys.argv", ["degradations", str(faces), str(target), "--size", "32", *words])
-        d.main()
+        main()
     show(tmp_path / "grid.png", "--chain", "hard", "--columns", "1")
     assert capsys.readouterr().out.count("blur_2") == 1
     show(tmp_path / "grid.png", "--columns", "2", "--rows", "3")

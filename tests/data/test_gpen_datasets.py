@@ -9,9 +9,10 @@ from PIL import Image
 
 from data import degradations as d
 from data import find_dataset
-from data.builtin_faces import CLASSES, draw_face
-from data.builtin_faces import write_faces as draw_faces
+from data.drawn.builtin_faces import draw_face
+from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
+from data.face_parts import CLASSES
 from data.inpainting_dataset import KINDS, random_box, random_holes, random_stroke
 from data.seg2face_dataset import PALETTE
 from tests.helpers.faces import make_official, write_faces

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from data.face_folder import Place
-from data.priors import FACE_PARTS
+from data.face_parts import FACE_PARTS
+from engine.trainer import Trainer
 from options.train_options import parse_train
 from tests.helpers.faces import helen_points, open_set
 from tests.helpers.runs import restore
 from utils.errors import UserError
-from utils.trainer import Trainer
 
 
 def make_helen(root, centres, size=(400, 300)):

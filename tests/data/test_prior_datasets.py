@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from data import find_dataset
-from data.builtin_faces import CLASSES, draw_face, write_faces
 from data.celeba_dataset import CelebADataset
+from data.drawn.builtin_faces import draw_face, write_faces
 from data.face_folder import Place
+from data.face_parts import CLASSES, MASK_PARTS, POINTS_68
 from data.loader import InOrder, make_loader
-from data.priors import MASK_PARTS, POINTS_68, cut_parts, draw_parts, heatmaps, main, move_points
+from data.priors import cut_parts, draw_parts, heatmaps, move_points
 from tests.helpers.faces import make_official, open_set
+from tools.show_priors import main
 from utils.errors import UserError
 from utils.images import centre_square, degrade, list_images, resize
 

@@ -2,23 +2,10 @@
 import numpy as np
 import pytest
 
-from data.builtin_faces import CLASSES, draw_face
-from data.face_shape import canonical_landmarks
-from data.priors import (
-    FACE_PARTS,
-    MASK_PARTS,
-    MIRRORED_CLASSES,
-    POINTS_68,
-    POINTS_194,
-    cut_part,
-    cut_parts,
-    draw_parts,
-    heatmaps,
-    mirror_maps,
-    mirror_of,
-    mirror_points,
-    move_points,
-)
+from data.drawn.builtin_faces import draw_face
+from data.drawn.face_shape import canonical_landmarks
+from data.face_parts import CLASSES, FACE_PARTS, MASK_PARTS, MIRRORED_CLASSES, POINTS_68, POINTS_194, mirror_of
+from data.priors import cut_part, cut_parts, draw_parts, heatmaps, mirror_maps, mirror_points, move_points
 from tests.helpers.faces import helen_points
 
 WHOLE = (0, 0, 128, 128)

@@ -9,9 +9,9 @@ import sys
 import pytest
 import torch
 
+from engine import checkpoint
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY
-from utils import checkpoint
 from utils.errors import UserError
 
 

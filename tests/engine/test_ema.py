@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils.ema import Ema
+from engine.ema import Ema
 
 
 def test_average_by_hand():

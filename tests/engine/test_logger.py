@@ -1,5 +1,5 @@
 """The log: its lines to the letter."""
-from utils.logger import clock, loss_line, time_line
+from engine.logger import clock, loss_line, time_line
 
 
 def test_clock_runs_past_a_day():

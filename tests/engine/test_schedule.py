@@ -1,7 +1,7 @@
 """Learning rates over a run: values worked out by hand, and that a run takes them."""
 import pytest
 
-from utils.schedule import lr_factor
+from engine.schedule import lr_factor
 
 
 def test_schedules_by_hand():
@@ -17,7 +17,7 @@ def test_schedules_by_hand():
 
 
 def test_schedules_are_really_stepped(train):
-    from utils.logger import read_metrics
+    from engine.logger import read_metrics
     for policy, expected, *words in (("cosine", [0.8535534, 0.1464466, 0]), ("linear", [0.75, 0.25, 0]),
                                      ("step", [1, 0.5, 0.25], "--lr_decay_at", 0.5, 0.8), ("constant", [1, 1, 1])):
         _, folder = train("--train_steps", 5, "--lr_policy", policy, "--lr", 1, *words, name=policy)

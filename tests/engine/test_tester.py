@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 
 from data import find_dataset
-from data.builtin_faces import write_faces as draw_faces
+from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
+from engine import tester
+from metrics.psnr_ssim import PROTOCOLS, psnr, score, ssim
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
-from utils import tester
 from utils.errors import UserError
 from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
-from utils.metrics import PROTOCOLS, psnr, score, ssim
 
 
 def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):

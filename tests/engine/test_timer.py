@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from utils.timer import StepTimer
+from engine.timer import StepTimer
 
 
 def test_timer_leaves_out_pauses_and_first_steps(monkeypatch):

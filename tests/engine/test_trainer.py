@@ -13,13 +13,13 @@ import torch
 import yaml
 from PIL import Image
 
+from engine import checkpoint, trainer
+from engine.logger import read_metrics
+from engine.trainer import Trainer
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY, same, state, whole_and_parts
-from utils import checkpoint, trainer
 from utils.errors import UserError
-from utils.logger import read_metrics
-from utils.trainer import Trainer
 
 
 # 10 faces, batch 3: steps 1..3 lie in the first epoch, step 4 straddles two.

@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
+from engine import checkpoint, tester
+from engine.logger import read_metrics
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY
-from utils import checkpoint, tester
 from utils.errors import UserError
-from utils.logger import read_metrics
 
 
 def program(name, *words, **env):

@@ -5,8 +5,9 @@ import numpy as np
 from PIL import Image
 
 from data import find_dataset
-from data.builtin_faces import CLASSES, draw_face
 from data.celeba_dataset import CelebADataset
+from data.drawn.builtin_faces import draw_face
+from data.face_parts import CLASSES
 
 
 def write_faces(folder, count, size=(40, 40), first_seed=0):

@@ -2,7 +2,7 @@
 import torch
 from torch.nn import functional as F
 
-from models.networks import init_weights
+from models.init import init_weights
 from models.sparnet import SPARNet
 from utils import amp
 

@@ -17,7 +17,7 @@ TIMEOUT = 150  # seconds
 
 # A server, not a fork of this process: autograd refuses to work in forks of a process in which an NPU was registered.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["utils.trainer", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.pyplot",
+_context.set_forkserver_preload(["engine.trainer", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.pyplot",
                                  "torch.distributed.nn.functional"])
 
 

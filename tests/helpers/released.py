@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from models import create_network
-from models.networks import count_parameters
+from models.weights import count_parameters
 from tests.helpers.paths import FIXTURES
 
 _helpers = runpy.run_path(str(FIXTURES / "fill.py"))

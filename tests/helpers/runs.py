@@ -3,10 +3,10 @@ import signal
 
 import torch
 
+from engine import checkpoint, tester
+from engine.trainer import Trainer
 from options.test_options import parse_test
 from tests.helpers.ranks import run_program
-from utils import checkpoint, tester
-from utils.trainer import Trainer
 
 TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
         "--bottleneck_size", "16", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
+from metrics.fid import fid
 from utils.errors import UserError
-from utils.fid import fid
 
 
 def features_with(count, mean, deviation, seed):

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.builtin_faces import draw_face
+from data.drawn.builtin_faces import draw_face
+from metrics.identity import IdentitySimilarity
+from restore.alignment import align
+from restore.face_finder import find_points
 from tests.helpers.paths import SHARED
-from utils.identity import IdentitySimilarity, align, find_points
 
 
 def test_similarity_is_the_cosine_of_the_aligned_faces(embedding):

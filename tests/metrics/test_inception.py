@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.inception_fid import INCEPTION_ADDRESS, InceptionFeatures, load_inception
+from metrics.inception import INCEPTION_ADDRESS, InceptionFeatures, load_inception
 from tests.helpers.paths import FIXTURES
 from tests.helpers.released import fill, probe, relative
 from utils.errors import UserError

@@ -1,10 +1,10 @@
-"""models/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
+"""metrics/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as reference
 from torch import nn
 
-from models.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
+from metrics.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
 

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.builtin_faces import draw_face
+from data.drawn.builtin_faces import draw_face
+from metrics import perceptual
+from metrics.fid import fid
+from metrics.identity import IdentitySimilarity
+from metrics.lpips import LPIPS, load_lpips
 from models.face_embedding import MobileFaceNet
-from models.lpips import LPIPS, load_lpips
 from tests.helpers.faces import write_faces
 from tests.helpers.released import fill
 from tests.helpers.runs import restore
-from utils import perceptual
 from utils.errors import UserError
-from utils.fid import fid
-from utils.identity import IdentitySimilarity
 from utils.images import centre_square, degrade, resize, to_tensor_range
 
 

@@ -10,16 +10,17 @@ import torch
 
 from data import loader
 from data.builtin_dataset import BuiltinDataset
-from data.builtin_faces import write_faces
+from data.drawn.builtin_faces import write_faces
 from data.face_folder import Place
-from data.priors import POINTS_68, POINTS_194, heatmaps
-from models import build_recipe
+from data.face_parts import POINTS_68, POINTS_194
+from data.priors import heatmaps
+from engine import checkpoint, run_folder
+from metrics.prior_maps import PriorMetrics, decode_heatmaps, landmark_errors, parsing_overlaps
+from models import build_training_recipe
 from options.train_options import parse_train
 from tests.helpers.runs import restore
-from utils import checkpoint, run_folder
 from utils.errors import UserError
 from utils.images import to_tensor_range
-from utils.prior_metrics import PriorMetrics, decode_heatmaps, landmark_errors, parsing_overlaps
 
 SMALL = ["--preset", "fsrnet_builtin", "--load_size", "32", "--width", "8", "--enc_blocks", "1", "--priors", "both",
          "--hmaps_ch", "68"]
@@ -72,7 +73,7 @@ def drawn(tmp_path_factory):
 def weights(tmp_path):
     torch.manual_seed(0)
     options = parse_train(SMALL)
-    recipe = build_recipe(options)
+    recipe = build_training_recipe(options)
     checkpoint.save_weights(tmp_path, "best", {"G": recipe.networks["G"]})
     run_folder.write_options(options, tmp_path)
     return tmp_path / "best_net_G.pth", recipe

@@ -1,4 +1,4 @@
-"""utils/metrics.py: calibrated against published-protocol values, and against formulas written out here."""
+"""utils/psnr_ssim.py: calibrated against published-protocol values, and against formulas written out here."""
 import math
 import warnings
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import convolve1d, uniform_filter
 from skimage.data import astronaut
 
-from utils import metrics
+from metrics import psnr_ssim
 from utils.errors import UserError
 
 FACES = Path(__file__).parents[1].parent / "shared" / "data"
@@ -46,7 +46,7 @@ def as_tensor(image):
     return torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
 
 
-# ---- the formulas once more, independent of utils/metrics.py and of scikit-image ----
+# ---- the formulas once more, independent of utils/psnr_ssim.py and of scikit-image ----
 def plain_luma(image, rounded):
     r, g, b = (image[..., i].astype(float) for i in range(3))
     y = 16 + (65.481 * r + 128.553 * g + 24.966 * b) / 255
@@ -83,15 +83,15 @@ def plain_score(sr, hr, protocol):
     return 20 * math.log10(255) - 10 * math.log10(error), np.mean(maps)
 
 
-@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
 def test_equals_the_formulas(pair, protocol):
-    measured = metrics.score(as_tensor(pair[0]), pair[1], protocol)
+    measured = psnr_ssim.score(as_tensor(pair[0]), pair[1], protocol)
     assert measured == pytest.approx(plain_score(*pair, protocol), rel=1e-9)
 
 
-@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
 def test_golden_astronaut(pair, protocol):
-    measured = metrics.psnr(*pair, protocol), metrics.ssim(*pair, protocol)
+    measured = psnr_ssim.psnr(*pair, protocol), psnr_ssim.ssim(*pair, protocol)
     assert measured == pytest.approx(ASTRONAUT[protocol], abs=6e-5)
 
 
@@ -103,24 +103,24 @@ def test_golden_faces(folder, count):
     assert len(paths) == count
     pairs = [bicubic_pair(Image.open(p)) for p in paths]
     for protocol, expected in GOLDEN[folder, count].items():
-        measured = metrics.mean((metrics.psnr(*p, protocol), metrics.ssim(*p, protocol)) for p in pairs)
+        measured = psnr_ssim.mean((psnr_ssim.psnr(*p, protocol), psnr_ssim.ssim(*p, protocol)) for p in pairs)
         assert measured == pytest.approx(expected, abs=6e-5), protocol
 
 
-@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
 def test_identical_images_are_inf_without_a_warning(pair, protocol):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert metrics.score(as_tensor(pair[1]), pair[1], protocol) == (math.inf, pytest.approx(1))
-        assert metrics.mean([30.0, math.inf]) == math.inf
+        assert psnr_ssim.score(as_tensor(pair[1]), pair[1], protocol) == (math.inf, pytest.approx(1))
+        assert psnr_ssim.mean([30.0, math.inf]) == math.inf
 
 
 def test_truncated_or_rounded():
     levels = torch.tensor([99.4, 99.6, -5.0, 270.0, 0.5, 1.5])
     image = (levels / 127.5 - 1).expand(3, 1, 6)
-    assert metrics.to_uint8(image, "sparnet")[0, :, 0].tolist() == [99, 99, 0, 255, 0, 1]
-    assert metrics.to_uint8(image, "rgb")[0, :, 0].tolist() == [99, 99, 0, 255, 0, 1]
-    rounded = metrics.to_uint8(image, "benchmark")[0, :, 0].tolist()
+    assert psnr_ssim.to_uint8(image, "sparnet")[0, :, 0].tolist() == [99, 99, 0, 255, 0, 1]
+    assert psnr_ssim.to_uint8(image, "rgb")[0, :, 0].tolist() == [99, 99, 0, 255, 0, 1]
+    rounded = psnr_ssim.to_uint8(image, "benchmark")[0, :, 0].tolist()
     assert rounded[:4] == [99, 100, 0, 255]
 
 
@@ -129,8 +129,8 @@ def test_uint8_survives_the_way_to_floats_and_back(rounding):
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     in_two_steps = torch.from_numpy(image).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
     for tensor in (as_tensor(image), in_two_steps):
-        assert np.array_equal(metrics.quantize(tensor, rounding), image)
-    batch = metrics.quantize(as_tensor(image)[None], rounding)
+        assert np.array_equal(psnr_ssim.quantize(tensor, rounding), image)
+    batch = psnr_ssim.quantize(as_tensor(image)[None], rounding)
     assert batch.shape == (1, 16, 16, 3) and np.array_equal(batch[0], image)
 
 
@@ -138,42 +138,42 @@ def test_each_protocol_is_told_apart(pair):
     sr, hr = pair
     edge = sr.copy()
     edge[:8], edge[-8:], edge[:, :8], edge[:, -8:] = 0, 255, 0, 255
-    assert metrics.psnr(edge, hr, "benchmark") == metrics.psnr(sr, hr, "benchmark")  # cropped away
-    assert metrics.psnr(edge, hr, "sparnet") < metrics.psnr(sr, hr, "sparnet")
-    scores = {p: metrics.psnr(sr, hr, p) for p in metrics.PROTOCOLS}
+    assert psnr_ssim.psnr(edge, hr, "benchmark") == psnr_ssim.psnr(sr, hr, "benchmark")  # cropped away
+    assert psnr_ssim.psnr(edge, hr, "sparnet") < psnr_ssim.psnr(sr, hr, "sparnet")
+    scores = {p: psnr_ssim.psnr(sr, hr, p) for p in psnr_ssim.PROTOCOLS}
     assert len({round(v, 3) for v in scores.values()}) == 3
     assert scores["sparnet"] - scores["rgb"] > 1  # Y against RGB
-    assert metrics.luma(np.full((1, 1, 3), 255, np.uint8), "round") == 235  # studio range
+    assert psnr_ssim.luma(np.full((1, 1, 3), 255, np.uint8), "round") == 235  # studio range
     colour = np.array([[[11, 200, 42]]], np.uint8)  # Y = 123.76
-    assert [int(metrics.luma(colour, r)[0, 0]) for r in ("truncate", "round")] == [123, 124]
+    assert [int(psnr_ssim.luma(colour, r)[0, 0]) for r in ("truncate", "round")] == [123, 124]
 
 
 def test_mean_is_over_images():
-    assert metrics.mean([20.0, 30.0]) == 25.0
-    assert metrics.mean([(20.0, 0.5), (30.0, 0.7)]) == pytest.approx((25.0, 0.6))
+    assert psnr_ssim.mean([20.0, 30.0]) == 25.0
+    assert psnr_ssim.mean([(20.0, 0.5), (30.0, 0.7)]) == pytest.approx((25.0, 0.6))
     with pytest.raises(ValueError, match="no image"):
-        metrics.mean([])
+        psnr_ssim.mean([])
 
 
 def test_errors_say_what_is_wrong(pair):
     sr, hr = pair
     with pytest.raises(ValueError, match="Did you mean sparnet"):
-        metrics.psnr(sr, hr, "sparent")
+        psnr_ssim.psnr(sr, hr, "sparent")
     with pytest.raises(ValueError, match="128x128 and 127x128"):
-        metrics.psnr(sr, hr[:, 1:], "rgb")
+        psnr_ssim.psnr(sr, hr[:, 1:], "rgb")
     with pytest.raises(ValueError, match="nothing is left of 16x16"):
-        metrics.psnr(sr[:16, :16], hr[:16, :16], "benchmark")
+        psnr_ssim.psnr(sr[:16, :16], hr[:16, :16], "benchmark")
     with pytest.raises(ValueError, match="needs 7x7 .*got 6x6"):
-        metrics.ssim(sr[:22, :22], hr[:22, :22], "benchmark")
+        psnr_ssim.ssim(sr[:22, :22], hr[:22, :22], "benchmark")
     with pytest.raises(ValueError, match="needs 11x11"):
-        metrics.ssim(sr[:10], hr[:10], "sparnet")
+        psnr_ssim.ssim(sr[:10], hr[:10], "sparnet")
     with pytest.raises(ValueError, match="uint8"):
-        metrics.psnr(sr.astype(float), hr, "rgb")
+        psnr_ssim.psnr(sr.astype(float), hr, "rgb")
     with pytest.raises(ValueError, match="uint8"):
-        metrics.psnr(as_tensor(sr), hr, "rgb")
+        psnr_ssim.psnr(as_tensor(sr), hr, "rgb")
     with pytest.raises(UserError, match="nan"):
-        metrics.to_uint8(torch.full((3, 4, 4), math.nan), "rgb")
+        psnr_ssim.to_uint8(torch.full((3, 4, 4), math.nan), "rgb")
     with pytest.raises(ValueError, match="one image"):
-        metrics.score(torch.zeros(2, 3, 128, 128), hr, "rgb")
+        psnr_ssim.score(torch.zeros(2, 3, 128, 128), hr, "rgb")
     with pytest.raises(ValueError, match="rounding"):
-        metrics.quantize(torch.zeros(3, 4, 4), "floor")
+        psnr_ssim.quantize(torch.zeros(3, 4, 4), "floor")

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from models import face_embedding
 from models.face_embedding import IRSE50, load_face_embedding
-from models.networks import count_parameters
+from models.weights import count_parameters
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
 

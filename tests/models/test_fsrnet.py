@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models import create_network
-from models.networks import WeightsError, count_parameters, load_weights, match_weights
+from models.weights import WeightsError, count_parameters, load_weights, match_weights
 from tests.helpers.released import check_released, fill, probe, relative
 
 

@@ -6,20 +6,21 @@ import torch
 from torch.nn import functional as F
 
 import data
+import utils.device
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
-from models import build_recipe, loss
-from models.networks import count_parameters, load_pretrained, load_weights
+from engine.logger import read_metrics
+from engine.report import picture_grid
+from engine.trainer import Trainer
+from models import build_training_recipe
+from models.vgg import VGG16Features
+from models.weights import count_parameters, load_pretrained, load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
 from tests.helpers.runs import same, state, whole_and_parts
-from utils import device as devices
 from utils.errors import UserError
 from utils.images import list_images
-from utils.logger import read_metrics
-from utils.report import picture_grid
-from utils.trainer import Trainer
 
 SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--width", "4", "--enc_blocks", "2",
          "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
@@ -62,13 +63,13 @@ def train(tmp_path, faces):
 @pytest.fixture(scope="module")
 def vgg16_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
-    torch.save(fill(loss.VGG16Features().state_dict()), path)
+    torch.save(fill(VGG16Features().state_dict()), path)
     return str(path)
 
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_recipe(parse_train([*SMALL, *words]))
+    return build_training_recipe(parse_train([*SMALL, *words]))
 
 
 def batch(maps=3):
@@ -275,7 +276,7 @@ def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
 def test_on_the_simulated_npu(npu, train, monkeypatch):
     """O0 as on a CPU, bit for bit; O2 with operators that have native kernels only."""
     from npusim import operators
-    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
     words = [*GAN, "--train_steps", 2]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d[:3])[1]) for d in ("cpu", "npu:2"))
     for part in ("networks", "optimizers"):
@@ -288,7 +289,7 @@ def test_on_the_simulated_npu(npu, train, monkeypatch):
     ("fsrnet_celebamask_upstream", 2.154), ("fsrnet_helen_upstream", 2.179), ("fsrgan_celebamask_upstream", 2.154)])
 def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
     options = parse_train(["--preset", name, *(["--vgg16_path", vgg16_path] if "fsrgan" in name else [])])
-    model = build_recipe(options)
+    model = build_training_recipe(options)
     assert count_parameters(model.networks["G"]) / 1e6 == pytest.approx(millions, abs=6e-4)
     assert ("D" in model.networks) == bool(model.frozen) == ("fsrgan" in name)
     assert {(spec.kind, spec.lr, spec.alpha) for spec in model.optimizers.values()} == {("rmsprop", 2.5e-4, 0.99)}

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from benchmarks.gpen_grouped import grouped_form
 from models import create_network
 from models.gpen import GPEN, Discriminator
-from models.networks import WeightsError, count_parameters, load_weights
 from models.stylegan2 import EqualLinear
+from models.weights import WeightsError, count_parameters, load_weights
 from tests.helpers.paths import FIXTURES
 from tests.helpers.released import fill, probe, relative
 from utils import amp

@@ -4,20 +4,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models import build_recipe, create_network, loss
+import utils.device
+from engine.logger import read_metrics
+from engine.trainer import Trainer
+from models import build_recipe, build_training_recipe, create_network, loss
 from models.base_model import AdamSpec
 from models.face_embedding import MobileFaceNet
 from models.gpen import GPEN, Discriminator
-from models.networks import in_float32, load_weights
+from models.precision import in_float32
+from models.weights import load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
 from tests.helpers.runs import largest_difference, run_ranks, same, state, whole_and_parts
 from utils import amp, distributed
-from utils import device as devices
 from utils.errors import UserError
-from utils.logger import read_metrics
-from utils.trainer import Trainer
 
 SMALL = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
          "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
@@ -44,7 +45,7 @@ def arcface_path(tmp_path_factory):
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_recipe(parse_train([*SMALL, *words]))
+    return build_training_recipe(parse_train([*SMALL, *words]))
 
 
 def batch(size=16):
@@ -174,7 +175,7 @@ def test_the_decoder_has_its_own_learning_rate():
     assert model.optimizers["G"].lr == 0.01
     generator = model.networks["G"]
     before = {name: p.detach().clone() for name, p in generator.named_parameters()}
-    inner = devices.make_optimizer(model.optimizers["G"], model.optimizers["G"].parameter_groups(model.networks),
+    inner = utils.device.make_optimizer(model.optimizers["G"], model.optimizers["G"].parameter_groups(model.networks),
                                    torch.device("cpu"), "O0")
     _, optimizer = amp.initialize(generator, inner, "O0")
     optimizer.set_lr(0.01)
@@ -256,13 +257,13 @@ def test_styles_of_the_prior():
 
 def test_pictures_show_the_weights_in_training_and_their_average():
     model = recipe()
-    model.released = {"G": network()}
+    model.release({"G": network()})
     faces = batch()
     with torch.no_grad():
         shown = model.pictures(faces)
         assert list(shown) == ["LR", "SR", "EMA", "HR"]
         torch.testing.assert_close(shown["SR"], model.networks["G"](faces["lr"]))
-        torch.testing.assert_close(shown["EMA"], model.released["G"](faces["lr"]))
+        torch.testing.assert_close(shown["EMA"], model.released("G")(faces["lr"]))
 
 
 def test_the_perceptual_loss_has_its_weight():
@@ -275,7 +276,8 @@ def test_the_perceptual_loss_has_its_weight():
 
 
 def recipe_weights():
-    return {name: value.clone() for name, value in build_recipe(parse_train(SMALL)).networks["G"].state_dict().items()}
+    weights = build_training_recipe(parse_train(SMALL)).networks["G"].state_dict()
+    return {name: value.clone() for name, value in weights.items()}
 
 
 def network():
@@ -324,7 +326,7 @@ def test_ranks_share_the_mean_path_length(train, monkeypatch):
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
     words = ["--train_steps", 5, "--opt_level", "O0", "--lambda_path", 0]  # the devices' random numbers differ
     cpu, simulated = (state(train(*words, "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):
@@ -381,6 +383,6 @@ def test_presets_build_the_released_networks(preset, network, arcface_path):
     with torch.device("meta"):
         expected = create_network(network).state_dict(), create_network(f"{network}_discriminator").state_dict()
         options = parse_train(["--preset", preset, "--lambda_id", "0"])
-        built = build_recipe(options).networks
+        built = build_training_recipe(options).networks
     for wanted, role in zip(expected, ("G", "D"), strict=True):
         assert {k: v.shape for k, v in wanted.items()} == {k: v.shape for k, v in built[role].state_dict().items()}

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from models import loss
+from models.vgg import VGG16Features, VGG19Features, load_vgg
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
 
@@ -40,7 +41,7 @@ def test_feature_matching_by_hand_and_without_gradient_for_the_real():
 @pytest.fixture(scope="module")
 def vgg19(tmp_path_factory):
     """A file with the keys and shapes of torchvision's and weights that tell a wrong layer."""
-    weights = fill(loss.VGG19Features().state_dict())
+    weights = fill(VGG19Features().state_dict())
     path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(weights | {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}, path)
     return path, weights
@@ -64,7 +65,7 @@ def vgg_by_hand(x, weights, blocks):
 
 def test_vgg19_taps_are_those_published(vgg19):
     path, weights = vgg19
-    net = loss.load_vgg(loss.VGG19Features, path)
+    net = load_vgg(VGG19Features, path)
     x = probe((1, 3, 32, 32), 0)
     found = net(x)
     *blocks, last = vgg_by_hand(x, weights, (2, 2, 4, 4, 4))
@@ -79,14 +80,14 @@ def test_vgg19_taps_are_those_published(vgg19):
 
 
 def test_vgg16_gives_relu5_3(tmp_path):
-    weights = fill(loss.VGG16Features().state_dict())
+    weights = fill(VGG16Features().state_dict())
     assert list(weights)[-1] == "features.28.bias" and len(weights) == 26  # as in torchvision's file
     torch.save(weights, tmp_path / "vgg16.pth")
     x = probe((1, 3, 32, 32), 0)
-    found, = loss.load_vgg(loss.VGG16Features, tmp_path / "vgg16.pth")(x)
+    found, = load_vgg(VGG16Features, tmp_path / "vgg16.pth")(x)
     torch.testing.assert_close(found, F.relu(vgg_by_hand(x, weights, (2, 2, 3, 3, 3))[4][2]), rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match="--vgg16_path.*https://download.pytorch.org/models/vgg16-397923af.pth"):
-        loss.load_vgg(loss.VGG16Features, None)
+        load_vgg(VGG16Features, None)
 
 
 def test_another_file_is_refused_with_the_address(vgg19, tmp_path):
@@ -94,4 +95,4 @@ def test_another_file_is_refused_with_the_address(vgg19, tmp_path):
     torch.save({k: v for k, v in weights.items() if not k.startswith("features.34")}, tmp_path / "short.pth")
     for path in (tmp_path / "short.pth", tmp_path / "gone.pth"):
         with pytest.raises(UserError, match="--vgg19_path.*https://download.pytorch.org/models/vgg19.*--lambda_pcp 0"):
-            loss.load_vgg(loss.VGG19Features, path)
+            load_vgg(VGG19Features, path)

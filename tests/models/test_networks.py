@@ -8,14 +8,8 @@ from torch import nn
 
 import models
 from models import create_network, find_recipe
-from models.networks import (
-    WeightsError,
-    count_parameters,
-    init_weights,
-    load_weights,
-    match_weights,
-    read_weights,
-)
+from models.init import init_weights
+from models.weights import WeightsError, count_parameters, load_weights, match_weights, read_weights
 from utils.errors import UserError
 
 

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from models import create_network
 from models.blocks import ConvLayer, FaceAttentionUnit, HourGlass, UpConv2d
-from models.networks import count_parameters, init_weights
+from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
+from models.weights import count_parameters
 from tests.helpers.released import check_released, fill, probe, relative
 
 RELEASED = {"sparnet_v16_attn2d": "10.519", "sparnet_light_attn3d": "5.242"}

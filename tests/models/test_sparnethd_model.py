@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+import utils.device
 from data.face_folder import Place
-from models import build_recipe, loss
+from models import build_training_recipe, loss
 from models.blocks import InstanceNorm
+from models.vgg import VGG19Features
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
 from tests.helpers.runs import largest_difference, run_ranks, same, state, whole_and_parts
-from utils import device as devices
 from utils.errors import UserError
 from utils.images import resize
 
@@ -25,13 +26,13 @@ SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "
 @pytest.fixture(scope="module")
 def vgg19_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
-    torch.save(fill(loss.VGG19Features().state_dict()), path)
+    torch.save(fill(VGG19Features().state_dict()), path)
     return str(path)
 
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_recipe(parse_train([*SMALL, *words]))
+    return build_training_recipe(parse_train([*SMALL, *words]))
 
 
 def test_the_losses_are_those_published(vgg19_path):
@@ -186,7 +187,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_th
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
     monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)  # the CPU's own way rounds otherwise
     words = [*SMALL, "--train_steps", 3]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))
@@ -210,8 +211,8 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_is_overwritten(train, mo
 
 def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     from data.degradations import degrade_ffhq
+    from engine.tester import Tester
     from options.test_options import parse_test
-    from utils.tester import Tester
     _, folder = train(*SMALL, "--train_steps", 2)
     options = parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(faces), "--max_images", "2",
                           "--device", "cpu", "--workers", "0", "--results_dir", str(tmp_path), "--name", "restored"])
@@ -237,7 +238,7 @@ def test_pictures_show_the_trained_weights_beside_their_average():
         assert list(model.pictures(batch)) == ["LR", "SR", "HR", "attention"]
         trained, average = model.networks["G"], recipe().networks["G"].eval()
         average.load_state_dict({k: v * 0.9 for k, v in trained.state_dict().items()})
-        model.released = model.networks | {"G": average}
+        model.release(model.networks | {"G": average})
         shown = model.pictures(batch)
         assert torch.equal(shown["SR"], trained(batch["lr"])) and torch.equal(shown["EMA"], average(batch["lr"]))
     assert not torch.equal(shown["SR"], shown["EMA"])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from benchmarks import gpen_grouped
 from benchmarks.gpen_grouped import grouped_form
-from models.networks import init_weights
+from models.init import init_weights
 from models.stylegan2 import (
     BatchDeviation,
     BiasedLeakyReLU,

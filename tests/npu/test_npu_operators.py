@@ -38,7 +38,7 @@ def test_a_training_step_uses_native_operators(operators, train, words):
 def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
     from tests.test_sparnethd_model import SMALL
 
-    from models.loss import VGG19Features
+    from models.vgg import VGG19Features
     torch.save(VGG19Features().state_dict(), tmp_path / "vgg19.pth")
     words = [*SMALL, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
 
@@ -52,9 +52,9 @@ def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
 def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
     from tests.test_gpen_model import SMALL
 
+    from engine.trainer import Trainer
     from models.face_embedding import MobileFaceNet
     from options.train_options import parse_train
-    from utils.trainer import Trainer
     if "--lambda_id" in words:
         torch.save(MobileFaceNet().state_dict(), tmp_path / "embedding.pth")
         words = [*words, "--arcface_path", str(tmp_path / "embedding.pth")]

@@ -7,18 +7,18 @@ import sys
 import pytest
 import torch
 
+import utils.device
+from engine.logger import read_metrics
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY, same, state, whole_and_parts
 from tests.helpers.scripts import CLOSING_BLOCK, SIMULATED, Checkout
-from utils import device as devices
 from utils.errors import UserError
-from utils.logger import read_metrics
 
 
 @pytest.fixture
 def contiguous(monkeypatch):
     """torch_npu has no channels_last; a CPU run to compare with bit for bit must do without it, too."""
-    monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
 
 
 def test_o0_equals_the_cpu_bit_for_bit(npu, train, contiguous):
@@ -62,17 +62,17 @@ def test_a_step_waits_for_the_device_only_where_the_log_does(npu, train):
 
 
 def test_auto_takes_the_npu_and_device_numbers_are_checked(npu, monkeypatch):
-    assert devices.pick_device("auto") == torch.device("npu", 0)
+    assert utils.device.pick_device("auto") == torch.device("npu", 0)
     monkeypatch.setenv("ASCEND_DEVICE_ID", "5")
-    assert devices.pick_device("npu") == torch.device("npu", 5)
-    assert devices.pick_device("npu", 2) == torch.device("npu", 2)
+    assert utils.device.pick_device("npu") == torch.device("npu", 5)
+    assert utils.device.pick_device("npu", 2) == torch.device("npu", 2)
     with pytest.raises(UserError, match="npu:8 does not exist: this machine shows 8"):
-        devices.pick_device("npu:8")
-    assert devices.default_opt_level(torch.device("npu")) == "O2"
+        utils.device.pick_device("npu:8")
+    assert utils.device.default_opt_level(torch.device("npu")) == "O2"
 
 
 def test_mixing_devices_fails(npu, train, monkeypatch):
-    from utils import trainer
+    from engine import trainer
     monkeypatch.setattr(trainer, "to_device", lambda batch, device: {
         n: v.permute(0, 3, 1, 2).float() for n, v in batch.items() if torch.is_tensor(v)})
     with pytest.raises(RuntimeError, match="(?i)device|Input type .* and weight type"):

@@ -3,8 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data.builtin_faces import draw_face
-from utils.identity import TEMPLATE, align, find_points
+from data.drawn.builtin_faces import draw_face
+from restore.alignment import TEMPLATE, align
+from restore.face_finder import find_points
 
 
 def five_points(face):

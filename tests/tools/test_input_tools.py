@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.builtin_faces import draw_face
+from data.drawn.builtin_faces import draw_face
 from data.seg2face_dataset import PALETTE
 from data.single_dataset import SingleDataset
 from tests.helpers.faces import write_faces

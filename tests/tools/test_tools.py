@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.networks import WeightsError, read_weights
+from engine.logger import read_metrics
+from models.weights import WeightsError, read_weights
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY, same, state
@@ -18,7 +19,6 @@ from tools import astronaut, export_weights, pack_faces, readme_results, timed_t
 from utils import pretrained
 from utils.errors import UserError
 from utils.images import read_rgb
-from utils.logger import read_metrics
 
 
 def test_packed_faces_are_squares_near_the_originals_and_fit(tmp_path):

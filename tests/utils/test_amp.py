@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import utils.device
 from models.base_model import RMSpropSpec
 from tests.helpers.precision import LR, adam, equal, pair, small_net, train
 from utils import amp
-from utils import device as devices
 from utils.errors import UserError
 
 STEPS = 60
@@ -37,7 +37,7 @@ def test_o0_is_plain_rmsprop_bit_for_bit(combine_grad):
     plain, net = small_net(), small_net()
     optimizer = torch.optim.RMSprop(plain.parameters(), lr=LR, alpha=0.99, eps=1e-8)
     spec = RMSpropSpec(("G",), LR)
-    own = devices.make_optimizer(spec, net.parameters(), torch.device("cpu"), "O0")
+    own = utils.device.make_optimizer(spec, net.parameters(), torch.device("cpu"), "O0")
     _, wrapped = amp.initialize(net, own, "O0", combine_grad=combine_grad)
     for step in range(5):
         lr, hr = pair(step)
@@ -56,10 +56,10 @@ def test_o0_is_plain_rmsprop_bit_for_bit(combine_grad):
 def test_rmsprops_state_moves_between_precisions_and_layouts(first, second):
     spec, cpu = RMSpropSpec(("G",), LR), torch.device("cpu")
     net, other = small_net(), small_net()
-    _, optimizer = amp.initialize(net, devices.make_optimizer(spec, net.parameters(), cpu, first), first)
+    _, optimizer = amp.initialize(net, utils.device.make_optimizer(spec, net.parameters(), cpu, first), first)
     train(net, optimizer, 3)
     other.load_state_dict(net.state_dict())
-    inner = devices.make_optimizer(spec, other.parameters(), cpu, second)
+    inner = utils.device.make_optimizer(spec, other.parameters(), cpu, second)
     _, loaded = amp.initialize(other, inner, second, combine_grad=first == second)
     loaded.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     taken, given = loaded.state_dict(), optimizer.state_dict()
@@ -169,9 +169,9 @@ def test_dynamic_scale_falls_and_grows(monkeypatch):
 def test_a_saturating_npu_is_asked_for_its_float_status(monkeypatch):
     """A 910A gives no inf: the flag that it raises during backward is what holds the step back."""
     flag = {"raised": False}
-    monkeypatch.setattr(devices, "saturates", lambda device: True)
-    monkeypatch.setattr(devices, "float_status_overflowed", lambda: flag["raised"])
-    monkeypatch.setattr(devices, "clear_float_status", lambda: flag.update(raised=False))
+    monkeypatch.setattr(utils.device, "saturates", lambda device: True)
+    monkeypatch.setattr(utils.device, "float_status_overflowed", lambda: flag["raised"])
+    monkeypatch.setattr(utils.device, "clear_float_status", lambda: flag.update(raised=False))
     net = small_net()
     flag["raised"] = True  # from before the training: of no concern
     net, optimizer = amp.initialize(net, adam(net), "O2")

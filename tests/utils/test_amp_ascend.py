@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import utils.device
 from tests.helpers.precision import adam, equal, pair, small_net, train
 from utils import amp
-from utils import device as devices
 from utils.errors import UserError
 
 
@@ -69,7 +69,7 @@ def rmsprop(net):
 @pytest.fixture
 def apex(monkeypatch):
     fake = fake_apex()
-    monkeypatch.setattr(devices, "ascend_apex", lambda device: fake)
+    monkeypatch.setattr(utils.device, "ascend_apex", lambda device: fake)
     return fake
 
 
@@ -102,7 +102,7 @@ def test_apex_trains_as_the_projects_own_o2(apex, monkeypatch):
     net = small_net()
     _, optimizer = amp.initialize(net, adam(net), "O2")
     losses = train(net, optimizer, 10)
-    monkeypatch.setattr(devices, "ascend_apex", lambda device: None)
+    monkeypatch.setattr(utils.device, "ascend_apex", lambda device: None)
     own = small_net()
     _, own_optimizer = amp.initialize(own, adam(own), "O2")
     assert type(own_optimizer) is not type(optimizer)
@@ -129,7 +129,7 @@ def test_rmsprop_is_apexs_where_apex_does_the_mixed_precision(apex, monkeypatch)
     fused = type("NpuFusedRMSprop", (torch.optim.RMSprop,), {})
     monkeypatch.setattr(apex, "optimizers", types.SimpleNamespace(NpuFusedRMSprop=fused), raising=False)
     for level, expected in (("O0", torch.optim.RMSprop), ("O2", fused)):
-        optimizer = devices.rmsprop(small_net().parameters(), torch.device("cpu"), level, lr=1e-3, alpha=0.9)
+        optimizer = utils.device.rmsprop(small_net().parameters(), torch.device("cpu"), level, lr=1e-3, alpha=0.9)
         assert type(optimizer) is expected and optimizer.param_groups[0]["alpha"] == 0.9
 
 
@@ -137,7 +137,7 @@ def test_a_run_goes_on_without_apex(apex, monkeypatch):
     net = small_net()
     _, optimizer = amp.initialize(net, adam(net), "O2")
     train(net, optimizer, 3)
-    monkeypatch.setattr(devices, "ascend_apex", lambda device: None)
+    monkeypatch.setattr(utils.device, "ascend_apex", lambda device: None)
     other = small_net()
     other.load_state_dict(net.state_dict())
     _, own = amp.initialize(other, adam(other), "O2")

@@ -5,8 +5,8 @@ from argparse import Namespace
 import pytest
 import torch
 
+import utils.device
 from tests.helpers.paths import ROOT
-from utils import device as devices
 from utils.errors import UserError
 
 SOURCES = [p for p in ROOT.rglob("*.py")
@@ -38,24 +38,24 @@ def test_no_unsafe_loading_or_shell():
 
 def test_defaults_by_device():
     cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
-    assert (devices.default_opt_level(cpu), devices.default_opt_level(cuda)) == ("O0", "O2")
-    assert (devices.default_half(cpu), devices.default_half(cuda)) == (torch.bfloat16, torch.float16)
-    assert devices.memory_format(torch.device("cuda")) == torch.channels_last
-    assert devices.pick_device("cpu", 3) == cpu
+    assert (utils.device.default_opt_level(cpu), utils.device.default_opt_level(cuda)) == ("O0", "O2")
+    assert (utils.device.default_half(cpu), utils.device.default_half(cuda)) == (torch.bfloat16, torch.float16)
+    assert utils.device.memory_format(torch.device("cuda")) == torch.channels_last
+    assert utils.device.pick_device("cpu", 3) == cpu
 
 
 def test_cuda_cards_are_counted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.pick_device("auto") == torch.device("cuda", 0)
-    assert devices.pick_device("cuda", 1) == devices.pick_device("cuda:1") == torch.device("cuda", 1)
+    assert utils.device.pick_device("auto") == torch.device("cuda", 0)
+    assert utils.device.pick_device("cuda", 1) == utils.device.pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(UserError, match=r"cuda:2 does not exist: this machine shows 2 cuda device\(s\)"):
-        devices.pick_device("cuda", 2)
+        utils.device.pick_device("cuda", 2)
     with pytest.raises(UserError, match="--device cuda:1 and --device_id 0 both name a card"):
-        devices.pick_device("cuda:1", 0)
+        utils.device.pick_device("cuda:1", 0)
     for name in ("cpu:1", "auto:1", "cuda:x"):
         with pytest.raises(UserError, match=f"--device {name}: unknown device"):
-            devices.pick_device(name)
+            utils.device.pick_device(name)
 
 
 def test_ranks_take_the_card_of_their_place(monkeypatch):
@@ -68,8 +68,8 @@ def test_ranks_take_the_card_of_their_place(monkeypatch):
 
 
 def test_fused_adam_is_used_and_the_banner_says_what_runs():
-    optimizer = devices.adam([torch.zeros(2)], torch.device("cpu"), "O0", lr=0.1, betas=(0.9, 0.99))
+    optimizer = utils.device.adam([torch.zeros(2)], torch.device("cpu"), "O0", lr=0.1, betas=(0.9, 0.99))
     assert optimizer.param_groups[0]["fused"] and optimizer.param_groups[0]["betas"] == (0.9, 0.99)
-    line = devices.banner(torch.device("cpu"), "O2", torch.bfloat16, 3)
+    line = utils.device.banner(torch.device("cpu"), "O2", torch.bfloat16, 3)
     assert "cpu" in line and "O2 with bfloat16" in line and "3 workers" in line and torch.__version__ in line
-    assert "precision float32" in devices.banner(torch.device("cpu"), "O0", torch.bfloat16, 3)
+    assert "precision float32" in utils.device.banner(torch.device("cpu"), "O0", torch.bfloat16, 3)

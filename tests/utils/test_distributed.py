@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.builtin_faces import write_faces as write_builtin_faces
+from data.drawn.builtin_faces import write_faces as write_builtin_faces
 from data.loader import InOrder, TrainingOrder
+from engine import loss_log
+from engine.logger import read_metrics
+from engine.schedule import LR_SCALES
+from engine.trainer import Trainer
 from options.train_options import parse_train
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY, largest_difference, run_ranks, same, state
-from utils import distributed, losses
+from utils import distributed
 from utils.errors import LOST_CONTACT, UserError
-from utils.logger import read_metrics
-from utils.schedule import LR_SCALES
-from utils.trainer import Trainer
 
 FSRGAN = ["--preset", "fsrnet_builtin", "--load_size", "32", "--width", "4", "--enc_blocks", "1", "--lambda_g", "0.1",
           "--D_ch", "4", "--workers", "0", "--device", "cpu"]
@@ -204,20 +205,20 @@ def test_a_loss_that_is_not_finite_is_named_by_the_rank_that_has_it(monkeypatch)
     monkeypatch.setattr(distributed, "gather", lambda mine: [[1.0, 3.0], [2.0, float("inf")]])
     for rank, text in ((0, "It was rank 1's, which names the batch"), (1, "The batch was: c.png, a.png")):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        pending = losses.PendingLosses(["a.png", "b.png", "c.png"], {})
+        pending = loss_log.PendingLosses(["a.png", "b.png", "c.png"], {})
         for step in (7, 8):
             pending.add(step, {"Pix": torch.tensor(1.0)}, [2, 0] if step == 8 else [1])
         with pytest.raises(UserError, match=f"Loss_Pix is inf at step 8. {text}"):
             pending.read()
     monkeypatch.setattr(distributed, "gather", lambda mine: [[1.0], [2.0]])
-    pending = losses.PendingLosses([], {})
+    pending = loss_log.PendingLosses([], {})
     pending.add(1, {"Pix": torch.tensor(1.0)}, [])
     pending.read()
     assert pending.last == {"Pix": 1.5}
 
 
 def test_losses_of_lazy_phases_keep_their_newest_value():
-    pending = losses.PendingLosses(["a.png"], {"R1": 9.0})
+    pending = loss_log.PendingLosses(["a.png"], {"R1": 9.0})
     for step in range(1, 6):
         pending.add(step, {"Pix": torch.tensor(float(step))} | ({"R1": torch.tensor(0.5)} if step == 4 else {}), [0])
         if step in (3, 5):
@@ -256,8 +257,8 @@ def test_rank_0_alone_decides_and_its_refusal_is_everybodys(monkeypatch):
 
 
 def test_restoring_on_two_ranks_scores_each_face_once(tmp_path, many_faces, train):
+    from engine.tester import Tester
     from options.test_options import parse_test
-    from utils.tester import Tester
     _, folder = train("--train_steps", 1)
     words = ["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(many_faces), "--max_images", "9",
              "--results_dir", str(tmp_path), "--workers", "0", "--device", "cpu", "--batch_size", "2"]

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data import builtin_faces
-from data.builtin_faces import CLASSES, Face, draw_face, main, write_faces
+from data.drawn import builtin_faces
+from data.drawn.builtin_faces import Face, draw_face, main, write_faces
+from data.face_parts import CLASSES
 from tests.helpers.faces import digest
 from tests.helpers.paths import ROOT
 
@@ -45,7 +46,7 @@ def test_types_and_ranges(faces):
 
 def test_same_seed_gives_the_same_face_in_another_order_and_process(faces):
     assert digest(draw_face(7)) == digest(faces[7])
-    code = ("from data.builtin_faces import draw_face\n"
+    code = ("from data.drawn.builtin_faces import draw_face\n"
             "from tests.helpers.faces import digest\n"
             "print(digest(draw_face(11)), digest(draw_face(7)))")
     command = [sys.executable, "-c", code]
