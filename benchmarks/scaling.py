@@ -139,7 +139,7 @@ def main():
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2])
     parser.add_argument("--presets", nargs="+",
-                        default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half", "sparnet_builtin"])
+                        default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half_width", "sparnet_builtin"])
     parser.add_argument("--json_folder", type=Path, default=None)
     parser.add_argument("--rank_part", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()

@@ -1,14 +1,11 @@
 """What newtrain.py and newtest.py share: the parser, presets, and errors that name the nearest option."""
 import argparse
 import os
-from pathlib import Path
+import re
 
-import yaml
-
+from options.presets import find_preset, preset_names, read_preset
 from utils.errors import UserError, nearest
 from utils.option_types import at_least
-
-PRESETS = Path(__file__).parent / "presets"
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,20 +74,16 @@ def default_workers():
     return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
-def preset_names():
-    return sorted(p.stem for p in PRESETS.glob("*.yml"))
+def parse(parser, argv, beside=None, only=None):
+    """The options: those `beside` the weights ({option: Value}) first, then --preset's, then the command line's.
 
-
-def parse(parser, argv, words=(), only=None):
-    """The options: `words` first, then --preset's (all keys, or `only` some), then the command line, which wins.
-
-    Raises UserError for unknown flags and keys, offering the nearest name.
+    only: the names to take from files; None: all, each of which must be an option. Raises UserError for unknown flags
+    and keys, offering the nearest name.
     """
-    words = list(words)
-    preset = peek(argv, "preset")
+    values, preset = dict(beside or {}), peek(argv, "preset")
     if preset:
-        words += file_words(parser, preset_path(preset), only)
-    options, unknown = parser.parse_known_args(words + argv)
+        values |= read_preset(find_preset(preset))
+    options, unknown = parser.parse_known_args(file_words(parser, values, only) + argv)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         raise UserError(f"unknown option {unknown[0]}." + nearest(unknown[0].split("=")[0], flags))
@@ -100,7 +93,7 @@ def parse(parser, argv, words=(), only=None):
 def set_recipe_defaults(parser, recipe, only=None):
     """Let what the recipe's own preset says (all keys, or `only` some) be the parser's defaults, in --help as well."""
     if recipe.preset:
-        words = file_words(parser, preset_path(recipe.preset), only)
+        words = file_words(parser, read_preset(find_preset(recipe.preset)), only)
         parser.set_defaults(**vars(parser.parse_args(words)))
 
 
@@ -111,47 +104,28 @@ def peek(argv, *names, default=None):
     return looker.parse_known_args(argv)[0].value
 
 
-def peek_model(argv, *files):
-    """The recipe that argv, its preset, or one of the YAML `files` names; sparnet where none does.
+def peek_model(argv, beside=None):
+    """The recipe that argv, its preset, or the options `beside` the weights name; sparnet where none does.
 
     UserError where argv and its preset name two.
     """
     preset, model = peek(argv, "preset"), peek(argv, "model")
-    meant = read_yaml(preset_path(preset)).get("model") if preset else None
-    if model and meant and model != meant:
-        raise UserError(f"--model {model} and --preset {preset}, which is for {meant}, contradict each other: give one "
-                        f"of them.")
-    beside = (read_yaml(path).get("model") for path in files)
-    return str(model or meant or next(filter(None, beside), "sparnet"))
+    meant = read_preset(find_preset(preset)).get("model") if preset else None
+    if model and meant and model != meant.value:
+        raise UserError(f"--model {model} and --preset {preset}, which is for {meant.value}, contradict each other: "
+                        f"give one of them.")
+    named = [model, *(found.value for found in (meant, (beside or {}).get("model")) if found)]
+    return str(next(filter(None, named), "sparnet"))
 
 
-def preset_path(name):
-    path = Path(name) if name.endswith((".yml", ".yaml")) else PRESETS / f"{name}.yml"
-    if not path.is_file() or (path.suffix not in name and path.parent != PRESETS):
-        raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(preset_names())}."
-                        + nearest(name, preset_names()))
-    return path
+def file_words(parser, values, only=None):
+    """{option: Value} of files as command-line words, so that argparse checks types and choices.
 
-
-def read_yaml(path):
-    """{option: value} from a preset or a run's options.yml; UserError where it is something else."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: `option: value` lines are expected.")
-    return content
-
-
-def file_words(parser, path, only=None):
-    """The YAML file at `path` as command-line words, so that argparse checks types and choices.
-
-    only: the keys to take; None: all of them, each of which must be an option.
+    only: the names to take; None: all of them, each of which must be an option. UserErrors name file and option.
     """
     actions = {flag.lstrip("-"): a for a in parser._actions for flag in a.option_strings if flag.startswith("--")}
     words = []
-    for key, value in read_yaml(path).items():
+    for key, (value, path) in values.items():
         if only is not None and key not in only:
             continue
         if key not in actions:
@@ -161,9 +135,14 @@ def file_words(parser, path, only=None):
         if actions[key].nargs == 0:  # a bare flag
             if not isinstance(value, bool):
                 raise UserError(f"{path}: {key}: {value!r} is neither true nor false.")
-            words += [f"--{key}"] if value else []
+            of_key = [f"--{key}"] if value else []
         elif isinstance(value, list) and actions[key].nargs == "+":
-            words += [f"--{key}", *map(str, value)]
+            of_key = [f"--{key}", *map(str, value)]
         else:
-            words.append(f"--{key}={value}")
+            of_key = [f"--{key}={value}"]
+        try:
+            parser.parse_args(of_key)
+        except UserError as error:
+            raise UserError(f"{path}: {key}: " + re.sub("^argument [^:]+: ", "", str(error))) from None
+        words += of_key
     return words

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from data import prior_counts
 from models import find_recipe
-from options.base_options import add_common, file_words, new_parser, parse, peek, peek_model, set_recipe_defaults
+from options.base_options import add_common, new_parser, parse, peek, peek_model, set_recipe_defaults
+from options.presets import read_options
 from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
@@ -54,11 +55,10 @@ def parse_test(argv):
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
-    beside = Path(weights or "").parent / "options.yml"
-    files = [beside] if weights and beside.is_file() else []
-    parser, shape = test_parser(peek_model(argv, *files))
-    words = [word for path in files for word in file_words(parser, path, shape)]
-    options = parse(parser, argv, words, only=shape)
+    path = Path(weights or "").parent / "options.yml"
+    beside = read_options(path) if weights and path.is_file() else {}
+    parser, shape = test_parser(peek_model(argv, beside))
+    options = parse(parser, argv, beside, only=shape)
     if not weights:
         raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
     options.pretrain_model_path = str(weights)
@@ -73,5 +73,5 @@ def parse_test(argv):
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
-        options.name = pretrained or (beside.resolve().parent.name if files else Path(weights).stem)
+        options.name = pretrained or (path.resolve().parent.name if beside else Path(weights).stem)
     return options
