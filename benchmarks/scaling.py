@@ -122,7 +122,7 @@ def ranks_row(ranks):
 
 
 def workers_rows(faces, eaten=(100, 300, 1000, 3000), batches=40):
-    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, "mended", seed=0)
+    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, "fixed", seed=0)
     loader = make_loader(dataset, TrainingOrder(len(dataset), 32, batches), workers=1)
     start = time.perf_counter()
     for seen, _ in enumerate(loader):

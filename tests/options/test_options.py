@@ -82,8 +82,9 @@ def test_presets_build_the_networks_they_name():
     (["--valroot", "x", "--val_count", "3"], "contradict each other"),
     (["--model", "fsrnet", "--preset", "gpen_blind"], "--model fsrnet and --preset gpen_blind, which is for gpen"),
     (["--lr_policy", "step", "--lr_decay_at", "50", "75"], "argument --lr_decay_at: 50 is above 1"),
-    (["--lr_gamma=0.1"], "--lr_gamma is read by --lr_policy step only; this training's is constant"),
-    (["--lr_policy", "step", "--lr_final", "0.1"], "--lr_final is read by --lr_policy cosine and linear only"),
+    (["--lr_gamma=0.1"], r"--lr_gamma is not read here: --lr_policy is constant, only step reads it\. Leave"),
+    (["--lr_policy", "step", "--lr_final", "0.1"],
+     "--lr_final is not read here: --lr_policy is step, only cosine and linear read it"),
     (["--seed", str(2**64)], "argument --seed: .* is above"),
 ])
 def test_wrong_options_are_one_clear_line(words, message):

@@ -9,6 +9,7 @@ from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.helpers.paths import ROOT
 from utils.errors import UserError
+from utils.option_types import current_word
 
 # What each recipe and preset resolved to at commit f99a202, whose presets wrote everything out; a preset's values are
 # those that differ from its recipe's. `workers` depends on the machine and is left out.
@@ -21,7 +22,7 @@ CASES = [("--model", name, {"model": name, "train": {}, "test": {}}) for name in
 def test_presets_resolve_to_what_they_were(flag, name, found):
     recipe = GOLDEN["recipes"][found["model"]]
     train = vars(parse_train([flag, name]))
-    expected = recipe["train"] | found["train"]
+    expected = {key: current_word(key, value) for key, value in (recipe["train"] | found["train"]).items()}
     assert {key: train.get(key) for key in expected} == expected
     test = vars(parse_test([flag, name, "--pth_path", "net.pth", "--gtroot", "faces"]))
     expected = recipe["test"] | found["test"]
