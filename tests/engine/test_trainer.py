@@ -51,7 +51,7 @@ def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, ca
     words = ["--train_steps", 7, "--lr_policy", "cosine", "--val_count", 2]
     train(*words, name="whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_wish_to_stop", lambda self: self.step == 3)
+        patch.setattr(Trainer, "_wish_to_stop", lambda self: self.progress.step == 3)
         status, folder = train(*words, "--max_minutes", 5, name="parts")
     assert status == 0 and state(folder)["progress"]["step"] == 3
     assert "--max_minutes 5 are over after step 3 of 7; saved. Go on with --continue_train." in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_a_run_goes_on_with_the_average_that_it_began_with(train):
     for name, (first, second), held in (("with", (0.9, 0), "G; now it would have: none"),
                                         ("without", (0, 0.9), "none; now it would have: G")):
         train("--train_steps", 1, "--ema_decay", first, name=name)
-        with pytest.raises(UserError, match=f"{name} has these averages of the weights .--ema_decay.: {held}. Go on"):
+        with pytest.raises(UserError, match=f"{name} does not fit: it has these averages of .*: {held}. Go on"):
             train("--train_steps", 2, "--ema_decay", second, "--continue_train", name=name)
 
 

@@ -39,7 +39,7 @@ def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
     whole, wish = state(folder), Trainer._wish_to_stop
 
     def stop(self):
-        if self.step == stop_after:
+        if self.progress.step == stop_after:
             self.stop_signal = signal.SIGTERM
         return wish(self)
     with monkeypatch.context() as patch:

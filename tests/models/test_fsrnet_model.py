@@ -263,13 +263,13 @@ def test_a_public_file_of_fsrgan_begins_both_networks(tmp_path):
 
 def test_a_run_does_not_go_on_with_another_optimizer(train):
     train("--train_steps", 1, name="run")
-    with pytest.raises(UserError, match="--continue_train: .*run was trained with rmsprop, not adam"):
+    with pytest.raises(UserError, match="--continue_train: .*run does not fit: it was trained with rmsprop, not adam"):
         train("--train_steps", 2, "--continue_train", *ADAM, name="run")
 
 
 def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
     train("--train_steps", 1, name="run")
-    with pytest.raises(UserError, match="run has these networks: G; now it would have: D and G. Go on with"):
+    with pytest.raises(UserError, match="run does not fit: it has these networks: G; now it would have: D and G. Go on with"):
         train("--train_steps", 2, "--continue_train", *GAN, name="run")
 
 
