@@ -68,7 +68,6 @@ for name, call in json.load(sys.stdin).items():
 assert torch.npu is torch_npu.npu
 torch_npu.npu.config.allow_internal_format = False  # raises where it cannot be set
 import torch.distributed as dist
-from tests.helpers.paths import ROOT
 print(json.dumps({"version": torch_npu.__version__, "wrong": wrong,
                   "backend": dist.get_default_backend_for_device("npu")}))
 """
