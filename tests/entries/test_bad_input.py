@@ -12,13 +12,14 @@ from engine.logger import read_metrics
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY
 from utils.errors import UserError
 
 
 def program(name, *words, **env):
     done = subprocess.run([sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, text=True,
-                          env=os.environ | env, timeout=120)
+                          env=os.environ | env, timeout=HUNG)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
 

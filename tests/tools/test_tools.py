@@ -14,6 +14,7 @@ from engine.logger import read_metrics
 from models.weights import WeightsError, read_weights
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY, same, state
 from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
 from utils import pretrained
@@ -106,7 +107,7 @@ def test_a_failed_instalment_fails(packed):
     done = subprocess.run(
         [sys.executable, "-m", "tools.timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip",
          "--work", packed / "w", "--out", packed / "out", "--minutes", "1", "--", "--name", "run", "--no_such", "1"],
-        cwd=ROOT, capture_output=True, text=True, timeout=100)
+        cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 2 and "unknown option --no_such" in done.stderr and "Traceback" not in done.stderr
 
 
