@@ -269,7 +269,7 @@ def test_a_run_does_not_go_on_with_another_optimizer(train):
 
 def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
     train("--train_steps", 1, name="run")
-    with pytest.raises(UserError, match="run does not fit: it has these networks: G; now it would have: D and G. Go on with"):
+    with pytest.raises(UserError, match="it has these networks: G; now it would have: D and G. Go on with"):
         train("--train_steps", 2, "--continue_train", *GAN, name="run")
 
 
