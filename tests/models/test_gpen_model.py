@@ -27,8 +27,8 @@ PHASES = ["G", "G_reg", "D", "D_reg"]
 def train(tmp_path, faces, one_thread):
     """train(*words, name=...) -> (exit status, run folder)"""
     def run(*words, name="run"):
-        options = parse_train([*SMALL_GPEN, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path), "--name", name,
-                               *map(str, words)])
+        options = parse_train([*SMALL_GPEN, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
+                               "--name", name, *map(str, words)])
         return Trainer(options).fit(), tmp_path / name
     return run
 
