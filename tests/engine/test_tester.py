@@ -38,12 +38,13 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
     assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
     for face, row in zip(of_faces, rows, strict=True):
         for p in PROTOCOLS:
-            told = [float(face[f"{p}_{which}_{metric}"]) for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
+            told = [float(face[f"{p}_{which}_{metric}"])
+                    for which in ("restored", "input") for metric in ("psnr", "ssim")]
             assert told == pytest.approx(row[p], abs=1e-3)
     for p in PROTOCOLS:
         means = np.mean([row[p] for row in rows], axis=0)
         told = report["protocols"][p]
-        assert [told["sr"]["psnr"], told["sr"]["ssim"], told["bicubic"]["psnr"], told["bicubic"]["ssim"]] == (
+        assert [told["restored"]["psnr"], told["restored"]["ssim"], told["input"]["psnr"], told["input"]["ssim"]] == (
             pytest.approx(means.tolist(), abs=1e-3))
     out = capsys.readouterr().out
     assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
