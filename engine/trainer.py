@@ -10,7 +10,7 @@ from data import training_dataset
 from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
 from engine import checkpoint, run_folder
 from engine.ema import Ema
-from engine.evaluate import average, restore_all, score_faces, to_device
+from engine.evaluate import average, input_psnr, restore_all, score_faces, to_device
 from engine.logger import Logger, clock, loss_line, read_metrics, time_line
 from engine.loss_log import PendingLosses
 from engine.report import picture_grid, write_curves
@@ -20,6 +20,7 @@ from engine.timer import StepTimer
 from models import build_training_recipe
 from models.base_model import optimizer_of
 from models.weights import count_parameters, load_pretrained
+from restore.restorer import Restorer
 from utils import amp, distributed
 from utils.errors import UserError
 from utils.images import save_image
@@ -315,13 +316,13 @@ class Trainer:
         order = InOrder(len(self.val_set), o.val_batch_size, distributed.rank(), distributed.world_size())
         for net in self.networks.values():
             distributed.share_from_main(list(net.buffers()))  # batch norm's statistics: rank 0's are released
-        for batch, sr, _ in restore_all(self.recipe, make_loader(self.val_set, order, o.workers), self.device):
-            bad.check(batch)
-            rows += score_faces(sr, batch, [o.val_protocol])
+        for faces in restore_all(Restorer(self.recipe, self.device), make_loader(self.val_set, order, o.workers)):
+            bad.check(faces.batch)
+            rows += score_faces(faces, [o.val_protocol])
         rows = [row for part in distributed.gather(rows) for row in part]
-        (psnr, ssim), (low, low_ssim) = (average(rows, o.val_protocol, w) for w in ("sr", "bicubic"))
-        self.progress.last_val = {"psnr": psnr, "ssim": ssim, "bicubic_psnr": low, "bicubic_ssim": low_ssim,
-                         "faces": len(rows), "protocol": o.val_protocol, "step": self.progress.step}
+        (psnr, ssim), (low, low_ssim) = (average(rows, o.val_protocol, w) for w in ("restored", "input"))
+        self.progress.last_val = {"psnr": psnr, "ssim": ssim, "input_psnr": low, "input_ssim": low_ssim,
+                                  "faces": len(rows), "protocol": o.val_protocol, "step": self.progress.step}
         title = self.val_set.input_title
         self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {low:.4f} / {low_ssim:.4f}; "
                      f"{len(rows)} faces, protocol {o.val_protocol})")
@@ -379,6 +380,6 @@ class Trainer:
                          f"(mean of {steps} steps, the first {self.timer.skip} left out)")
         if self.progress.last_val:
             self.log.say(f"Accuracy: {self.progress.last_val['psnr']:.4f} dB PSNR, {faces.input_title} "
-                         f"{self.progress.last_val['bicubic_psnr']:.4f} dB (protocol {o.val_protocol})")
+                         f"{input_psnr(self.progress.last_val):.4f} dB (protocol {o.val_protocol})")
         self.log.say(f"Look at {self.folder}/samples.png ({titles}), curves.png, metrics.jsonl, "
                      f"or: tensorboard --logdir {self.folder}/tensorboard")

@@ -5,6 +5,7 @@ from pathlib import Path
 from data import prior_counts
 from models import find_recipe
 from options.base_options import add_common, file_words, new_parser, parse, peek, peek_model, set_recipe_defaults
+from restore.description import read_metadata
 from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
@@ -22,7 +23,8 @@ def test_parser(model):
                      help="the output folder: pictures go into <it>/<name>/restored, scores into scores.json there")
     parser.set_defaults(opt_level="O0")
     data.add_argument("--pretrain_model_path", "--pth_path", default=None,
-                      help="generator weights; an options.yml beside them says how the network is built")
+                      help="generator weights; their metadata (.safetensors) or an options.yml beside them says how "
+                           "the network is built")
     data.add_argument("--pretrained", default=None, help="in place of --pth_path: weights that ship with the project: "
                       + ", ".join(pretrained_names()))
     data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
@@ -55,8 +57,12 @@ def parse_test(argv):
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
     beside = Path(weights or "").parent / "options.yml"
-    files = [beside] if weights and beside.is_file() else []
-    parser, shape = test_parser(peek_model(argv, *files))
+    described = read_metadata(weights) if weights else None
+    files = [beside] if weights and not described and beside.is_file() else []
+    asked = any(peek(argv, option) for option in ("model", "preset"))
+    parser, shape = test_parser(described.model if described and not asked else peek_model(argv, *files))
+    if described:
+        parser.set_defaults(**{k: v for k, v in vars(described.options()).items() if k in shape})
     words = [word for path in files for word in file_words(parser, path, shape)]
     options = parse(parser, argv, words, only=shape)
     if not weights:
@@ -73,5 +79,5 @@ def parse_test(argv):
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
-        options.name = pretrained or (beside.resolve().parent.name if files else Path(weights).stem)
+        options.name = pretrained or (beside.resolve().parent.name if beside.is_file() else Path(weights).stem)
     return options

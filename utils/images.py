@@ -125,6 +125,28 @@ def to_tensor_range(batch):
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
+def quantize(image, rounding):
+    """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
+
+    Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
+    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. Raises UserError for nan: invalid
+    weights or an overflow of half precision give it.
+    """
+    if rounding not in ("truncate", "round"):
+        raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
+    if image.ndim not in (3, 4):
+        raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
+    values = image.detach().cpu().double()
+    if values.isnan().any():
+        raise UserError("the network's picture holds nan: its weights are spoilt (of a training that diverged: a lower "
+                        "--lr, --max_grad_norm), or half precision overflowed (--amp_dtype bfloat16, --opt_level O0).",
+                        status=1)
+    values = (values.clamp(-1, 1) + 1) / 2 * 255
+    # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
+    values = values.round() if rounding == "round" else (values + 1e-4).trunc()
+    return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
+
+
 def save_image(array, path):
     """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
     path = Path(path)

@@ -107,7 +107,7 @@ def test_files_and_words_of_a_run(train, capsys):
 def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train, monkeypatch):
     measured = iter([20.0, 25.0, 22.0, 24.0, 26.0])
     monkeypatch.setattr(trainer, "average", lambda rows, protocol, which: (
-        (next(measured), 0.5) if which == "sr" else (10.0, 0.1)))
+        (next(measured), 0.5) if which == "restored" else (10.0, 0.1)))
     words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces are left, 3 a step
     for steps, best in ((9, 6), (12, 6), (15, 15)):
         _, folder = train("--train_steps", steps, *words, *(["--continue_train"] if steps > 9 else []))

@@ -131,7 +131,7 @@ def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
     (["--pretrained", "sparnet", "--pth_path", "gone.pth"], "contradict each other"),
     (["--pth_path", "gone.pth", "--gtroot", "."], "gone.pth"),
     (["--pth_path", "gone.pth"], "nothing to do"),
-    (["--pth_path", "gone.pth", "--gtroot", "/nowhere"], "--gtroot: the folder"),
+    (["--pretrained", "sparnet", "--gtroot", "/nowhere"], "--gtroot: the folder"),
 ])
 def test_newtest_refuses(tmp_path, faces, monkeypatch, words, message):
     monkeypatch.chdir(faces)
