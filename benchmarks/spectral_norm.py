@@ -21,7 +21,8 @@ from options.train_options import parse_train
 
 # Arguments of newtrain.py. The last are the released widths, at a size that a CPU can train.
 STEPS = [["--preset", "sparnethd_builtin"], ["--preset", "sparnethd_256_small", "--batch_size", "2"],
-         ["--preset", "sparnethd_ffhq_upstream", "--load_size", "128", "--lambda_pcp", "0", "--batch_size", "1"]]
+         ["--preset", "sparnethd_ffhq_upstream", "--load_size", "128", "--D_scales", "2", "--lambda_pcp", "0",
+          "--batch_size", "1"]]
 
 
 def by_torch(net):
