@@ -26,7 +26,7 @@ def picture_grid(recipe, batch, rows):
     for net, training in modes.items():
         net.train(training)
     columns = [quantize(faces, "round") for faces in pictures.values()]
-    return grid(list(zip(*columns, strict=True))), " | ".join(pictures)
+    return grid(list(zip(*columns, strict=True)), titles=list(pictures)), " | ".join(pictures)
 
 
 def write_curves(records, input_title, path):

@@ -171,7 +171,8 @@ class Tester:
     def _report(self, results: RankResults, references: np.ndarray | None, prior_titles: str | None) -> None:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
         if results.samples:
-            save_image(grid([results.samples[i] for i in sorted(results.samples)]), self.folder / "samples.png")
+            shown = [results.samples[i] for i in sorted(results.samples)]
+            save_image(grid(shown, titles=["LR", "SR", "HR"][:len(shown[0])]), self.folder / "samples.png")
         print(f"Restoring took {len(self.dataset) / results.seconds:.2f} images/sec (reading included, "
               f"scoring and writing left out)")
         for line in results.bad_images:

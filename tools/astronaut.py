@@ -41,7 +41,7 @@ def main():
               f"(protocol {PROTOCOL})")
     enlarged = np.asarray(small.resize((size, size), Image.Resampling.NEAREST))
     path = a.results_dir / "astronaut" / "astronaut.png"
-    save_shown(grid([[enlarged, bicubic, restored, true]]), path)
+    save_shown(grid([[enlarged, bicubic, restored, true]], titles=["LR", "bicubic", "SR", "HR"]), path)
     print(f"Look at {path} (LR | bicubic | SR | HR)")
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from utils.errors import UserError
 from utils.file_list import list_files
@@ -16,6 +16,8 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+
+TITLE_HEIGHT = 18  # pixels, of the line of titles above a grid
 
 ORIENTATION = 0x0112  # EXIF's tag; what makes a picture of each of its values upright
 UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -174,13 +176,30 @@ def output_names(paths, root):
             for path, name in zip(paths, names, strict=True)]
 
 
-def grid(rows, gap=2):
-    """One uint8 HWC picture from rows of equally sized uint8 HWC pictures, `gap` white pixels between them."""
+def grid(rows, gap=2, titles=()):
+    """Returns one uint8 HWC RGB image: rows of equally sized uint8 HWC images with `gap` white pixels between them.
+
+    titles: the columns' titles, written in a line above them. They shrink to fit, down to 6 pixels.
+    """
     height, width, _ = rows[0][0].shape
     columns = max(len(row) for row in rows)
-    canvas = np.full((len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    head = TITLE_HEIGHT if titles else 0
+    canvas = np.full((head + len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            top, left = gap + y * (height + gap), gap + x * (width + gap)
+            top, left = head + gap + y * (height + gap), gap + x * (width + gap)
             canvas[top:top + height, left:left + width] = picture
+    if titles:
+        canvas[:head] = _title_line(titles, canvas.shape[1], gap, width)
     return canvas
+
+
+def _title_line(titles, line_width, gap, width):
+    """Returns uint8 [TITLE_HEIGHT, line_width, 3], white: each title in black, centred above its column."""
+    line = Image.new("RGB", (line_width, TITLE_HEIGHT), "white")
+    draw = ImageDraw.Draw(line)
+    for x, title in enumerate(titles):
+        fonts = [ImageFont.load_default(size) for size in range(TITLE_HEIGHT - 4, 5, -1)]
+        font = next((font for font in fonts if font.getlength(title) <= width), fonts[-1])
+        draw.text((gap + x * (width + gap) + width / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
+    return np.asarray(line)

@@ -18,7 +18,7 @@ from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from utils.errors import UserError
-from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
+from utils.images import TITLE_HEIGHT, centre_square, degrade, resize, save_image, to_tensor_range
 
 
 def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
@@ -50,7 +50,7 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
     out = capsys.readouterr().out
     assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
     assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
-    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, 5 * 34 + 2)
+    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, TITLE_HEIGHT + 5 * 34 + 2)
 
 
 def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):

@@ -20,7 +20,7 @@ from options.train_options import parse_train
 from tests.helpers.released import fill, probe
 from tests.helpers.runs import same, state, whole_and_parts
 from utils.errors import UserError
-from utils.images import list_images
+from utils.images import TITLE_HEIGHT, list_images
 
 SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--width", "4", "--enc_blocks", "2",
          "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
@@ -192,6 +192,7 @@ def test_pictures_show_where_landmarks_and_parts_are():
     faces["priors"][0, 2, 8:, 8:] = 1
     grid, titles = picture_grid(model, faces, rows=1)
     assert titles == "LR | coarse | SR | HR | landmarks | parts | true landmarks | true parts"
+    grid = grid[TITLE_HEIGHT:]
     landmarks, parts = (grid[2:34, 2 + 34 * i:34 + 34 * i] for i in (6, 7))
     assert landmarks[8, 8].tolist() == [255, 255, 255] and landmarks[24, 24].tolist() == [128, 128, 128]
     assert parts[8, 8].tolist() == [128, 128, 128]
