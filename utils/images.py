@@ -195,11 +195,13 @@ def grid(rows, gap=2, titles=()):
 
 
 def _title_line(titles, line_width, gap, width):
-    """Returns uint8 [TITLE_HEIGHT, line_width, 3], white: each title in black, centred above its column."""
-    line = Image.new("RGB", (line_width, TITLE_HEIGHT), "white")
-    draw = ImageDraw.Draw(line)
+    """Returns uint8 [TITLE_HEIGHT, line_width, 3], white: each title in black, centred above its column, cut to it."""
+    line = np.full((TITLE_HEIGHT, line_width, 3), 255, np.uint8)
+    fonts = [ImageFont.load_default(size) for size in range(TITLE_HEIGHT - 4, 5, -1)]
     for x, title in enumerate(titles):
-        fonts = [ImageFont.load_default(size) for size in range(TITLE_HEIGHT - 4, 5, -1)]
+        cell = Image.new("RGB", (width, TITLE_HEIGHT), "white")
         font = next((font for font in fonts if font.getlength(title) <= width), fonts[-1])
-        draw.text((gap + x * (width + gap) + width / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
-    return np.asarray(line)
+        ImageDraw.Draw(cell).text((width / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
+        left = gap + x * (width + gap)
+        line[:, left:left + width] = np.asarray(cell)
+    return line

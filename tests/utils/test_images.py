@@ -148,7 +148,7 @@ def test_columns_have_their_titles_above_them():
     head, rest = picture[:TITLE_HEIGHT], picture[TITLE_HEIGHT:]
     assert np.array_equal(rest, grid(tiles, gap=2))
     assert (head[:, :44] < 128).any() and (head[:, 44:] < 128).any() and head[0].min() == 255
-    assert (head[:, 2:9] == 255).all() and (head[:, 36:42] == 255).all()  # SR stands in the middle of its column
+    assert (head[:, 2:9] == 255).all() and (head[:, 36:44] == 255).all()  # SR stands in the middle of its column
 
 
 def test_output_names_never_collide():
