@@ -1,6 +1,7 @@
-"""The training loop, to be read from top to bottom: Trainer.fit."""
+"""The training loop. Trainer.fit reads from top to bottom."""
 import signal
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -26,14 +27,18 @@ from utils.errors import UserError
 from utils.images import save_image
 from utils.sync_bn import require_batch_norm, synchronise_batch_norm
 
-TIME_IS_UP = 1  # a reason to stop, less urgent than any signal's number
+TIME_IS_UP = 1  # a reason to stop; below every signal's number, so that a signal outranks it
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 class Trainer:
-    """Everything of one training run, from its options. `fit()` runs it and returns the exit status."""
+    """One training run. `fit()` runs it and returns the exit status.
 
-    def __init__(self, options):
+    options: what options/train_options.py parses. Raises UserError for everything that can be refused, before the run's
+    folder changes.
+    """
+
+    def __init__(self, options: Namespace) -> None:
         self.options = o = options
         self.device = distributed.join_ranks(o)
         self.opt_level = o.opt_level or utils.device.default_opt_level(self.device)
@@ -46,7 +51,7 @@ class Trainer:
         utils.device.seed_everything(o.seed)
         self._build_networks()
         if distributed.rank():
-            utils.device.seed_everything(o.seed + distributed.rank())  # from here on each rank draws its own numbers
+            utils.device.seed_everything(o.seed + distributed.rank())  # each rank draws its own numbers from here on
         self.state.add("rng", RandomNumbers(self.device))
         self.state.add("options", Options(o))
         self.state.forget_saved()
@@ -65,7 +70,7 @@ class Trainer:
         o = self.options
         dataset, common = training_dataset(o)
 
-        def list_of(folder, option):  # a long list is made by one rank and mapped by all
+        def list_of(folder, option):  # rank 0 builds a long list, the other ranks map it
             index_folder = Path(o.checkpoints_dir) / ".file_lists"
             return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder))
 
@@ -78,7 +83,7 @@ class Trainer:
         self.val_set = dataset(val, augmentation="none", **common) if val else None
 
     def _plan_steps(self):
-        """How many steps there are. A resumed run may have other batches: what is left is counted in images."""
+        """Sets the number of steps. A resumed run may have another batch size, so the rest is counted in images."""
         o = self.options
         self.images_per_step = o.batch_size * o.accumulate * distributed.world_size()
         if self.images_per_step > len(self.train_set):
@@ -87,7 +92,7 @@ class Trainer:
                             f"{len(self.train_set)} images to train on in {o.dataroot}: choose a smaller --batch_size.")
         left = -(-max(0, o.total_epochs * len(self.train_set) - self.progress.samples) // self.images_per_step)
         self.total_steps = o.train_steps or self.progress.step + left
-        # In the schedule a step stands where its images stand.
+        # The schedule counts images, too: it sees each step shifted by this many steps.
         self.schedule_offset = self.progress.samples / self.images_per_step - self.progress.step
 
     def _build_networks(self):
@@ -131,8 +136,8 @@ class Trainer:
 
     # -- the run ----------------------------------------------------------------------------------------------
 
-    def fit(self):
-        """Train to the end, to --max_minutes or to a signal.
+    def fit(self) -> int:
+        """Trains until the last step, --max_minutes or a signal.
 
         Returns the exit status: 0, or 143 / 130 after SIGTERM / Ctrl-C.
         """
@@ -143,13 +148,13 @@ class Trainer:
             self._loop()
             if self.stop_signal:
                 self.log.say(f"Stopped by {signal.Signals(self.stop_signal).name} after step {self.progress.step}; "
-                             f"saved. Go on with --continue_train.")
+                             f"saved. Continue with --continue_train.")
                 return EXIT_CODES[self.stop_signal]
             if distributed.is_main():
                 self._finish()
             if self.progress.step < self.total_steps:
-                self.log.say(f"--max_minutes {self.options.max_minutes:g} are over after step {self.progress.step} of "
-                             f"{self.total_steps}; saved. Go on with --continue_train.")
+                self.log.say(f"--max_minutes {self.options.max_minutes:g} ended this call after step "
+                             f"{self.progress.step} of {self.total_steps}; saved. Continue with --continue_train.")
             return 0
         finally:
             for number, handler in previous.items():
@@ -158,7 +163,7 @@ class Trainer:
 
     def _note_signal(self, number, frame):
         self.stop_signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C stops at once
 
     def _loop(self):
         o = self.options
@@ -179,7 +184,7 @@ class Trainer:
         self._save()
 
     def _wish_to_stop(self):
-        """Whether a signal came to any rank (its number is then stop_signal), or --max_minutes are over on any."""
+        """Returns whether to stop: any rank received a signal (stored as stop_signal) or exceeded --max_minutes."""
         limit = self.options.max_minutes
         over = limit and time.monotonic() - self.started >= 60 * limit
         wish = distributed.largest(int(self.stop_signal or (TIME_IS_UP if over else 0)))
@@ -200,7 +205,7 @@ class Trainer:
         return batch | {"faces": to_device(batch, self.device)}
 
     def _train_step(self, micro_batches):
-        """All phases of one step; {loss name: 0-d tensor on the device}, means over the micro-batches."""
+        """Runs all phases of one step. Returns {loss name: 0-d tensor on the device}, means over the micro-batches."""
         self.timer.got_data()
         shown, lazy = {}, False
         # Phase by phase; within a phase, forward and backward of one micro-batch after the other.
@@ -216,13 +221,13 @@ class Trainer:
                     shown[name] = shown.get(name, 0) + value.detach() / len(parts)
         for role, average_of in self.averages.items():
             average_of.update(self.networks[role], self.progress.step)
-        if lazy:  # these phases alone change the recipe's state
+        if lazy:  # only lazy phases change the recipe's state
             distributed.average_(list(self.recipe.state.values()))
         self.timer.mark("backward")
         return shown
 
     def _backward(self, faces, place, count):
-        """Forward and backward of micro-batch `place` of `count`; yields (phase, losses) after each phase."""
+        """Runs forward and backward of micro-batch `place` of `count`. Yields (phase, losses) after each phase."""
         phases = self.recipe.training_step(faces, self.progress.step)
         while True:
             with distributed.averaging(self.recipe.networks, place == count - 1):
@@ -252,7 +257,7 @@ class Trainer:
         if self.progress.step % o.print_freq == 0 or at_end or self.must_stop:
             self._log_window()
         if self.must_stop and not at_end:
-            return  # what is left of the time is for saving
+            return  # the remaining time is for saving
         epoch_ended = self.progress.samples // len(self.train_set) > self._epoch()
         jobs = []
         if self.progress.step % o.visual_freq == 0:
@@ -265,13 +270,13 @@ class Trainer:
             jobs.append(lambda: self._save_weights(f"iter_{self.progress.step}"))
         if jobs:
             self.timer.pause()
-            self.losses.read()  # what a non-finite loss has spoilt is neither shown nor scored nor kept
+            self.losses.read()  # raises UserError for a loss that is not finite, before networks are scored or saved
             for job in jobs:
                 job()
             self.timer.resume()
 
     def _epoch(self):
-        """The 0-based epoch that the first image of the last step belongs to."""
+        """Returns the 0-based epoch of the first image of the last step."""
         return (self.progress.samples - self.images_per_step) // len(self.train_set)
 
     def _log_window(self):
@@ -315,7 +320,8 @@ class Trainer:
         bad = BadImages(len(self.val_set), o.on_bad_image, self.log.warn)
         order = InOrder(len(self.val_set), o.val_batch_size, distributed.rank(), distributed.world_size())
         for net in self.networks.values():
-            distributed.share_from_main(list(net.buffers()))  # batch norm's statistics: rank 0's are released
+            # Every rank validates with rank 0's batch norm statistics: these are saved.
+            distributed.share_from_main(list(net.buffers()))
         for faces in restore_all(Restorer(self.recipe, self.device), make_loader(self.val_set, order, o.workers)):
             bad.check(faces.batch)
             rows += score_faces(faces, [o.val_protocol])
@@ -340,7 +346,7 @@ class Trainer:
         if distributed.is_main():
             checkpoint.save_weights(self.folder, label, self.recipe.released_networks())
 
-    # -- words ----------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------
 
     def _elapsed(self):
         return self.elapsed_before + time.monotonic() - self.started
@@ -358,11 +364,11 @@ class Trainer:
         ranks = distributed.world_size()
         several = f" ({ranks} ranks of {self.images_per_step // ranks})" if distributed.launched() else ""
         step = self.progress.step
-        self.log.say(f"{f'Going on after step {step} of' if step else 'Training for'} {self.total_steps} steps of "
+        self.log.say(f"{f'Continuing after step {step} of' if step else 'Training for'} {self.total_steps} steps of "
                      f"{self.images_per_step} faces{several}; files go into {self.folder}")
 
     def _finish(self):
-        """The last words of a run that came to its end: figures, bad images, pictures, where to look."""
+        """Reports the end of a run: images, curves, bad images, speed, accuracy, where to look."""
         o = self.options
         faces = self.val_set or self.train_set
         batch = to_device(next(iter(make_loader(faces, InOrder(min(len(faces), 8), 8), workers=0))), self.device)

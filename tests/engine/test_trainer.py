@@ -55,7 +55,7 @@ def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, ca
         patch.setattr(Trainer, "_wish_to_stop", lambda self: self.progress.step == 3)
         status, folder = train(*words, "--max_minutes", 5, name="parts")
     assert status == 0 and state(folder)["progress"]["step"] == 3
-    assert "--max_minutes 5 are over after step 3 of 7; saved. Go on with --continue_train." in capsys.readouterr().out
+    assert "--max_minutes 5 ended this call after step 3 of 7; saved. Continue with --continue_train." in capsys.readouterr().out
     assert (folder / "curves.png").exists() and (folder / "samples.png").exists()
     train(*words, "--continue_train", "--max_minutes", 100, name="parts")
     whole, parts = state(folder.parent / "whole"), state(folder)
@@ -215,7 +215,7 @@ def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
             os.kill(int(worker), number)
     rest = process.stdout.read()
     assert process.wait(HUNG) == code
-    assert "Go on with --continue_train" in rest and "Traceback" not in rest
+    assert "Continue with --continue_train" in rest and "Traceback" not in rest
     step = int(re.search(r"after step (\d+)", rest).group(1))
     assert state(tmp_path / "run")["progress"]["step"] == step
 

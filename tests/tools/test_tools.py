@@ -84,16 +84,16 @@ def test_instalments_on_several_machines_make_one_training(packed, in_time, capf
     in_time("whole", 100)
     # Stopped after its first step by a limit that is over at once, moved twice in small parts, then left to end.
     first = in_time("a", 1e-3, "--part_mb", "0.02")
-    assert "--max_minutes 0.001 are over after step" in first and "Go on with --continue_train" in first
+    assert "--max_minutes 0.001 ended this call after step" in first and "Continue with --continue_train" in first
     step = state(packed / "a" / "run")["progress"]["step"]
     assert 0 < step < 40
     assert len(list((packed / "a" / "out").glob("state_*.part*"))) > 1
     assert all(p.stat().st_size <= 0.02 * 2 ** 20 for p in (packed / "a" / "out").glob("state_*"))
     assert list((packed / "a" / "out").glob("*_net_G.safetensors*"))
     again = in_time("a", 1e-3)
-    assert "Going on after step" in again
+    assert "Continuing after step" in again
     last = in_time("b", 100, resume_from=packed / "a" / "out")
-    assert "Going on after step" in last
+    assert "Continuing after step" in last
     whole, parts = state(packed / "whole" / "run"), state(packed / "b" / "run")
     for part in ("networks", "optimizers", "rng"):
         assert same(whole[part], parts[part]) == ""

@@ -99,7 +99,7 @@ def test_two_ranks_go_on_exactly_and_others_at_the_same_image(tmp_path, many_fac
     for name in ("one", "four"):
         subprocess.run(["cp", "-r", tmp_path / "parts", tmp_path / name], check=True)
     out = run_ranks(2, tmp_path, many_faces, *words, "--train_steps", 6, "--name", "parts", "--continue_train")
-    assert "Going on after step 4 of 6" in out
+    assert "Continuing after step 4 of 6" in out
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert len(whole["rng"]) == 2
     for part in ("networks", "optimizers", "rng"):
@@ -159,7 +159,7 @@ def test_a_rank_that_dies_ends_all_and_torchrun_restarts_them(tmp_path, many_fac
                              launcher=["--max-restarts=1", f"--log-dir={logs}", "--redirects=1:3"])
     wait_for(process, "]20/100000")
     os.kill(rank_process(process, 1), signal.SIGKILL)
-    told = "".join(wait_for(process, "Going on after step"))  # by itself, from the newest checkpoint
+    told = "".join(wait_for(process, "Continuing after step"))  # by itself, from the newest checkpoint
     assert "Traceback" not in told
     wait_for(process, "Progress:")
     os.kill(rank_process(process, 1), signal.SIGKILL)
