@@ -1,7 +1,8 @@
-# make env    the environment, in .venv        make train  train on built-in faces, to a picture one can look at
-# make test   lint and every test
+# make env    makes the environment in .venv
+# make train  trains on faces that this project draws, to an image one can look at
+# make test   lints and runs every test
 PYTHON ?= python3
-# A package index to look for torch in first: https://download.pytorch.org/whl/cpu keeps CUDA's gigabytes away.
+# A further package index to find torch in: https://download.pytorch.org/whl/cpu avoids downloading CUDA.
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -9,16 +10,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 env: .venv/.ready
 
 .venv/.ready: requirements.txt requirements-dev.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements-dev.txt
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'
+	@echo "== Installing the environment into .venv (PyTorch is most of it; TORCH_INDEX= chooses its build)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements-dev.txt
+	@touch $@
 
 train: env
-	bash test/train_full_1p.sh
+	@echo "== Training a compact SPARNet on faces that this project draws (test/train_full_1p.sh)"
+	@bash test/train_full_1p.sh
 
 lint: env
-	ruff check .
+	@echo "== Linting"
+	@ruff check .
 
 test: lint
-	python -m pytest
+	@echo "== Running every test"
+	@python -m pytest

@@ -1,12 +1,13 @@
-"""Spectral norm of a whole network: torch's own, layer by layer, and the project's, shapes together.
+"""Spectral norm in a whole training step of SPARNetHD: torch's, layer by layer, against the project's, by shape.
 
     python -m benchmarks.spectral_norm --json benchmarks/results/spectral_norm_cpu.json
 
-Forward and backward of SPARNetHD at 64 pixels, where the convolutions take little and the norm much of the time.
-Operators are counted, too: each is a launch on an accelerator.
+A step is the Trainer's without log and checks: both networks, both phases, the optimizers. `none` is the same step
+without the norm. Operators are counted too: each is a launch on an accelerator.
 """
 import argparse
 import statistics
+from unittest import mock
 
 import torch
 from torch import nn
@@ -14,29 +15,34 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
-from models.sparnet import SPARNet
-from models.spectral_norm import add_spectral_norm
+from benchmarks.train_step import bare_step, fixed_batch
+from models import sparnethd
+from options.train_options import parse_train
 
-SHAPES = {"released widths": {"min_ch": 32, "max_ch": 512}, "small": {"min_ch": 16, "max_ch": 96}}
+# Arguments of newtrain.py. The last are the released widths, at a size that a CPU can train.
+STEPS = [["--preset", "sparnethd_builtin"], ["--preset", "sparnethd_256_small", "--batch_size", "2"],
+         ["--preset", "sparnethd_ffhq_upstream", "--load_size", "128", "--D_scales", "2", "--lambda_pcp", "0",
+          "--batch_size", "1"]]
 
 
-def normalised_by_torch(net):
+def by_torch(net):
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d):
             nn.utils.spectral_norm(module)
     return net
 
 
-def measure(add, widths, device):
-    """A function that takes a SPARNetHD forward and backward once; `add` puts the norm on."""
-    torch.manual_seed(0)
-    net = SPARNet(in_size=512, out_size=512, min_feat_size=32, norm_type="in", **widths)
-    net = add(net).to(device).train()
-    picture = torch.randn(1, 3, 64, 64, device=device)
+NORMS = {"none": lambda net: net, "torch": by_torch, "own": sparnethd.add_spectral_norm}
 
-    def run():
-        net(picture).sum().backward()
-    return run
+
+def training_step(options, norm, device):
+    """Returns a function that takes one training step; `norm` puts the spectral norm on a network."""
+    torch.manual_seed(0)
+    opt_level = options.opt_level or utils.device.default_opt_level(device)
+    with mock.patch.object(sparnethd, "add_spectral_norm", norm):
+        step = bare_step(options, device, opt_level, utils.device.default_half(device))
+    batch = fixed_batch(options, device, utils.device.memory_format(device))
+    return lambda: step(batch)
 
 
 class OperatorCount(TorchDispatchMode):
@@ -55,25 +61,27 @@ def count_operators(job):
     return operators.count
 
 
+def measure(arguments, rounds, device):
+    """Returns the table's row for the training step that newtrain.py's `arguments` describe."""
+    options = parse_train([*arguments, "--device", str(device), "--dataroot", "unused"])
+    jobs = {name: training_step(options, norm, device) for name, norm in NORMS.items()}
+    alternate(jobs, 2, device)  # warm up
+    seconds = alternate(jobs, rounds, device)
+    return {"preset": options.preset, "pixels": options.load_size, "batch": options.batch_size,
+            **{f"{name} ms": statistics.median(s) * 1e3 for name, s in seconds.items()},
+            **{f"{name} operators": count_operators(job) for name, job in jobs.items()},
+            "own faster than torch": median_ratio(seconds["torch"], seconds["own"])}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", default=None)
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
-    rows = []
-    for name, widths in SHAPES.items():
-        none = measure(lambda net: net, widths, device)
-        jobs = {"none": none, "torch": measure(normalised_by_torch, widths, device),
-                "own": measure(add_spectral_norm, widths, device)}
-        alternate(jobs, 1, device)  # warm up
-        seconds = alternate(jobs, a.rounds, device)
-        rows.append({"SPARNetHD": name,
-                     **{f"{which} ms": statistics.median(s) * 1e3 for which, s in seconds.items()},
-                     **{f"{which} operators": count_operators(job) for which, job in jobs.items()},
-                     "whole step faster": median_ratio(seconds["torch"], seconds["own"])})
-    show(f"Spectral norm, forward and backward at 64 pixels, on {machine(device)}; medians of {a.rounds} alternating "
+    rows = [measure(arguments, a.rounds, device) for arguments in STEPS]
+    show(f"Spectral norm in a training step of SPARNetHD on {machine(device)}; medians of {a.rounds} alternating "
          f"rounds", rows, a.json)
 
 

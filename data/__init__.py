@@ -1,6 +1,7 @@
 """Datasets by name, imported on demand. A dataset gives uint8 HWC RGB samples; data/loader.py makes batches."""
 import importlib
 
+import utils  # noqa: F401 (sets what torch reads while it loads)
 from utils.errors import UserError, nearest
 
 DATASETS = {

@@ -119,7 +119,11 @@ def index_array(image, file):
     """uint8 [H, W] of indices in CLASSES, from the PIL image that `file` holds; BadImage for what is not such a map."""
     if image.mode not in ("L", "P"):
         raise BadImage(file, f"a map of indices has 8 bits and one channel, this is of mode {image.mode}")
-    index_map = np.asarray(image)  # the indices of a palette, not its colours
+    return checked_indices(np.asarray(image), file)  # the indices of a palette, not its colours
+
+
+def checked_indices(index_map, file):
+    """Returns `index_map`, uint8 [H, W], unchanged; raises BadImage, naming `file`, for unknown classes."""
     if index_map.max() >= len(CLASSES):
         raise BadImage(file, f"class {index_map.max()} where 0 to {len(CLASSES) - 1} are expected")
     return index_map

@@ -19,5 +19,6 @@ class GreyInputs(SingleDataset):
 
     input_dataset = "grey_inputs"
 
-    def to_input(self, image):
-        return grey(super().to_input(image))
+    @staticmethod
+    def to_input(image, size):
+        return grey(SingleDataset.to_input(image, size))

@@ -108,9 +108,10 @@ def end_workers():
 class BadImages:
     """Counts what the datasets' notes say; stops the run where too much is wrong."""
 
-    def __init__(self, total, on_bad_image, log):
+    def __init__(self, total, on_bad_image, log, bad=None):
         self.total, self.stop_at_first, self.log = total, on_bad_image == "stop", log
-        self.bad, self.small, self.cache_failed = {}, set(), False
+        self.bad = {} if bad is None else bad  # {path: message}; updated in place
+        self.small, self.cache_failed = set(), False
 
     def check(self, batch):
         """Take in a batch's notes. UserError at the first bad file or past 1 %, as --on_bad_image has it."""

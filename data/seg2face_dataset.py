@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.celebamask_dataset import LAYOUTS, index_array, open_masks
+from data.celebamask_dataset import LAYOUTS, checked_indices, index_array, open_masks
 from data.face_parts import MIRRORED_CLASSES
 from data.prior_folder import annotated
 from data.single_dataset import SingleDataset
@@ -67,10 +67,18 @@ class MapInputs(SingleDataset):
     def open_picture(self, path):
         image = open_image(path)
         if image.mode in ("RGB", "RGBA"):
-            image = super().open_picture(path)
-            check_colours(np.asarray(image), path)
-            return image
-        return Image.fromarray(PALETTE[index_array(image, path)])
+            return self.from_array(np.asarray(super().open_picture(path)), path)
+        return self.from_array(index_array(image, path), path)
 
-    def to_input(self, image):
-        return centred_map(np.asarray(image), self.load_size)
+    @staticmethod
+    def from_array(array, name):
+        """Returns the PIL image in PALETTE's colours of a uint8 map: indices [H, W], or such colours [H, W, 3]."""
+        if array.ndim == 2:
+            return Image.fromarray(PALETTE[checked_indices(array, name)])
+        image = SingleDataset.from_array(array, name)
+        check_colours(array, name)
+        return image
+
+    @staticmethod
+    def to_input(image, size):
+        return centred_map(np.asarray(image), size)

@@ -2,10 +2,11 @@
 import os
 
 import numpy as np
+from PIL import Image
 
 from data.face_folder import FaceFolder
 from utils.errors import UserError
-from utils.images import centre_square, read_rgb, resize
+from utils.images import BadImage, centre_square, read_rgb, resize
 
 
 class SingleDataset(FaceFolder):
@@ -24,17 +25,30 @@ class SingleDataset(FaceFolder):
         self.references = match_names(paths, references) if references else None
 
     def make_sample(self, image, rng, path):
-        sample = {"lr": self.to_input(image)}
+        sample = {"lr": self.to_input(image, self.load_size)}
         if self.references:
-            sample["hr"] = self._square(read_rgb(self.references[path]))
+            sample["hr"] = square(read_rgb(self.references[path]), self.load_size)
         return sample
 
-    def to_input(self, image):
-        """The network's input of what `read` gave."""
-        return self._square(image)
+    @staticmethod
+    def from_array(array, name):
+        """Returns the RGB PIL image of a uint8 array [H, W, 3], RGB, in place of one that `read` read.
 
-    def _square(self, image):
-        return np.asarray(resize(image, self.load_size, centre_square(image.size)))
+        Raises BadImage, calling the array `name`, if it is none that the dataset could have read.
+        """
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise BadImage(name, f"its shape is {array.shape}; an image [height, width, 3] is needed")
+        return Image.fromarray(array)
+
+    @staticmethod
+    def to_input(image, size):
+        """Returns the network's input, uint8 [size, size, 3], RGB, of an RGB PIL image of any size."""
+        return square(image, size)
+
+
+def square(image, size):
+    """Returns the centred square of a PIL image as uint8 [size, size, 3], by PIL BICUBIC."""
+    return np.asarray(resize(image, size, centre_square(image.size)))
 
 
 def match_names(paths, references):

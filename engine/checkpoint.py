@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from models.weights import WeightsError, match_weights
 from utils.errors import UserError, first_line
 from utils.version import VERSION
 
@@ -108,32 +107,6 @@ def load_state(folder):
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"--continue_train: {path} is not a checkpoint of this version (format {FORMAT}).")
     return state, said
-
-
-def check_roles(state, part, roles, folder):
-    """UserError unless a checkpoint in `folder` keeps networks, or averages (part "ema"), for just these roles."""
-    if set(state[part]) != set(roles):
-        held, wanted = (" and ".join(sorted(names)) or "none" for names in (state[part], roles))
-        what = "averages of the weights (--ema_decay)" if part == "ema" else part
-        raise UserError(f"--continue_train: the run in {folder} has these {what}: {held}; now it would have: {wanted}. "
-                        f"Go on with the options that it was started with (options.yml there), or start another run "
-                        f"from its weights (--pretrain_model_path).")
-
-
-def restore_network(net, saved, folder):
-    """Load the weights `saved` in a checkpoint in `folder` into `net`; UserError where they are another network's."""
-    try:
-        net.load_state_dict(match_weights(net, saved))
-    except WeightsError as error:
-        raise UserError(f"--continue_train: the checkpoint in {folder} is of another network; {error}") from None
-
-
-def restore_optimizer(optimizer, saved, kind, folder):
-    """Load the state `saved` in a checkpoint in `folder` into `optimizer`; UserError where it is not of this kind."""
-    before = saved.get("kind", "adam")
-    if before != kind:
-        raise UserError(f"--continue_train: {folder} was trained with {before}, not {kind}.")
-    optimizer.load_state_dict(saved)
 
 
 def read_state(path):

@@ -1,54 +1,80 @@
 """Restore the faces of a loader and score them under named protocols; used by validation and newtest.py."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 
-from metrics.psnr_ssim import mean, psnr, score, ssim
+from metrics.psnr_ssim import Score, mean_score, psnr, score, ssim
+from restore.restorer import Restorer
 from utils.images import to_tensor_range
 
 
-def to_device(batch, device):
-    """{name: float32 NCHW RGB in [-1, 1] on `device`} of a loader's batch; the bytes travel as uint8."""
+@dataclass(frozen=True)
+class RestoredFaces:
+    """The restored faces of a batch. Faces that stand in for damaged files are restored too, but are not among these.
+
+    indices     places of the faces in their dataset
+    inputs      uint8 [N, S, S, 3], RGB: what was restored
+    restored    float32 [N, 3, S, S] on the CPU, RGB about [-1, 1]
+    estimated   float32 [N, C, S / 2, S / 2] on the CPU, about [-1, 1]: prior maps that the recipe estimates, or None
+    references  uint8 [N, S, S, 3], RGB: what the faces should look like, or None
+    priors      uint8 [N, S / 2, S / 2, C]: the dataset's prior maps, or None
+    batch       the whole batch as the loader gave it, with its notes on damaged files
+    """
+    indices: list[int]
+    inputs: np.ndarray
+    restored: torch.Tensor
+    estimated: torch.Tensor | None
+    references: np.ndarray | None
+    priors: np.ndarray | None
+    batch: Mapping[str, Any]
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns {name: float32 NCHW, RGB, in [-1, 1] on `device`} of a loader's batch; the bytes travel as uint8."""
     return {name: to_tensor_range(value.to(device, non_blocking=True))
             for name, value in batch.items() if torch.is_tensor(value)}
 
 
-@torch.no_grad()
-def restore_all(recipe, loader, device):
-    """Yield (batch, sr, priors) for every batch of `loader`: float32 on the CPU, sr NCHW RGB about [-1, 1].
+def restore_all(restorer: Restorer, loader: Iterable[Mapping[str, Any]]) -> Iterator[RestoredFaces]:
+    """Yields the RestoredFaces of every batch of `loader`.
 
-    priors: the maps that the recipe estimates (models/base_model.py), or None. The networks restore in eval mode and
-    are put back into the mode they were in.
+    The networks restore in eval mode and are put back into the mode that they were in.
     """
-    modes = {net: net.training for net in recipe.released_networks().values()}
-    for net in modes:
-        net.eval()
-    try:
+    with restorer.evaluating():
         for batch in loader:
             if batch["index"]:
-                sr, priors = recipe.restore_with_priors(to_device(batch, device)["lr"])
-                yield batch, sr.float().cpu(), None if priors is None else priors.float().cpu()
+                yield _without_replaced(batch, *restorer.restore_batch(batch["lr"]))
             else:  # every file of it was damaged
-                yield batch, torch.empty(0), None
-    finally:
-        for net, training in modes.items():
-            net.train(training)
+                yield RestoredFaces([], np.empty(0, np.uint8), torch.empty(0), None, None, None, batch)
 
 
-def score_faces(sr, batch, protocols):
-    """[{protocol: {'sr': (psnr, ssim), 'bicubic': (psnr, ssim)}}] for each face of a batch that has 'hr'.
+def _without_replaced(batch: Mapping[str, Any], restored: torch.Tensor,
+                      estimated: torch.Tensor | None) -> RestoredFaces:
+    kept = [place for place, replaced in enumerate(batch["replaced"]) if not replaced]
 
-    The bicubic row is the network's input. Faces that replaced a damaged file are left out.
-    """
-    rows = []
-    for i, replaced in enumerate(batch["replaced"]):
-        if replaced:
-            continue
-        hr, lr = np.asarray(batch["hr"][i]), np.asarray(batch["lr"][i])
-        rows.append({p: {"sr": score(sr[i], hr, p), "bicubic": (psnr(lr, hr, p), ssim(lr, hr, p))}
-                     for p in protocols})
-    return rows
+    def of(name):
+        return np.asarray(batch[name])[kept] if name in batch else None
+    return RestoredFaces([batch["index"][place] for place in kept], of("lr"), restored[kept],
+                         None if estimated is None else estimated[kept], of("hr"), of("priors"), batch)
 
 
-def average(rows, protocol, which):
-    """(mean PSNR in dB, mean SSIM) over the faces of score_faces' rows."""
-    return mean([row[protocol][which] for row in rows])
+def score_faces(faces: RestoredFaces, protocols: Iterable[str]) -> list[dict[str, dict[str, Score]]]:
+    """Returns [{protocol: {'input': Score, 'restored': Score}}], one per face; the faces have references."""
+    return [{p: {"input": Score(psnr(low, reference, p), ssim(low, reference, p)),
+                 "restored": score(restored, reference, p)} for p in protocols}
+            for low, restored, reference in zip(faces.inputs, faces.restored, faces.references, strict=True)]
+
+
+def average(rows: Sequence[Mapping[str, Mapping[str, Score]]], protocol: str, which: str) -> Score:
+    """Returns the means over score_faces' rows; which: 'input' or 'restored'. See metrics/psnr_ssim.py: mean_score."""
+    return mean_score([row[protocol][which] for row in rows])
+
+
+def input_psnr(record: Mapping[str, Any]) -> float | None:
+    """Returns the input's PSNR of a validation's record in metrics.jsonl, also of an older one, which says bicubic."""
+    return record["input_psnr"] if "input_psnr" in record else record["bicubic_psnr"]

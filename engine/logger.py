@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from utils import distributed
+from utils import distributed, strict_json
 
 
 def clock(seconds):
@@ -70,7 +70,7 @@ class Logger:
         """One line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""
         if not self._keeps:
             return
-        self._metrics.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self._metrics.write(strict_json.dumps({"kind": kind, "step": step, **values}) + "\n")
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self.board.add_scalar(f"{kind}/{name}", value, step)

@@ -10,7 +10,7 @@ class PendingLosses:
 
     def __init__(self, paths, last):
         self.paths = paths  # of the training set: a loss that is not finite names its batch
-        self.last = last  # {name: mean over the ranks} of the newest step that was read
+        self.last = last  # {name: mean over the ranks} of the newest step that was read; updated in place
         self._steps = []
 
     def add(self, step, losses, indices):
@@ -28,7 +28,7 @@ class PendingLosses:
         mine = torch.stack([self._steps[place][1][name] for place, name in known])
         table = torch.tensor(distributed.gather(mine.tolist()), dtype=torch.float64)  # [ranks, known]
         self._refuse_nonfinite(known, table)
-        self.last = self.last | {name: mean for (_, name), mean in zip(known, table.mean(0).tolist(), strict=True)}
+        self.last.update({name: mean for (_, name), mean in zip(known, table.mean(0).tolist(), strict=True)})
         self._steps = []
 
     def _refuse_nonfinite(self, known, table):

@@ -5,8 +5,8 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from metrics.psnr_ssim import quantize
-from utils.images import grid
+from engine.evaluate import input_psnr
+from utils.images import grid, quantize
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend without a screen must be chosen first)
@@ -26,7 +26,7 @@ def picture_grid(recipe, batch, rows):
     for net, training in modes.items():
         net.train(training)
     columns = [quantize(faces, "round") for faces in pictures.values()]
-    return grid(list(zip(*columns, strict=True))), " | ".join(pictures)
+    return grid(list(zip(*columns, strict=True)), titles=list(pictures)), " | ".join(pictures)
 
 
 def write_curves(records, input_title, path):
@@ -44,7 +44,8 @@ def write_curves(records, input_title, path):
         steps = [r["step"] for r in val]
         protocol = val[-1]["protocol"]
         axes[1].plot(steps, [r["psnr"] for r in val], "o-", markersize=3, label="restored")
-        axes[1].axhline(val[-1]["bicubic_psnr"], linestyle="--", color="tab:orange", label=input_title)
+        if input_psnr(val[-1]) is not None:  # it is infinite where the input is the true face
+            axes[1].axhline(input_psnr(val[-1]), linestyle="--", color="tab:orange", label=input_title)
         axes[1].set(xlabel="step", ylabel=f"PSNR in dB (protocol {protocol})", title="Validation")
     for axis in axes:
         axis.grid(alpha=0.3)

@@ -1,10 +1,14 @@
 """What newtest.py does, to be read from top to bottom: Tester.run."""
-import csv
-import json
+from __future__ import annotations
+
+import argparse
 import shlex
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,202 +16,187 @@ import torch
 import utils.device
 from data import find_dataset
 from data.loader import BadImages, InOrder, make_loader
-from engine.evaluate import average, restore_all, score_faces, to_device
+from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
+from engine.evaluation_set import choose_faces
 from engine.run_folder import check_name
-from metrics.perceptual import JUDGED, PerceptualMetrics, summarise, summary_lines
-from metrics.prior_maps import PriorMetrics
-from metrics.prior_maps import summary_lines as prior_lines
-from metrics.psnr_ssim import PROTOCOLS, quantize
-from models import build_recipe
-from models.weights import count_parameters, load_weights
-from utils import amp, distributed
+from engine.score_report import ScoreReport
+from metrics.perceptual import PerceptualMetrics
+from metrics.psnr_ssim import PROTOCOLS
+from restore.description import describe
+from restore.restorer import Precision, Restorer
+from utils import distributed
 from utils.errors import UserError
-from utils.images import grid, output_names, save_image
+from utils.images import grid, output_names, quantize, save_image
 from utils.pretrained import sha256
 from utils.version import VERSION, commit
 
 SHOWN = 8  # faces in samples.png
 
 
-class Tester:
-    """One evaluation, from its options. `run()` does it and returns the exit status."""
+@dataclass
+class RankResults:
+    """What one rank restored and scored.
 
-    def __init__(self, options):
+    rows           {index of a face: {metric: values}}
+    samples        {index: [pictures for samples.png]}, uint8 HWC RGB, of the first faces
+    seconds        of restoring, reading included
+    bad_images     lines for the end of the log
+    """
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    samples: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    seconds: float = 0.0
+    bad_images: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_all(cls, parts: Iterable[RankResults]) -> RankResults:
+        """Returns the results of all ranks together; the slowest one's seconds."""
+        whole = cls()
+        for part in parts:
+            whole.rows |= part.rows
+            whole.samples |= part.samples
+            whole.seconds = max(whole.seconds, part.seconds)
+            whole.bad_images += part.bad_images
+        return whole
+
+
+class Tester:
+    """One evaluation, from newtest.py's options. `run()` does it and returns the exit status.
+
+    Raises UserError for options, weights and folders that cannot be used.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
         self.options = o = options
         check_name(o.name)
         self.device = distributed.join_ranks(o)
-        self.recipe = build_recipe(o)
-        self.prior_metrics, self.priors_absent, self.prior_titles = None, [], None
-        self.dataset = self._make_dataset()
-        self.titles = {"bicubic": find_dataset(o.dataset_name).input_title, "sr": o.name[:20]}
+        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
+        self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, Precision(o.opt_level, self.half),
+                                      description=describe(vars(o)), batch_size=o.batch_size)
+        self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
+        self.dataset = self.evaluated.faces
+        self.titles = {"input": find_dataset(o.dataset_name).input_title, "restored": o.name[:20]}
+        self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
+        self.perceptual = PerceptualMetrics(o, self.device)
+        if o.fid_path and len(self.dataset) < 2:
+            raise UserError("--fid_path: FID compares sets of faces; one face is none.")
         self.folder = Path(o.results_dir) / o.name
         try:
             (self.folder / "restored").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
-        net = self.recipe.networks["G"]
-        load_weights(net, o.pretrain_model_path)
-        net.to(self.device, memory_format=utils.device.memory_format(self.device)).eval()
-        self.parameters = count_parameters(net)
-        amp.prepare_inference(net, o.opt_level, self.half)
-        self.perceptual = PerceptualMetrics(o, self.device)
-        if o.fid_path and len(self.dataset) < 2:
-            raise UserError("--fid_path: FID compares sets of faces; one face is none.")
 
-    def _make_dataset(self):
-        o = self.options
-        common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
-        dataset = find_dataset(o.dataset_name)
-        references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
-        if not o.dataroot:
-            if not dataset.trains:
-                raise UserError(f"--dataset_name {o.dataset_name} reads faces to restore and makes none: give "
-                                f"--dataroot, or another --dataset_name.")
-            common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
-            references = references[:o.max_images]
-            if not dataset.takes_priors:
-                if self.recipe.prior_maps:
-                    self.priors_absent = [f"landmark error and parsing overlap absent: --dataset_name {o.dataset_name} "
-                                          f"has no priors."]
-                return dataset(references, **common)
-            if self.recipe.prior_maps:
-                try:
-                    self.prior_metrics = PriorMetrics(dataset, o.priors, self.recipe.prior_maps)
-                    return dataset(references, priors=o.priors, **common)
-                except UserError as error:
-                    self.prior_metrics = None
-                    self.priors_absent = [f"landmark error and parsing overlap absent: {error}"]
-            return dataset(references, priors="none", **common)
-        if references and self.recipe.prior_maps:
-            self.priors_absent = ["landmark error and parsing overlap absent: they are measured on --gtroot alone, "
-                                  "without --dataroot."]
-        inputs = find_dataset(dataset.input_dataset)
-        faces = inputs.list_faces(o.dataroot, "--dataroot")[:o.max_images]
-        return inputs(faces, references=references, **common)
-
-    def run(self):
-        o, ranks = self.options, distributed.world_size()
-        if distributed.is_main():
-            print(utils.device.banner(self.device, o.opt_level, self.half, o.workers))
-            print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} ({self.parameters / 1e6:.3f} M "
-                  f"parameters{f', {ranks} ranks' if distributed.launched() else ''})", flush=True)
-            for line in self.dataset.warnings:
-                print(f"warning: {line}", flush=True)
+    def run(self) -> int:
+        """Restores, scores and writes all faces. Returns the exit status, 0."""
+        self._greet()
+        o, prior_titles = self.options, None
         bad = BadImages(len(self.dataset), o.on_bad_image, print)
-        order = InOrder(len(self.dataset), o.batch_size, distributed.rank(), ranks)
-        names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
-        rows, samples, seconds = {}, {}, 0.0
+        results = RankResults()
         start = time.perf_counter()
-        for batch, sr, priors in restore_all(self.recipe, make_loader(self.dataset, order, o.workers), self.device):
-            seconds += time.perf_counter() - start  # sr is on the host: the device is done
-            bad.check(batch)
-            kept = [i for i, replaced in zip(batch["index"], batch["replaced"], strict=True) if not replaced]
-            protocols = score_faces(sr, batch, PROTOCOLS) if "hr" in batch else [{} for _ in kept]
-            scores = [protocols, self.perceptual.score(sr, batch)]
-            if self.prior_metrics and kept:
-                scores.append(self.prior_metrics.score(priors, batch))
-            rows |= {i: {k: v for part in parts for k, v in part.items()}
-                     for i, parts in zip(kept, zip(*scores, strict=True), strict=True)}
-            if self.recipe.prior_maps and kept and self.prior_titles is None and distributed.is_main():
-                from engine.report import picture_grid  # not at the top: matplotlib takes a second to import
-                shown, self.prior_titles = picture_grid(self.recipe, to_device(batch, self.device), rows=SHOWN)
-                save_image(shown, self.folder / "priors.png")
-            samples |= self._write_pictures(batch, sr, names)
+        for faces in restore_all(self.restorer, self._loader(self.dataset)):
+            results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
+            bad.check(faces.batch)
+            if faces.indices:
+                restored = quantize(faces.restored, "round")
+                results.rows |= self._score(faces, restored)
+                results.samples |= self._write_pictures(faces, restored)
+                if self.restorer.recipe.prior_maps and prior_titles is None and distributed.is_main():
+                    prior_titles = self._write_priors(faces)
             start = time.perf_counter()
         references = self._reference_features(bad)
-        parts = distributed.gather((rows, samples, seconds, bad.report()))
+        results.bad_images = bad.report()
+        parts = distributed.gather(results)
         if distributed.is_main():
-            self._report(parts, names, references)
+            self._report(RankResults.of_all(parts), references, prior_titles)
         return 0
 
-    def _reference_features(self, bad):
-        """FID's features of the faces in --fid_reference, all ranks' together; None without such a folder."""
+    def _loader(self, faces):
+        o = self.options
+        order = InOrder(len(faces), o.batch_size, distributed.rank(), distributed.world_size())
+        return make_loader(faces, order, o.workers)
+
+    def _greet(self) -> None:
+        if not distributed.is_main():
+            return
+        o = self.options
+        ranks = f", {distributed.world_size()} ranks" if distributed.launched() else ""
+        print(utils.device.banner(self.device, o.opt_level, self.half, o.workers))
+        print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} "
+              f"({self.restorer.parameters / 1e6:.3f} M parameters{ranks})", flush=True)
+        for line in self.dataset.warnings:
+            print(f"warning: {line}", flush=True)
+
+    def _score(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, dict[str, Any]]:
+        """Returns {index: {metric: values}}; restored: the faces as uint8 [N, H, W, 3]."""
+        scores = [self.perceptual.score(faces.inputs, restored, faces.references)]
+        if faces.references is not None:
+            scores.append(score_faces(faces, PROTOCOLS))
+        if self.evaluated.prior_metrics:
+            scores.append(self.evaluated.prior_metrics.score(faces.estimated.numpy(), faces.priors))
+        return {index: {metric: values for part in parts for metric, values in part.items()}
+                for index, parts in zip(faces.indices, zip(*scores, strict=True), strict=True)}
+
+    def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, list[np.ndarray]]:
+        """Writes the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
+        samples = {}
+        for place, index in enumerate(faces.indices):
+            save_image(restored[place], self.folder / "restored" / self.names[index])
+            if index < SHOWN:
+                samples[index] = [faces.inputs[place], restored[place],
+                                  *([] if faces.references is None else [faces.references[place]])]
+        return samples
+
+    def _write_priors(self, faces: RestoredFaces) -> str:
+        """Writes priors.png, the recipe's pictures of a batch's first faces; returns the titles of its columns."""
+        from engine.report import picture_grid  # not at the top: matplotlib takes a second to import
+        shown, titles = picture_grid(self.restorer.recipe, to_device(faces.batch, self.device), rows=SHOWN)
+        save_image(shown, self.folder / "priors.png")
+        return titles
+
+    def _reference_features(self, bad: BadImages) -> np.ndarray | None:
+        """Returns FID's features of the faces in --fid_reference, from all ranks; None without such a folder."""
         o = self.options
         if not (o.fid_path and o.fid_reference):
             return None
         single = find_dataset("single")
         faces = single(single.list_faces(o.fid_reference, "--fid_reference"), load_size=o.load_size,
                        on_bad_image=o.on_bad_image)
-        order = InOrder(len(faces), o.batch_size, distributed.rank(), distributed.world_size())
         found = []
-        for batch in make_loader(faces, order, o.workers):
+        for batch in self._loader(faces):
             bad.check(batch)
             kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
             if kept:
                 found.append(self.perceptual.features(np.asarray(batch["lr"])[kept]))
         return np.concatenate([part for parts in distributed.gather(found) for part in parts])
 
-    def _report(self, parts, names, references):
-        """The last words, from every rank's ({index: scores}, {index: pictures}, seconds, lines on bad images).
-
-        references: features of --fid_reference, or None.
-        """
-        rows, samples = ({i: value for part in parts for i, value in part[k].items()} for k in (0, 1))
-        if samples:
-            save_image(grid([samples[i] for i in sorted(samples)]), self.folder / "samples.png")
-        print(f"Restoring took {len(self.dataset) / max(part[2] for part in parts):.2f} images/sec (reading included, "
+    def _report(self, results: RankResults, references: np.ndarray | None, prior_titles: str | None) -> None:
+        """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
+        if results.samples:
+            shown = [results.samples[i] for i in sorted(results.samples)]
+            save_image(grid(shown, titles=["LR", "SR", "HR"][:len(shown[0])]), self.folder / "samples.png")
+        print(f"Restoring took {len(self.dataset) / results.seconds:.2f} images/sec (reading included, "
               f"scoring and writing left out)")
-        for line in (line for part in parts for line in part[3]):
+        for line in results.bad_images:
             print(line)
-        scored = sorted(rows)
-        has_references = bool(rows) and "sparnet" in rows[scored[0]]
-        summary = summarise([rows[i] for i in scored], references)
-        if has_references or summary:
-            self._report_scores([rows[i] for i in scored], [names[i] for i in scored], summary)
-        if self.prior_titles:
-            print(f"Priors: {self.folder}/priors.png ({self.prior_titles})")
+        scored = sorted(results.rows)
+        report = ScoreReport([self.names[i] for i in scored], [results.rows[i] for i in scored], self.titles,
+                             self.evaluated.prior_metrics, [*self.evaluated.absent, *self.perceptual.absent],
+                             references)
+        if not report.is_empty():
+            self._report_scores(report)
+        if prior_titles:
+            print(f"Priors: {self.folder}/priors.png ({prior_titles})")
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
-              f"({'LR | SR | HR' if has_references else 'LR | SR'})")
+              f"({'LR | SR | HR' if report.has_references else 'LR | SR'})")
 
-    def _write_pictures(self, batch, sr, names):
-        """Write the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
-        samples = {}
-        pictures = quantize(sr, "round")
-        for i, index in enumerate(batch["index"]):
-            if batch["replaced"][i]:
-                continue
-            save_image(pictures[i], self.folder / "restored" / names[index])
-            if index < SHOWN:
-                samples[index] = [np.asarray(batch["lr"][i]), pictures[i],
-                                  *([np.asarray(batch["hr"][i])] if "hr" in batch else [])]
-        return samples
-
-    def _report_scores(self, rows, scored, summary):
-        """Print and write what `rows` say of the faces called `scored`; summary: of metrics/perceptual.py."""
+    def _report_scores(self, report: ScoreReport) -> None:
         o = self.options
-        protocols = [p for p in PROTOCOLS if p in rows[0]]  # none without references
-        table = {p: {which: dict(zip(("psnr", "ssim"), average(rows, p, which), strict=True)) for which in JUDGED}
-                 for p in protocols}
-        print(f"\n{len(rows)} faces        " + "".join(f"{p:>22}" for p in protocols))
-        if protocols:
-            for which, title in self.titles.items():
-                print(f"{title:20}" + "".join(
-                    f"{table[p][which]['psnr']:>13.4f} / {table[p][which]['ssim']:.4f}" for p in protocols))
-            gain = {p: table[p]["sr"]["psnr"] - table[p]["bicubic"]["psnr"] for p in protocols}
-            print(f"{'gain in dB':20}" + "".join(f"{gain[p]:>+13.4f}         " for p in protocols) + "\n")
-        of_priors = self.prior_metrics.summarise(rows) if self.prior_metrics else {}
-        for line in [*prior_lines(of_priors), *self.priors_absent, *summary_lines(summary, len(rows), self.titles),
-                     *self.perceptual.absent]:
+        for line in report.lines():
             print(line)
-        report = {"faces": len(rows), "protocols": table, "priors": of_priors, **summary, "name": o.name,
-                  "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
-                  "parameters": self.parameters, "device": str(self.device), "opt_level": o.opt_level,
-                  "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])}
-        (self.folder / "scores.json").write_text(json.dumps(report, indent=1) + "\n")
-        of_each = [metric for metric in ("lpips", "identity") if metric in summary]
-        prior_columns = self.prior_metrics.columns if self.prior_metrics else []
-        with open(self.folder / "faces.csv", "w", newline="", errors="surrogateescape") as file:
-            table_of_faces = csv.writer(file)
-            table_of_faces.writerow(["file"] + [f"{p}_{which}_{metric}" for p in protocols
-                                                for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
-                                    + [f"{metric}_{which}" for metric in of_each for which in JUDGED] + prior_columns)
-            table_of_faces.writerows([name] + [value for p in protocols for which in ("sr", "bicubic")
-                                               for value in row[p][which]]
-                                     + [row[metric][which] for metric in of_each for which in JUDGED]
-                                     + (self.prior_metrics.cells(row) if prior_columns else [])
-                                     for name, row in zip(scored, rows, strict=True))
-        if protocols:
-            print(f"Accuracy: {table['sparnet']['sr']['psnr']:.4f} dB PSNR, {self.titles['bicubic']} "
-                  f"{table['sparnet']['bicubic']['psnr']:.4f} dB (protocol sparnet)")
+        report.write_json(self.folder / "scores.json", {
+            "name": o.name, "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
+            "parameters": self.restorer.parameters, "device": str(self.device), "opt_level": o.opt_level,
+            "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])})
+        report.write_csv(self.folder / "faces.csv")
+        if report.has_references:
+            print(report.accuracy_line())
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")

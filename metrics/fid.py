@@ -1,4 +1,7 @@
 """The Fréchet Inception distance between two sets of faces (Heusel et al., NeurIPS 2017)."""
+from __future__ import annotations
+
+import numpy as np
 import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -6,7 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from utils.errors import UserError
 
 
-def fid(real_features, fake_features):
+def fid(real_features: np.ndarray | torch.Tensor, fake_features: np.ndarray | torch.Tensor) -> float:
     """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the sets' means m and covariances C (by N - 1), a float.
 
     Both: features [N, D], arrays or tensors on any device; metrics/inception.py makes FID's. In float64 on the CPU.

@@ -4,6 +4,10 @@ Each face is found in the reference picture (YuNet, pretrained/yunet), laid by i
 embeddings are trained with (SphereFace and ArcFace), and compared by the cosine of its vectors: 1 for the same picture,
 about 0 for other people. The picture judged is cut like its reference, as both show the same face at the same place.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -19,13 +23,13 @@ class IdentitySimilarity:
     path: weights of a network of models/face_embedding.py. It works in float32 on `device`.
     """
 
-    def __init__(self, path, device):
+    def __init__(self, path: str, device: torch.device) -> None:
         self.net = load_face_embedding(path).to(device)
         self.device = device
         self.detector = make_detector()
 
     @torch.no_grad()
-    def __call__(self, references, *others):
+    def __call__(self, references: Sequence[np.ndarray], *others: Sequence[np.ndarray]) -> list[list[float | None]]:
         """One list for each of `others`: cosines in [-1, 1], None where no face is found in the reference.
 
         All are lists of uint8 HWC RGB pictures; the i-th of each shows the same face at the same place.

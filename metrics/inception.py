@@ -4,6 +4,10 @@ It is the network of Szegedy et al. (CVPR 2016) with the weights that TensorFlow
 names of torchvision's InceptionV3. It computes something else than torchvision's in two places: average pools do not
 count their padding, and the last block has a max pool in place of the average pool.
 """
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -20,13 +24,13 @@ CLASSES = 1008  # in that file's classifier; torchvision's own file has 1000
 class ConvUnit(nn.Module):
     """Convolution without bias, batch norm, ReLU. kernel: (height, width); padded: H and W stay at stride 1."""
 
-    def __init__(self, c_in, c_out, kernel, stride=1, padded=True):
+    def __init__(self, c_in: int, c_out: int, kernel: Sequence[int], stride: int = 1, padded: bool = True) -> None:
         super().__init__()
         padding = tuple(side // 2 for side in kernel) if padded else 0
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(c_out, eps=0.001)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.bn(self.conv(x)))
 
 
@@ -38,7 +42,7 @@ class InceptionBlock(nn.Module):
     stride: that of each branch's last step. 1 keeps H and W; 2 makes (H - 1) // 2 of them, without padding.
     """
 
-    def __init__(self, c_in, branches, pool, stride=1):
+    def __init__(self, c_in: int, branches: Mapping[str, list], pool: nn.Module, stride: int = 1) -> None:
         super().__init__()
         self.pool = pool
         self.branches = {}  # name: its steps, each as the names of its convolutions
@@ -56,7 +60,7 @@ class InceptionBlock(nn.Module):
                 channels = sum(width for width, *_ in units.values())
             self.c_out += channels
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = []
         for branch, steps in self.branches.items():
             y = self.pool(x) if branch == "branch_pool" else x
@@ -66,7 +70,7 @@ class InceptionBlock(nn.Module):
         return torch.cat(found, 1)
 
 
-def _branches_a(pool_width):
+def _branches_a(pool_width: int) -> dict[str, list]:
     return {"branch1x1": [(64, 1, 1)],
             "branch5x5": [(48, 1, 1), (64, 5, 5)],
             "branch3x3dbl": [(64, 1, 1), (96, 3, 3), (96, 3, 3)],
@@ -78,7 +82,7 @@ BRANCHES_B = {"branch3x3": [(384, 3, 3)],
               "branch_pool": []}
 
 
-def _branches_c(width):
+def _branches_c(width: int) -> dict[str, list]:
     return {"branch1x1": [(192, 1, 1)],
             "branch7x7": [(width, 1, 1), (width, 1, 7), (192, 7, 1)],
             "branch7x7dbl": [(width, 1, 1), (width, 7, 1), (width, 1, 7), (width, 7, 1), (192, 1, 7)],
@@ -101,7 +105,7 @@ class InceptionFeatures(nn.Sequential):
     stored: a network's output must have been rounded to the 256 levels of uint8 first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.Conv2d_1a_3x3 = ConvUnit(3, 32, (3, 3), stride=2, padded=False)
         self.Conv2d_2a_3x3 = ConvUnit(32, 32, (3, 3), padded=False)
@@ -130,12 +134,12 @@ class InceptionFeatures(nn.Sequential):
             channels = block.c_out
         self.requires_grad_(False).eval()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         return super().forward(x).mean((2, 3))
 
 
-def load_inception(path):
+def load_inception(path: str) -> InceptionFeatures:
     """InceptionFeatures with the weights of pytorch-fid's file; UserError, with where to get it, for any other file.
 
     Classifiers in the file (`fc`, `AuxLogits`) are left out: features come before them.

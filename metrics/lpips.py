@@ -1,4 +1,6 @@
 """LPIPS, a distance between pictures learned from people's judgements (Zhang et al., CVPR 2018), v0.1 on AlexNet."""
+from __future__ import annotations
+
 from importlib.resources import files
 
 import torch
@@ -21,7 +23,7 @@ class LPIPS(nn.Module):
     TAPS = (1, 4, 7, 9, 11)  # the ReLUs among `features`
     MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's in [-1, 1], as LPIPS was trained with
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(  # torchvision's AlexNet (Krizhevsky 2014), numbered as there
             nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
@@ -35,7 +37,7 @@ class LPIPS(nn.Module):
         self.register_buffer("std", torch.tensor(self.STD).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
-    def forward(self, a, b):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         if a.shape != b.shape:  # which would broadcast
             raise ValueError(f"LPIPS compares pictures of one size: got {tuple(a.shape)} and {tuple(b.shape)}.")
         x = (torch.cat([a, b]) - self.mean) / self.std
@@ -49,7 +51,7 @@ class LPIPS(nn.Module):
         return distance
 
 
-def load_lpips(path):
+def load_lpips(path: str) -> LPIPS:
     """LPIPS with AlexNet's weights from torchvision's file at `path`; UserError, with where to get it, for any other.
 
     The channels' weights are those that the package torchmetrics holds.

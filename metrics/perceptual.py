@@ -1,7 +1,13 @@
 """LPIPS, identity similarity and FID beside PSNR: those whose weights were given, the others absent with a reason.
 
-All judge the pictures as they are written (uint8), beside the network's input and against the reference.
+All compare the pictures as they are written (uint8) with the references, and the network's inputs as well.
 """
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -9,25 +15,26 @@ import utils.device
 from metrics.identity import IdentitySimilarity
 from metrics.inception import INCEPTION_ADDRESS, load_inception
 from metrics.lpips import ALEXNET_ADDRESS, load_lpips
-from metrics.psnr_ssim import mean, quantize
+from metrics.psnr_ssim import mean
 from models.face_embedding import IR_SE50_ADDRESS
 from utils.errors import UserError
 from utils.images import to_tensor_range
 
-JUDGED = ("bicubic", "sr")  # the network's input and its output, as in engine/evaluate.py
+COMPARED = ("input", "restored")  # what is compared with the references, as in engine/evaluate.py: score_faces
 SMALLEST_FOR_LPIPS = 31  # pixels that AlexNet's layers need
-FEW_FACES = 2048  # FID's covariance has so many rows; of fewer faces it depends on their number
+FEW_FACES = 2048  # rows of FID's covariance; with fewer faces FID depends on their number
 
 
 class PerceptualMetrics:
-    """The metrics that newtest.py's options give weights for. UserError where these do not fit.
+    """The metrics that newtest.py's options give weights for. Raises UserError for weights that do not fit.
 
     lpips: distance to the reference [0, about 1], less is better (Zhang et al., CVPR 2018; AlexNet).
     identity: cosine to the reference in [-1, 1], more is better (metrics/identity.py).
     fid: distance of the restored faces' distribution to the reference faces', less is better (Heusel et al. 2017).
+    absent: one line per metric without weights, with the reason.
     """
 
-    def __init__(self, options, device):
+    def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
         self.device = device
         if options.lpips_path and options.load_size < SMALLEST_FOR_LPIPS:
             raise UserError(f"--lpips_path: LPIPS needs {SMALLEST_FOR_LPIPS} pixels or more, --load_size is "
@@ -44,74 +51,76 @@ class PerceptualMetrics:
         self.absent = [f"{name} absent: no {option} FILE was given ({source})."
                        for name, (net, option, source) in asked.items() if net is None]
 
-    def score(self, sr, batch):
-        """[{metric: {'bicubic': value, 'sr': value}}] for each face of a batch that did not replace a damaged file.
+    def score(self, inputs: np.ndarray, restored: np.ndarray,
+              references: np.ndarray | None) -> list[dict[str, dict[str, Any]]]:
+        """Returns [{metric: {'input': value, 'restored': value}}], one per face.
 
-        sr: float NCHW RGB in [-1, 1]. FID's value is the face's features; those of the reference come under 'hr'.
+        All: uint8 [N, H, W, 3], RGB; references: None if there are none. FID's values are the features of the faces,
+        and under 'reference' those of the reference.
         """
-        kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
-        if not kept:
+        if not len(inputs):
             return []
-        pictures = {"bicubic": np.asarray(batch["lr"])[kept], "sr": quantize(sr, "round")[kept]}
-        rows = [{} for _ in kept]
-        if "hr" in batch:
-            reference = np.asarray(batch["hr"])[kept]
+        pictures = {"input": inputs, "restored": restored}
+        rows = [{} for _ in inputs]
+        if references is not None:
             if self.lpips:
-                for which in JUDGED:
-                    _put(rows, "lpips", which, self._lpips(pictures[which], reference))
+                for which in COMPARED:
+                    _add(rows, "lpips", which, self._lpips(pictures[which], references))
             if self.identity:
-                found = self.identity(list(reference), *(list(pictures[which]) for which in JUDGED))
-                for which, values in zip(JUDGED, found, strict=True):
-                    _put(rows, "identity", which, values)
-            pictures["hr"] = reference
+                found = self.identity(list(references), *(list(pictures[which]) for which in COMPARED))
+                for which, values in zip(COMPARED, found, strict=True):
+                    _add(rows, "identity", which, values)
+            pictures["reference"] = references
         if self.inception:
-            for which, judged in pictures.items():
-                _put(rows, "fid", which, self.features(judged))
+            for which, faces in pictures.items():
+                _add(rows, "fid", which, self.features(faces))
         return rows
 
     @torch.no_grad()
-    def _lpips(self, pictures, references):
+    def _lpips(self, pictures: np.ndarray, references: np.ndarray) -> list[float]:
         return self.lpips(self._tensor(pictures), self._tensor(references)).tolist()
 
     @torch.no_grad()
-    def features(self, pictures):
-        """float32 [N, 2048] of uint8 [N, H, W, 3]: what FID compares."""
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """Returns float32 [N, 2048] of uint8 [N, H, W, 3]: what FID compares."""
         return self.inception(self._tensor(pictures)).cpu().numpy()
 
-    def _tensor(self, pictures):
+    def _tensor(self, pictures: np.ndarray) -> torch.Tensor:
         return to_tensor_range(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
 
 
-def _put(rows, metric, which, values):
+def _add(rows: list[dict[str, dict[str, Any]]], metric: str, which: str, values: Iterable[Any]) -> None:
+    """Adds one value per face to the faces' rows."""
     for row, value in zip(rows, values, strict=True):
         row.setdefault(metric, {})[which] = value
 
 
-def summarise(rows, reference_features=None):
-    """{metric: {'bicubic': value, 'sr': value, 'faces': how many}} over PerceptualMetrics.score's rows of all faces.
+def summarise(rows: Sequence[Mapping[str, Any]],
+              reference_features: np.ndarray | None = None) -> dict[str, dict[str, float]]:
+    """Returns {metric: {'input': value, 'restored': value, 'faces': count}} over PerceptualMetrics.score's rows.
 
     reference_features: of the faces that FID compares with, [M, 2048]; None: of the references in the rows.
     """
     summary = {}
     for metric in ("lpips", "identity"):
-        found = [row[metric] for row in rows if metric in row and row[metric]["sr"] is not None]
+        found = [row[metric] for row in rows if metric in row and row[metric]["restored"] is not None]
         if found:
-            summary[metric] = {which: mean([f[which] for f in found]) for which in JUDGED} | {"faces": len(found)}
+            summary[metric] = {which: mean([f[which] for f in found]) for which in COMPARED} | {"faces": len(found)}
     features = [row["fid"] for row in rows if "fid" in row]
-    if features and reference_features is None and "hr" in features[0]:
-        reference_features = np.stack([f["hr"] for f in features])
+    if features and reference_features is None and "reference" in features[0]:
+        reference_features = np.stack([f["reference"] for f in features])
     if features and reference_features is not None:
         from metrics.fid import fid  # not at the top: torchmetrics takes a second to import
-        summary["fid"] = {which: fid(reference_features, np.stack([f[which] for f in features])) for which in JUDGED}
+        summary["fid"] = {which: fid(reference_features, np.stack([f[which] for f in features])) for which in COMPARED}
         summary["fid"] |= {"faces": len(features), "reference_faces": len(reference_features)}
     return summary
 
 
-def summary_lines(summary, faces, titles):
-    """The table of `summarise`'s numbers of so many `faces` for the log; titles: {which of JUDGED: its column's}."""
+def summary_lines(summary: Mapping[str, Mapping[str, float]], faces: int, titles: Mapping[str, str]) -> list[str]:
+    """Returns the table of summarise's numbers over so many `faces`; titles: {one of COMPARED: its column's title}."""
     if not summary:
         return []
-    lines = [f"{'':28}{titles['bicubic']:>12}{titles['sr']:>22}"]
+    lines = [f"{'':28}{titles['input']:>12}{titles['restored']:>22}"]
     for metric, title in (("lpips", "LPIPS (less is better)"), ("identity", "identity similarity"),
                           ("fid", "FID (less is better)")):
         if metric not in summary:
@@ -124,5 +133,5 @@ def summary_lines(summary, faces, titles):
             note = f"   ({row['faces']} faces against {row['reference_faces']}"
             note += f"; below {FEW_FACES} it depends on their number)" if min(
                 row["faces"], row["reference_faces"]) < FEW_FACES else ")"
-        lines.append(f"{title:28}{row['bicubic']:>12.4f}{row['sr']:>22.4f}{note}")
+        lines.append(f"{title:28}{row['input']:>12.4f}{row['restored']:>22.4f}{note}")
     return lines

@@ -1,11 +1,17 @@
 """How well a network knows the face it restores: errors of landmarks and overlap of parts, from its prior maps."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from data.prior_folder import PriorFolder
 from metrics.psnr_ssim import mean
 from utils.errors import UserError
 
 
-def decode_heatmaps(maps):
+def decode_heatmaps(maps: np.ndarray) -> np.ndarray:
     """float64 [N, L, 2], the (x, y) of each heatmap's peak in pixels: [N, L, H, W], any range, the peak highest.
 
     The highest pixel, and between pixels the top of the parabola through it and its two neighbours, along x and y.
@@ -27,7 +33,7 @@ def decode_heatmaps(maps):
                      y + np.where(inside_y, top(above, at, below), 0)], axis=2)
 
 
-def landmark_errors(estimated, true, eyes):
+def landmark_errors(estimated: np.ndarray, true: np.ndarray, eyes: tuple[slice, slice]) -> list[float | None]:
     """[error of each face]: mean distance of the landmarks over the distance of the eyes' centres; None without eyes.
 
     estimated, true: heatmaps [N, L, H, W] in [-1, 1]. eyes: two slices of the L points. Landmarks outside the picture,
@@ -46,7 +52,7 @@ def landmark_errors(estimated, true, eyes):
     return errors
 
 
-def parsing_overlaps(estimated, true):
+def parsing_overlaps(estimated: np.ndarray, true: np.ndarray) -> list[list[float | None]]:
     """[[intersection over union of each part] of each face] of maps [N, C, H, W] in [-1, 1], inside being above 0.
 
     None for a part that neither shows.
@@ -58,12 +64,13 @@ def parsing_overlaps(estimated, true):
 
 
 class PriorMetrics:
-    """The metrics of a network's (heatmaps, parsing maps) against those that `dataset` gives its faces.
+    """The metrics of a network's prior maps against those that `dataset` gives its faces.
 
-    UserError where their numbers differ.
+    kinds: which ones the dataset gives, as --priors names them. maps: the network's counts of heatmaps and parsing
+    maps. Raises UserError if the two counts differ. columns: the metrics' names in faces.csv.
     """
 
-    def __init__(self, dataset, kinds, maps):
+    def __init__(self, dataset: type[PriorFolder], kinds: str | None, maps: tuple[int, int]) -> None:
         self.heatmaps = maps[0]
         self.eyes = dataset.point_set.eyes if dataset.point_set else None
         names = dataset.prior_names(kinds)
@@ -74,26 +81,24 @@ class PriorMetrics:
                             f"--priors give {given[0]} and {given[1]}.")
         self.columns = [name for name, maps in (("landmark_error", self.heatmaps), ("parsing_iou", self.parts)) if maps]
 
-    def score(self, priors, batch):
-        """[{'landmark_error': share of the eyes' distance or None, 'parsing_iou': [of each part or None]}].
+    def score(self, estimated: np.ndarray, true: np.ndarray) -> list[dict[str, Any]]:
+        """Returns [{'landmark_error': share of the eyes' distance or None, 'parsing_iou': [of each part or None]}].
 
-        A row for each face of a batch that did not replace a damaged file; priors: float [N, C, H, W] in [-1, 1].
+        One row per face. estimated: float [N, C, H, W] in [-1, 1]. true: uint8 [N, H, W, C], as the dataset gives it.
         """
-        kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
-        estimated = priors.numpy()[kept]
-        true = np.moveaxis(np.asarray(batch["priors"])[kept], 3, 1) / 127.5 - 1
-        rows = [{} for _ in kept]
-        if self.heatmaps and kept:
+        true = np.moveaxis(true, 3, 1) / 127.5 - 1
+        rows = [{} for _ in estimated]
+        if self.heatmaps and rows:
             errors = landmark_errors(estimated[:, :self.heatmaps], true[:, :self.heatmaps], self.eyes)
             for row, error in zip(rows, errors, strict=True):
                 row["landmark_error"] = error
-        if self.parts and kept:
+        if self.parts and rows:
             overlaps = parsing_overlaps(estimated[:, self.heatmaps:], true[:, self.heatmaps:])
             for row, overlap in zip(rows, overlaps, strict=True):
                 row["parsing_iou"] = overlap
         return rows
 
-    def cells(self, row):
+    def cells(self, row: Mapping[str, Any]) -> list[float | None]:
         """A face's values for self.columns, of its row of `score`: the landmark error, the mean over the parts' IoU.
 
         None where there is nothing to measure against: no eyes within the picture, none of the parts.
@@ -102,7 +107,7 @@ class PriorMetrics:
         values = {"landmark_error": row.get("landmark_error"), "parsing_iou": mean(shown) if shown else None}
         return [values[column] for column in self.columns]
 
-    def summarise(self, rows):
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """{'landmark_error': mean over faces, 'faces', 'parsing_iou': {part: mean over the faces that show it, 'mean':
         over parts}} as far as there are any."""
         summary = {}
@@ -120,7 +125,7 @@ class PriorMetrics:
         return summary
 
 
-def summary_lines(summary):
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """PriorMetrics.summarise's numbers for the log."""
     lines = []
     if "landmark_error" in summary:

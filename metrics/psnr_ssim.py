@@ -9,16 +9,31 @@ A picture here is a uint8 numpy array, height x width x 3, RGB. A number is publ
     rgb        FSRNet-pytorch               truncated, RGB, uniform 7x7 SSIM per channel
 
 The low-resolution input is PIL BICUBIC, uint8, both ways (utils/images.py: degrade).
+
+PSNR of two pictures that are identical under a protocol is infinite. Such a face is left out of the mean PSNR, which
+stays finite; its SSIM of 1 counts. newtest.py names these faces.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from skimage.metrics import structural_similarity
 
-from utils.errors import UserError, nearest
+from utils.errors import nearest
+from utils.images import quantize
 
 LUMA = np.array([65.481, 128.553, 24.966])  # BT.601, studio range: Y = 16 + RGB.LUMA / 255
+
+
+class Score(NamedTuple):
+    """How near a picture is to its reference: PSNR in dB (inf for identical ones), SSIM in [-1, 1]."""
+    psnr: float
+    ssim: float
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Protocol:
     gaussian: bool  # SSIM window: Gaussian 11x11 (sigma 1.5, population covariance), or uniform 7x7
 
     @property
-    def window(self):
+    def window(self) -> int:
         """Side of the SSIM window in pixels."""
         return 11 if self.gaussian else 7
 
@@ -44,7 +59,7 @@ PROTOCOLS = {
 }
 
 
-def protocol_named(name):
+def protocol_named(name: str | Protocol) -> Protocol:
     """The Protocol of that name (a Protocol passes through); ValueError, with the nearest name, if none."""
     if isinstance(name, Protocol):
         return name
@@ -54,40 +69,18 @@ def protocol_named(name):
     return PROTOCOLS[name]
 
 
-def quantize(image, rounding):
-    """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
-
-    Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
-    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. UserError for nan, which a network
-    gives whose weights are spoilt or whose half precision overflowed.
-    """
-    if rounding not in ("truncate", "round"):
-        raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
-    if image.ndim not in (3, 4):
-        raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
-    values = image.detach().cpu().double()
-    if values.isnan().any():
-        raise UserError("the network's picture holds nan: its weights are spoilt (of a training that diverged: a lower "
-                        "--lr, --max_grad_norm), or half precision overflowed (--amp_dtype bfloat16, --opt_level O0).",
-                        status=1)
-    values = (values.clamp(-1, 1) + 1) / 2 * 255
-    # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
-    values = values.round() if rounding == "round" else (values + 1e-4).trunc()
-    return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
-
-
-def to_uint8(image, protocol):
+def to_uint8(image: torch.Tensor, protocol: str | Protocol) -> np.ndarray:
     """`quantize` with the rounding of `protocol` (a name or a Protocol)."""
     return quantize(image, protocol_named(protocol).rounding)
 
 
-def luma(image, rounding):
+def luma(image: np.ndarray, rounding: str) -> np.ndarray:
     """Y of a uint8 RGB picture, uint8 in [16, 235], height x width."""
     y = 16 + image.astype(np.float64) @ LUMA / 255
     return (np.rint(y) if rounding == "round" else y).astype(np.uint8)
 
 
-def psnr(sr, hr, protocol):
+def psnr(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> float:
     """Peak signal-to-noise ratio in dB of two uint8 RGB pictures; inf for identical ones.
 
     ValueError for other inputs, unequal shapes, or an unknown protocol.
@@ -97,7 +90,7 @@ def psnr(sr, hr, protocol):
     return math.inf if mse == 0 else float(10 * np.log10(255 ** 2 / mse))
 
 
-def ssim(sr, hr, protocol):
+def ssim(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> float:
     """Structural similarity of two uint8 RGB pictures, in [-1, 1] (Wang et al. 2004).
 
     ValueError as in `psnr`, and for pictures smaller than the window.
@@ -114,21 +107,29 @@ def ssim(sr, hr, protocol):
     return float(structural_similarity(sr, hr, data_range=255, channel_axis=channel_axis, **options))
 
 
-def score(sr, hr, protocol):
-    """(PSNR in dB, SSIM) of a network's output `sr`, float CHW or 1CHW in [-1, 1], against uint8 `hr`."""
+def score(sr: torch.Tensor, hr: np.ndarray, protocol: str | Protocol) -> Score:
+    """Returns the Score of a network's output `sr`, float CHW or 1CHW in [-1, 1], against uint8 `hr`."""
     if sr.ndim == 4 and len(sr) == 1:
         sr = sr[0]
     if sr.ndim != 3:
         raise ValueError(f"score takes one image, CHW, at a time; got shape {tuple(sr.shape)}.")
     sr = to_uint8(sr, protocol)
-    return psnr(sr, hr, protocol), ssim(sr, hr, protocol)
+    return Score(psnr(sr, hr, protocol), ssim(sr, hr, protocol))
 
 
-def mean(scores):
-    """Mean over images of a list of numbers or of tuples of them: float, or tuple of floats.
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Returns the means over images. PSNR is averaged in dB, per image, as every protocol does.
 
-    PSNR is averaged in dB, per image, as every protocol does; one identical image makes the mean inf.
+    Images whose PSNR is infinite count for SSIM alone; the mean PSNR is infinite if there are no others. Raises
+    ValueError if there is no image.
     """
+    _, mean_ssim = mean(scores)
+    finite = [s for s in scores if math.isfinite(s[0])]
+    return Score(mean(finite)[0] if finite else math.inf, mean_ssim)
+
+
+def mean(scores: Iterable[float] | Iterable[tuple[float, ...]]) -> float | tuple[float, ...]:
+    """Returns the mean over images of numbers (a float) or of tuples of them (a tuple of floats)."""
     scores = list(scores)
     if not scores:
         raise ValueError("the mean of no scores is not defined: no image was scored.")
@@ -136,7 +137,7 @@ def mean(scores):
     return float(values) if values.ndim == 0 else tuple(float(v) for v in values)
 
 
-def _compared(sr, hr, protocol):
+def _compared(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> tuple[np.ndarray, np.ndarray]:
     """The parts of the two pictures that `protocol` compares, checked: uint8, HxW or HxWx3."""
     protocol = protocol_named(protocol)
     for name, image in (("sr", sr), ("hr", hr)):
@@ -157,5 +158,5 @@ def _compared(sr, hr, protocol):
     return sr, hr
 
 
-def _size(image):
+def _size(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"

@@ -3,6 +3,7 @@
 import contextlib
 from importlib import import_module
 
+import utils  # noqa: F401 (sets what torch reads while it loads)
 from utils.errors import UserError, nearest
 
 # name: ("module:Class", constructor arguments). Names are those of the released weights where there are any.

@@ -7,6 +7,7 @@ from models import find_recipe
 from options.base_options import add_common, new_parser, parse, peek, peek_model, set_recipe_defaults
 from options.presets import read_options
 from options.train_options import train_parser
+from restore.description import OPTIONS_FILE, read_metadata
 from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
@@ -24,8 +25,8 @@ def test_parser(model):
                      help="output folder: images go into RESULTS_DIR/NAME/restored, scores into scores.json beside it")
     parser.set_defaults(opt_level="O0")
     data.add_argument("--pretrain_model_path", "--pth_path", default=None,
-                      help="weights file of the generator; an options.yml in its folder says how the network is built; "
-                           "default: none, --pretrained is then needed")
+                      help="weights file of the generator; its metadata (.safetensors) or an options.yml in its folder "
+                           "says how the network is built; default: none, --pretrained is then needed")
     data.add_argument("--pretrained", default=None,
                       help="weights that ship with the project, in place of --pth_path: "
                            + ", ".join(pretrained_names()) + "; default: none")
@@ -66,10 +67,14 @@ def parse_test(argv):
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
-    path = Path(weights or "").parent / "options.yml"
-    beside = read_options(path) if weights and path.is_file() else {}
-    model = peek_model(argv, beside)
+    path = Path(weights or "").parent / OPTIONS_FILE
+    described = read_metadata(weights) if weights else None
+    beside = read_options(path) if weights and not described and path.is_file() else {}
+    asked = any(peek(argv, option) for option in ("model", "preset"))
+    model = described.model if described and not asked else peek_model(argv, beside)
     parser, shape = test_parser(model)
+    if described:
+        parser.set_defaults(**{k: v for k, v in vars(described.options()).items() if k in shape})
     options = parse(parser, argv, beside, only=shape, elsewhere=train_parser(model)._option_string_actions)
     if not weights:
         raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
@@ -85,5 +90,5 @@ def parse_test(argv):
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
-        options.name = pretrained or (path.resolve().parent.name if beside else Path(weights).stem)
+        options.name = pretrained or (path.resolve().parent.name if path.is_file() else Path(weights).stem)
     return options

@@ -1,4 +1,6 @@
 """Lays a face by its five points onto the template that face embeddings are trained with."""
+from __future__ import annotations
+
 import cv2
 import numpy as np
 from skimage.transform import SimilarityTransform
@@ -9,8 +11,11 @@ TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
                      (70.7299, 92.2041)], np.float32)
 
 
-def align(picture, points, size):
-    """The face in uint8 HWC RGB `picture` whose five points are `points`, laid onto the template: uint8 [*size, 3]."""
+def align(picture: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns the face with the five `points` [5, 2] of `picture`, laid onto the template.
+
+    picture: uint8 [H, W, 3], RGB. The result: uint8 [*size, 3].
+    """
     target = TEMPLATE - ((112 - size[1]) / 2, 0)
     matrix = SimilarityTransform.from_estimate(points, target).params[:2]
     return cv2.warpAffine(picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)

@@ -1,4 +1,6 @@
 """Finds the surest face of an image and its five points, by YuNet (pretrained/yunet)."""
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -9,7 +11,7 @@ SMALLEST_SIDE = 256  # smaller pictures are enlarged for the detector
 CONFIDENCE = 0.6
 
 
-def find_points(picture, detector=None):
+def find_points(picture: np.ndarray, detector: cv2.FaceDetectorYN | None = None) -> np.ndarray | None:
     """float32 [5, 2], (x, y) in pixels: eyes, nose tip, corners of the mouth, of the surest face; None without a face.
 
     picture: uint8 HWC RGB.
@@ -27,7 +29,8 @@ def find_points(picture, detector=None):
     return (surest[4:14].reshape(5, 2) + 0.5) / scale - 0.5
 
 
-def make_detector():
+def make_detector() -> cv2.FaceDetectorYN:
+    """Returns a YuNet of its own; one detector is not to be used by two threads at a time."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target nobody asked for
     try:

@@ -1,6 +1,8 @@
 """Shared fixtures: small random faces on disk, and a run small enough to train within a test."""
 import utils  # noqa: F401, I001 (before torch: it sets variables that torch reads while it loads)
 
+import os
+
 import pytest
 import torch
 
@@ -9,7 +11,8 @@ pytest.register_assert_rewrite("tests.helpers")  # before they are imported: the
 from tests.helpers.faces import write_faces  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 
-torch.set_num_threads(1)  # the networks are too small for more: threads would only wait for one another
+# The networks are too small for more than one thread: several would only wait for one another. Results hold with any.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

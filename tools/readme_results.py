@@ -20,7 +20,7 @@ def rows(report):
     what = (f"{report['name']}: {report['parameters'] / 1e6:.2f} M parameters, {report['faces']} faces, "
             f"{report['opt_level']}")
     for protocol, scores in report["protocols"].items():
-        sr, low = scores["sr"], scores["bicubic"]
+        sr, low = (scores.get(name, scores.get(before)) for name, before in (("restored", "sr"), ("input", "bicubic")))
         yield (f"| {what} | {protocol} | {sr['psnr']:.2f} / {sr['ssim']:.4f} | {low['psnr']:.2f} / {low['ssim']:.4f} "
                f"| {sr['psnr'] - low['psnr']:+.2f} dB |\n")
         what = '"'

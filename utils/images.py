@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from utils.errors import UserError
 from utils.file_list import list_files
@@ -16,6 +16,8 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+
+TITLE_HEIGHT = 18  # pixels, of the line of titles above a grid
 
 ORIENTATION = 0x0112  # EXIF's tag; what makes a picture of each of its values upright
 UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -125,6 +127,28 @@ def to_tensor_range(batch):
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
+def quantize(image, rounding):
+    """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
+
+    Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
+    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. Raises UserError for nan: invalid
+    weights or an overflow of half precision give it.
+    """
+    if rounding not in ("truncate", "round"):
+        raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
+    if image.ndim not in (3, 4):
+        raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
+    values = image.detach().cpu().double()
+    if values.isnan().any():
+        raise UserError("the network's picture holds nan: its weights are spoilt (of a training that diverged: a lower "
+                        "--lr, --max_grad_norm), or half precision overflowed (--amp_dtype bfloat16, --opt_level O0).",
+                        status=1)
+    values = (values.clamp(-1, 1) + 1) / 2 * 255
+    # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
+    values = values.round() if rounding == "round" else (values + 1e-4).trunc()
+    return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
+
+
 def save_image(array, path):
     """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
     path = Path(path)
@@ -152,13 +176,32 @@ def output_names(paths, root):
             for path, name in zip(paths, names, strict=True)]
 
 
-def grid(rows, gap=2):
-    """One uint8 HWC picture from rows of equally sized uint8 HWC pictures, `gap` white pixels between them."""
+def grid(rows, gap=2, titles=()):
+    """Returns one uint8 HWC RGB image: rows of equally sized uint8 HWC images with `gap` white pixels between them.
+
+    titles: the columns' titles, written in a line above them. They shrink to fit, down to 6 pixels.
+    """
     height, width, _ = rows[0][0].shape
     columns = max(len(row) for row in rows)
-    canvas = np.full((len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    head = TITLE_HEIGHT if titles else 0
+    canvas = np.full((head + len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            top, left = gap + y * (height + gap), gap + x * (width + gap)
+            top, left = head + gap + y * (height + gap), gap + x * (width + gap)
             canvas[top:top + height, left:left + width] = picture
+    if titles:
+        canvas[:head] = _title_line(titles, canvas.shape[1], gap, width)
     return canvas
+
+
+def _title_line(titles, line_width, gap, width):
+    """Returns uint8 [TITLE_HEIGHT, line_width, 3], white: each title in black, centred above its column, cut to it."""
+    line = np.full((TITLE_HEIGHT, line_width, 3), 255, np.uint8)
+    fonts = [ImageFont.load_default(size) for size in range(TITLE_HEIGHT - 4, 5, -1)]
+    for x, title in enumerate(titles):
+        cell = Image.new("RGB", (width, TITLE_HEIGHT), "white")
+        font = next((font for font in fonts if font.getlength(title) <= width), fonts[-1])
+        ImageDraw.Draw(cell).text((width / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
+        left = gap + x * (width + gap)
+        line[:, left:left + width] = np.asarray(cell)
+    return line

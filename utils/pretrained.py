@@ -13,14 +13,18 @@ def pretrained_names():
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}"))
 
 
-def find_pretrained(name):
-    """Path of the weights called `name`; UserError where there are none, or where their checksum is wrong."""
+def find_pretrained(name, given_as=None):
+    """Returns the path of the weights called `name`. Raises UserError if there are none or their checksum is wrong.
+
+    given_as: what the message calls them; default: newtest.py's --pretrained NAME.
+    """
+    given_as = given_as or f"--pretrained {name}"
     if name not in pretrained_names():
-        raise UserError(f"--pretrained {name}: there are no such weights; there are {', '.join(pretrained_names())}."
+        raise UserError(f"{given_as}: there are no such weights; there are {', '.join(pretrained_names())}."
                         + nearest(name, pretrained_names()))
     path = FOLDER / name / WEIGHTS
     if read_checksums().get(path) != sha256(path):
-        raise UserError(f"--pretrained {name}: the checksum of {path} is not the one in {SUMS}: the file is damaged "
+        raise UserError(f"{given_as}: the checksum of {path} is not the one in {SUMS}: the file is damaged "
                         f"or was changed. Get it anew (git checkout), or name it with --pth_path.")
     return path
 

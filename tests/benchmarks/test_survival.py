@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_training_killed_again_and_again_ends_as_if_nothing_had_happened(ranks, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.survival", "--kills", "4", "--ranks", str(ranks), "--steps", "200", "--json",
-         tmp_path / "rows.json"], cwd=ROOT, capture_output=True, text=True, timeout=200)
+         tmp_path / "rows.json"], cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 0, done.stdout + done.stderr
     row, = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["kills"] == 4 and row["unreadable checkpoints"] == 0 and row["bit-equal"] is True

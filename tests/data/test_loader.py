@@ -12,6 +12,7 @@ from data.face_folder import Place
 from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, make_loader
 from tests.helpers.faces import celeba_set, write_faces
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 from utils.errors import UserError
 from utils.images import list_images
 
@@ -103,6 +104,6 @@ def test_a_program_that_fails_does_not_wait_for_its_workers(faces):
                f"batches = iter(make_loader(faces, TrainingOrder(len(faces), 2, 50), workers=1))\n"
                f"next(batches)\n"
                f"raise ValueError('something unforeseen')\n")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HUNG,
                           cwd=ROOT)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ValueError: something unforeseen"

@@ -2,6 +2,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from utils.errors import UserError
-from utils.images import centre_square, degrade, resize, save_image, to_tensor_range
+from utils.images import TITLE_HEIGHT, centre_square, degrade, resize, save_image, to_tensor_range
 
 
 def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
@@ -38,17 +39,18 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
     assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
     for face, row in zip(of_faces, rows, strict=True):
         for p in PROTOCOLS:
-            told = [float(face[f"{p}_{which}_{metric}"]) for which in ("sr", "bicubic") for metric in ("psnr", "ssim")]
+            told = [float(face[f"{p}_{which}_{metric}"])
+                    for which in ("restored", "input") for metric in ("psnr", "ssim")]
             assert told == pytest.approx(row[p], abs=1e-3)
     for p in PROTOCOLS:
         means = np.mean([row[p] for row in rows], axis=0)
         told = report["protocols"][p]
-        assert [told["sr"]["psnr"], told["sr"]["ssim"], told["bicubic"]["psnr"], told["bicubic"]["ssim"]] == (
+        assert [told["restored"]["psnr"], told["restored"]["ssim"], told["input"]["psnr"], told["input"]["ssim"]] == (
             pytest.approx(means.tolist(), abs=1e-3))
     out = capsys.readouterr().out
     assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
     assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
-    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, 5 * 34 + 2)
+    assert Image.open(folder / "samples.png").size == (3 * 34 + 2, TITLE_HEIGHT + 5 * 34 + 2)
 
 
 def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):
@@ -165,3 +167,30 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     assert json.loads((folder / "scores.json").read_text())["faces"] == 100
     assert not (folder / "restored" / "050.png").exists()
     assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
+
+
+def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(tmp_path, weights, capsys):
+    """An infinite PSNR is left out of the mean, its SSIM is not; scores.json is JSON that every reader accepts."""
+    def constant(name):
+        raise AssertionError(f"{name} is not JSON")
+    faces = write_faces(tmp_path / "faces", 3, size=(32, 32))
+    shutil.copytree(faces, tmp_path / "inputs")
+    for i in (1, 2):
+        Image.open(faces / f"{i:03d}.png").transpose(0).save(tmp_path / "inputs" / f"{i:03d}.png")
+    folder = restore(tmp_path, weights[0], "--dataroot", tmp_path / "inputs", "--gtroot", faces)
+    report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
+    rows = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
+    for p in PROTOCOLS:
+        assert [row[f"{p}_input_psnr"] == "inf" for row in rows] == [True, False, False]
+        told = report["protocols"][p]["input"]
+        assert told["psnr"] == pytest.approx(np.mean([float(row[f"{p}_input_psnr"]) for row in rows[1:]]))
+        assert told["ssim"] == pytest.approx(np.mean([float(row[f"{p}_input_ssim"]) for row in rows]))
+        assert report["identical"][p] == {"input": ["000.png"]}
+    out = capsys.readouterr().out
+    assert ("bicubic, protocol sparnet: identical to the reference, PSNR infinite, left out of the mean PSNR: 000.png\n"
+            in out)
+    # None but identical ones: there is no mean, and no gain.
+    restore(tmp_path, weights[0], "--dataroot", faces, "--gtroot", faces)
+    report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
+    assert report["protocols"]["rgb"]["input"] == {"psnr": None, "ssim": pytest.approx(1)}
+    assert re.search(r"^gain in dB +none +none +none *$", capsys.readouterr().out, re.M)

@@ -12,13 +12,14 @@ from engine.logger import read_metrics
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY
 from utils.errors import UserError
 
 
 def program(name, *words, **env):
     done = subprocess.run([sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, text=True,
-                          env=os.environ | env, timeout=120)
+                          env=os.environ | env, timeout=HUNG)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
 
@@ -109,7 +110,7 @@ def test_without_the_newest_checkpoint_the_one_before_is_taken(train, capsys, da
     capsys.readouterr()
     assert train(*words, "--continue_train")[0] == 0
     out = capsys.readouterr().out
-    assert "Going on after step 2 of 6" in out
+    assert "Continuing after step 2 of 6" in out
     assert len(re.findall(r"^warning: .*state_00000004.pth is damaged \(.+\); going on", out, re.M)) == warnings
     assert [r["step"] for r in read_metrics(folder)] == [2, 4, 6]  # what was recorded of step 4 is written anew
     weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
@@ -130,7 +131,7 @@ def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
     (["--pretrained", "sparnet", "--pth_path", "gone.pth"], "contradict each other"),
     (["--pth_path", "gone.pth", "--gtroot", "."], "gone.pth"),
     (["--pth_path", "gone.pth"], "nothing to do"),
-    (["--pth_path", "gone.pth", "--gtroot", "/nowhere"], "--gtroot: the folder"),
+    (["--pretrained", "sparnet", "--gtroot", "/nowhere"], "--gtroot: the folder"),
 ])
 def test_newtest_refuses(tmp_path, faces, monkeypatch, words, message):
     monkeypatch.chdir(faces)

@@ -12,8 +12,7 @@ import sys
 import torch
 
 from tests.helpers.paths import ROOT
-
-TIMEOUT = 150  # seconds
+from tests.helpers.processes import HUNG
 
 # A server, not a fork of this process: autograd refuses to work in forks of a process in which an NPU was registered.
 _context = multiprocessing.get_context("forkserver")
@@ -33,7 +32,7 @@ def run_program(count, logs, program, *words):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(TIMEOUT)
+        process.join(HUNG)
     out = "".join(file.read_text() for file in files)
     still_there = [process for process in processes if process.is_alive()]
     for process in still_there:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pytest
 import yaml
 
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT, SIMULATED_NPU
+from tests.helpers.processes import HUNG
 
-TINY = {"load_size": 64, "scale_factor": 4, "min_ch": 4, "max_ch": 8, "hourglass_ch": 4, "res_depth": 1,
+TINY_PRESET = {"load_size": 64, "scale_factor": 4, "min_ch": 4, "max_ch": 8, "hourglass_ch": 4, "res_depth": 1,
         "batch_size": 2, "print_freq": 5}
 KEYS = ["Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS", "TrainingTime", "TrainAccuracy",
         "ActualLoss", "E2ETrainingTime"]
@@ -35,7 +37,7 @@ class Checkout:
             shutil.copy(path, self.repo)
         self.faces = folder / "it's \"my\" faces"
         write_faces(self.faces, 40)
-        (folder / "tiny.yml").write_text(yaml.safe_dump(TINY))
+        (folder / "tiny.yml").write_text(yaml.safe_dump(TINY_PRESET))
         self.output = self.repo / "test/output/0"
 
     def start(self, *command, **env):
@@ -46,7 +48,7 @@ class Checkout:
                                 stderr=subprocess.PIPE, text=True, env=os.environ | {"PATH": path} | env)
 
     def finish(self, process):
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HUNG)
         return SimpleNamespace(status=process.returncode, out=out, err=err)
 
     def script(self, name, *arguments):
@@ -54,6 +56,11 @@ class Checkout:
 
     def train(self, name, *arguments):
         return self.script(name, "--preset=tiny.yml", "--workers=0", *arguments)
+
+    @staticmethod
+    def check_speed(block, faces):
+        """The closing block's two figures are one: images/sec, to two decimals, is faces/step over its sec/step."""
+        assert float(block["fps"]) == pytest.approx(faces / float(block["step"]), abs=0.005001)
 
     def keys(self, case):
         return dict(line.split(" = ", 1) for line in (self.output / f"{case}.log").read_text().splitlines())

@@ -56,13 +56,13 @@ def test_the_table_holds_what_the_pictures_give(tmp_path, weights, files, portra
     folder = restore(tmp_path, weights[0], "--gtroot", portraits, "--batch_size", 2, *files)
     report = json.loads((folder / "scores.json").read_text())
     hr = [resize(Image.open(path), 32) for path in sorted(portraits.iterdir())]
-    pictures = {"hr": [np.asarray(p) for p in hr], "bicubic": [np.asarray(degrade(p, 8)) for p in hr],
-                "sr": [np.asarray(Image.open(path)) for path in sorted((folder / "restored").iterdir())]}
+    pictures = {"hr": [np.asarray(p) for p in hr], "input": [np.asarray(degrade(p, 8)) for p in hr],
+                "restored": [np.asarray(Image.open(path)) for path in sorted((folder / "restored").iterdir())]}
     lpips = load_lpips(str(files[1]))
     identity = IdentitySimilarity(str(files[3]), torch.device("cpu"))
     features = {which: ColourFeatures()(tensors(judged)) for which, judged in pictures.items()}
     faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
-    for which in ("bicubic", "sr"):
+    for which in ("input", "restored"):
         distances = lpips(tensors(pictures[which]), tensors(pictures["hr"]))
         assert report["lpips"][which] == pytest.approx(distances.mean().item(), rel=1e-4)
         assert [float(face[f"lpips_{which}"]) for face in faces] == pytest.approx(distances.tolist(), rel=1e-4)
@@ -83,7 +83,7 @@ def test_fid_may_compare_with_other_faces_and_needs_no_references(tmp_path, weig
     real = [np.asarray(resize(im, 32, centre_square(im.size))) for im in map(Image.open, sorted(others.iterdir()))]
     sr = [np.asarray(Image.open(path)) for path in sorted((folder / "restored").iterdir())]
     a, b = (ColourFeatures()(tensors(pictures)) for pictures in (real, sr))
-    assert report["fid"]["sr"] == pytest.approx(fid(a, b), abs=1e-6)
+    assert report["fid"]["restored"] == pytest.approx(fid(a, b), abs=1e-6)
 
 
 def test_what_is_absent_says_why(tmp_path, weights, portraits, capsys):  # noqa: F811

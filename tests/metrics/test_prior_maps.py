@@ -128,7 +128,7 @@ def test_faces_that_lack_annotation_are_named_or_have_empty_cells(tmp_path, weig
 
 def test_parts_that_no_face_shows_have_no_overlap():
     metrics = PriorMetrics(BuiltinDataset, "parsing", (0, 11))
-    rows = metrics.score(torch.full((1, 11, 8, 8), -1.0), {"priors": np.zeros((1, 8, 8, 11)), "replaced": [False]})
+    rows = metrics.score(np.full((1, 11, 8, 8), -1.0), np.zeros((1, 8, 8, 11), np.uint8))
     assert metrics.columns == ["parsing_iou"] and metrics.cells(rows[0]) == [None] and metrics.summarise(rows) == {}
 
 

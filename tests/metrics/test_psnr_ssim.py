@@ -112,7 +112,9 @@ def test_identical_images_are_inf_without_a_warning(pair, protocol):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert psnr_ssim.score(as_tensor(pair[1]), pair[1], protocol) == (math.inf, pytest.approx(1))
-        assert psnr_ssim.mean([30.0, math.inf]) == math.inf
+        scores = [psnr_ssim.Score(30.0, 0.5), psnr_ssim.Score(math.inf, 1.0)]
+        assert psnr_ssim.mean_score(scores) == (30.0, 0.75)
+        assert psnr_ssim.mean_score(scores[1:]) == (math.inf, 1.0)
 
 
 def test_truncated_or_rounded():

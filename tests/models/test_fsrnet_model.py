@@ -20,7 +20,7 @@ from options.train_options import parse_train
 from tests.helpers.released import fill, probe
 from tests.helpers.runs import same, state, whole_and_parts
 from utils.errors import UserError
-from utils.images import list_images
+from utils.images import TITLE_HEIGHT, list_images
 
 SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--width", "4", "--enc_blocks", "2",
          "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
@@ -192,6 +192,7 @@ def test_pictures_show_where_landmarks_and_parts_are():
     faces["priors"][0, 2, 8:, 8:] = 1
     grid, titles = picture_grid(model, faces, rows=1)
     assert titles == "LR | coarse | SR | HR | landmarks | parts | true landmarks | true parts"
+    grid = grid[TITLE_HEIGHT:]
     landmarks, parts = (grid[2:34, 2 + 34 * i:34 + 34 * i] for i in (6, 7))
     assert landmarks[8, 8].tolist() == [255, 255, 255] and landmarks[24, 24].tolist() == [128, 128, 128]
     assert parts[8, 8].tolist() == [128, 128, 128]
@@ -263,13 +264,13 @@ def test_a_public_file_of_fsrgan_begins_both_networks(tmp_path):
 
 def test_a_run_does_not_go_on_with_another_optimizer(train):
     train("--train_steps", 1, name="run")
-    with pytest.raises(UserError, match="--continue_train: .*run was trained with rmsprop, not adam"):
+    with pytest.raises(UserError, match="--continue_train: .*run does not fit: it was trained with rmsprop, not adam"):
         train("--train_steps", 2, "--continue_train", *ADAM, name="run")
 
 
 def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
     train("--train_steps", 1, name="run")
-    with pytest.raises(UserError, match="run has these networks: G; now it would have: D and G. Go on with"):
+    with pytest.raises(UserError, match="it has these networks: G; now it would have: D and G. Go on with"):
         train("--train_steps", 2, "--continue_train", *GAN, name="run")
 
 

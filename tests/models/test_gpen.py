@@ -147,7 +147,9 @@ def test_penalties_on_gradients_agree_between_the_forms(make, gradients):
     largest = max(theirs.abs().max() for theirs in expected if theirs is not None)
     for rough, mine, theirs, some in zip(single, double, expected, given, strict=True):
         assert relative(mine, theirs) < 1e-8 if some else mine is None or not mine.any()
-        assert rough is theirs is None or (rough - theirs).abs().max() < 1e-5 * largest
+        # 1e-4 is some 800 roundings of float32. R1's gradient of a bias comes through the deviation over the batch
+        # alone, as a sum whose terms all but cancel: in float64, too, the forms differ by up to 1e6 roundings of it.
+        assert rough is theirs is None or (rough - theirs).abs().max() < 1e-4 * largest
 
 
 def test_the_decoder_alone_draws_random_features():

@@ -95,7 +95,7 @@ def test_programs_with_npu_fused_adam(npu, tmp_path, faces):
     saved = state(tmp_path / "a")["optimizers"]["G"]
     assert saved["shared"]["step"] == 6
     out = program("newtrain.py", *common, "--train_steps", 8, "--name", "a", "--continue_train")
-    assert "Going on after step 6" in out
+    assert "Continuing after step 6" in out
     assert state(tmp_path / "a")["optimizers"]["G"]["shared"]["step"] == 8
     out = program("newtest.py", "--pth_path", tmp_path / "a/best_net_G.pth", "--gtroot", faces,
                   "--results_dir", tmp_path / "results")

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 
 
 def run_python(code, **environment):
     """The output of a Python process of its own that runs `code`; its traceback fails the test."""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
-                          cwd=ROOT, timeout=120, env=os.environ | environment)
+                          cwd=ROOT, timeout=HUNG, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -88,11 +89,13 @@ def test_host_reads_are_counted(npu):
 
 def test_events_measure_milliseconds(npu):
     start, end = (torch.Event(device="npu", enable_timing=True) for _ in range(2))
+    before = time.perf_counter()
     start.record()
     time.sleep(0.05)
     end.record()
     end.synchronize()
-    assert end.query() and 45 < start.elapsed_time(end) < 500
+    longest = 1000 * (time.perf_counter() - before)
+    assert end.query() and 50 <= start.elapsed_time(end) <= longest
     torch.accelerator.synchronize()
     torch.npu.synchronize()
     with torch.Stream(device="npu:0") as stream:
@@ -223,7 +226,9 @@ def torch_npu(npu, monkeypatch):
 
 
 def test_npu_fused_adam_follows_torch_adam(torch_npu):
-    options = {"lr": 1e-2, "betas": (0.5, 0.99), "weight_decay": 1e-3}
+    # The two round differently, and so do the gradients after the first step. Where a gradient is all but zero, Adam
+    # divides that rounding by little more than eps: 1e-3 in place of 1e-8 takes its weight away.
+    options = {"lr": 1e-2, "betas": (0.5, 0.99), "eps": 1e-3, "weight_decay": 1e-3}
     ours, theirs = small_net().to("npu"), small_net()
     fused = torch_npu.optim.NpuFusedAdam(ours.parameters(), **options)
     fused.zero_grad()  # without gradients: nothing to combine yet
@@ -324,7 +329,7 @@ def test_two_processes_over_hccl(npu, tmp_path):
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=environment, cwd=ROOT,
                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in range(2)]
     for process in ranks:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HUNG)
         assert process.returncode == 0, err[-3000:]
         assert out.strip().endswith("3.0 ['rank 0', 'rank 1'] 7")
 
@@ -347,5 +352,5 @@ def test_building_twice_at_once(npu, tmp_path):
     environment = os.environ | {"NPUSIM_BUILD": str(tmp_path / "cache")}
     both = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], env=environment,
                              cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [p.communicate(timeout=120)[0].strip() for p in both] == ["42", "42"]
+    assert [p.communicate(timeout=HUNG)[0].strip() for p in both] == ["42", "42"]
     assert len(list((tmp_path / "cache").glob("*.so"))) == 1 and not list((tmp_path / "cache").glob("*.tmp"))

@@ -21,6 +21,7 @@ import torch
 
 from tests.helpers.paths import ROOT
 from tests.helpers.paths import SIMULATED_NPU as SITE
+from tests.helpers.processes import HUNG
 
 # Dotted name below torch_npu -> the arguments it is called with (positional, by keyword); None: not called.
 ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -68,7 +69,6 @@ for name, call in json.load(sys.stdin).items():
 assert torch.npu is torch_npu.npu
 torch_npu.npu.config.allow_internal_format = False  # raises where it cannot be set
 import torch.distributed as dist
-from tests.helpers.paths import ROOT
 print(json.dumps({"version": torch_npu.__version__, "wrong": wrong,
                   "backend": dist.get_default_backend_for_device("npu")}))
 """
@@ -76,7 +76,7 @@ print(json.dumps({"version": torch_npu.__version__, "wrong": wrong,
 
 def probe(python, **environment):
     done = subprocess.run([python, "-c", PROBE], input=json.dumps(CALLS), capture_output=True, text=True,
-                          timeout=120, env=os.environ | environment)
+                          timeout=HUNG, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -4,7 +4,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +12,8 @@ import yaml
 
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
-from tests.helpers.runs import TINY
-from tests.helpers.scripts import CLOSING_BLOCK, KEYS, Checkout
+from tests.helpers.processes import wait_until
+from tests.helpers.scripts import CLOSING_BLOCK, KEYS, TINY_PRESET, Checkout
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +58,16 @@ def test_full_writes_the_keys_in_order(full):
     assert full.keys["E2ETrainingTime"] == full.block["seconds"]
 
 
-def test_speed_is_that_of_the_log(full):
+def test_speed_is_that_of_the_log(full, checkout):
     lines = [line.split() for line in full.log.splitlines() if "IterTotal:" in line]
     seconds = [float(fields[7].removesuffix("s")) for fields in lines]
     assert len(seconds) == 5  # steps 5, 10, 15, 20 and 24
     mean = (5 * seconds[2] + 5 * seconds[3] + 4 * seconds[4]) / 14
     assert float(full.block["step"]) == pytest.approx(mean, abs=2e-6)
-    assert float(full.block["fps"]) == pytest.approx(2 / mean, rel=1e-3)
-    own = float(re.search(r"^Performance: ([\d.]+) images/sec", full.log, re.MULTILINE)[1])
-    assert float(full.block["fps"]) == pytest.approx(own, rel=0.05)  # the same steps; the lines are rounded
+    checkout.check_speed(full.block, 2)
+    own, steps = re.search(r"([\d.]+) sec/step \(mean of (\d+) steps", full.log).groups()
+    # The same steps, and what came between the end of the tenth and its line: mostly nothing, but for a busy machine.
+    assert steps == "14" and float(own) >= mean - 1e-6
 
 
 def test_loss_and_accuracy_are_those_of_the_log(full):
@@ -136,10 +136,7 @@ def test_built_in_faces_are_drawn_and_sigterm_stops_the_training_in_order(checko
     process = checkout.start("bash", "my repo/test/train_full_1p.sh", "--preset=tiny.yml", "--workers=0",
                              "--train_epochs=100000")
     log = checkout.output / "train_0.log"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and "IterTotal" in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: log.exists() and "IterTotal" in log.read_text(), process)
     process.send_signal(signal.SIGTERM)
     done = checkout.finish(process)
     assert done.status == 143
@@ -244,7 +241,7 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
     own = re.search(r"^Performance: .* images/sec, ([\d.]+) sec/step", done.out, re.MULTILINE)[1]
     block = CLOSING_BLOCK.search(done.out.split("Results: ")[0])
     assert float(block["step"]) == float(own)  # too short a run for lines without the first steps
-    assert float(block["fps"]) == pytest.approx(2 / float(own), rel=1e-3)
+    checkout.check_speed(block, 2)
 
 
 def test_modelarts_job_fails_as_its_training_does(checkout):
@@ -273,7 +270,7 @@ def test_level_file():
 
 def test_another_recipe_by_its_name(checkout):
     """--model=sparnethd brings that recipe's defaults (its data, losses and phases); the preset makes it small."""
-    small = TINY | {"model": "sparnethd", "load_size": 128, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8,
+    small = TINY_PRESET | {"model": "sparnethd", "load_size": 128, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8,
                     "D_layers": 2, "D_scales": 1, "lambda_pcp": 0, "channel_multiple": 1}
     (checkout.folder / "hd.yml").write_text(yaml.safe_dump(small))
     words = ["--preset=hd.yml", "--model=sparnethd", "--workers=0", f"--data_path={checkout.faces.name}"]

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from engine.trainer import Trainer
 from options.train_options import parse_train
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY, largest_difference, run_ranks, same, state
 from utils import distributed
 from utils.errors import LOST_CONTACT, UserError
@@ -99,7 +99,7 @@ def test_two_ranks_go_on_exactly_and_others_at_the_same_image(tmp_path, many_fac
     for name in ("one", "four"):
         subprocess.run(["cp", "-r", tmp_path / "parts", tmp_path / name], check=True)
     out = run_ranks(2, tmp_path, many_faces, *words, "--train_steps", 6, "--name", "parts", "--continue_train")
-    assert "Going on after step 4 of 6" in out
+    assert "Continuing after step 4 of 6" in out
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert len(whole["rng"]) == 2
     for part in ("networks", "optimizers", "rng"):
@@ -159,19 +159,17 @@ def test_a_rank_that_dies_ends_all_and_torchrun_restarts_them(tmp_path, many_fac
                              launcher=["--max-restarts=1", f"--log-dir={logs}", "--redirects=1:3"])
     wait_for(process, "]20/100000")
     os.kill(rank_process(process, 1), signal.SIGKILL)
-    told = "".join(wait_for(process, "Going on after step"))  # by itself, from the newest checkpoint
+    told = "".join(wait_for(process, "Continuing after step"))  # by itself, from the newest checkpoint
     assert "Traceback" not in told
     wait_for(process, "Progress:")
     os.kill(rank_process(process, 1), signal.SIGKILL)
-    start = time.monotonic()
-    rest, _ = process.communicate(timeout=60)
-    assert time.monotonic() - start < 60
+    rest, _ = process.communicate(timeout=HUNG)
     assert process.returncode == 128 + signal.SIGKILL
     assert re.search(r"error: rank 1 \(process \d+\) was ended by SIGKILL; the other ranks were ended, too", rest)
     assert state(tmp_path / "run")["progress"]["step"] >= 10
     # Another launch does not take a finished or failed run for its own.
     again = start_training(tmp_path, many_faces, *words, launcher=["--max-restarts=1"])
-    out, _ = again.communicate(timeout=100)
+    out, _ = again.communicate(timeout=HUNG)
     assert again.returncode == 2 and "already holds checkpoints of a run" in out and "Traceback" not in out
 
 
@@ -179,7 +177,7 @@ def test_sigterm_to_the_launcher_saves_once_and_ends_cleanly(tmp_path, many_face
     process = start_training(tmp_path, many_faces, "--train_steps", 100000, "--name", "run", launcher=[])
     wait_for(process, "Progress:")
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=HUNG)
     assert process.returncode == 143 and "Traceback" not in rest
     assert len(re.findall("Stopped by SIGTERM after step", rest)) == 1
     step = int(re.search(r"after step (\d+)", rest)[1])
@@ -189,7 +187,7 @@ def test_sigterm_to_the_launcher_saves_once_and_ends_cleanly(tmp_path, many_face
 def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
     def alone(**env):
         return subprocess.run([sys.executable, "newtrain.py", *TINY, "--dataroot", faces, "--checkpoints_dir", tmp_path,
-                               "--dist_timeout", "2"], cwd=ROOT, capture_output=True, text=True, timeout=100,
+                               "--dist_timeout", "2"], cwd=ROOT, capture_output=True, text=True, timeout=HUNG,
                               env=os.environ | env)
     missing = alone(RANK="0", WORLD_SIZE="2")
     assert missing.returncode == 2
@@ -264,7 +262,7 @@ def test_restoring_on_two_ranks_scores_each_face_once(tmp_path, many_faces, trai
              "--results_dir", str(tmp_path), "--workers", "0", "--device", "cpu", "--batch_size", "2"]
     assert Tester(parse_test([*words, "--name", "one"])).run() == 0
     process = torchrun(2, "newtest.py", *words, "--name", "two")
-    out, _ = process.communicate(timeout=150)
+    out, _ = process.communicate(timeout=HUNG)
     assert process.returncode == 0, out
     assert len(re.findall("^Accuracy:", out, re.M)) == 1
     one, two = ((tmp_path / name / "faces.csv").read_text() for name in ("one", "two"))

@@ -6,6 +6,7 @@ from PIL import Image
 
 from utils.errors import UserError
 from utils.images import (
+    TITLE_HEIGHT,
     BadImage,
     centre_square,
     degrade,
@@ -139,6 +140,15 @@ def test_save_and_grid(tmp_path):
     save_image(picture, tmp_path / "deep" / "grid.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "grid.png")), picture)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["grid.png"]
+
+
+def test_columns_have_their_titles_above_them():
+    tiles = [[np.full((8, 40, 3), 100, np.uint8)] * 2]
+    picture = grid(tiles, gap=2, titles=["SR", "a title that is far too long for its column"])
+    head, rest = picture[:TITLE_HEIGHT], picture[TITLE_HEIGHT:]
+    assert np.array_equal(rest, grid(tiles, gap=2))
+    assert (head[:, :44] < 128).any() and (head[:, 44:] < 128).any() and head[0].min() == 255
+    assert (head[:, 2:9] == 255).all() and (head[:, 36:44] == 255).all()  # SR stands in the middle of its column
 
 
 def test_output_names_never_collide():

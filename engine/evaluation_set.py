@@ -1,0 +1,59 @@
+"""Which faces newtest.py restores, and what they are compared with: one decision, from its options."""
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+
+from data import find_dataset
+from data.face_folder import FaceFolder
+from metrics.prior_maps import PriorMetrics
+from utils.errors import UserError
+
+ABSENT = "landmark error and parsing overlap absent: "
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """The faces of one evaluation.
+
+    faces           dataset whose samples hold 'lr', and 'hr' where there are references
+    prior_metrics   of faces with prior maps that the network estimates, or None
+    absent          lines that say why there are no prior metrics; empty for a network without prior maps
+    """
+    faces: FaceFolder
+    prior_metrics: PriorMetrics | None = None
+    absent: list[str] = field(default_factory=list)
+
+
+def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None) -> EvaluationSet:
+    """Returns the faces that newtest.py's options mean.
+
+    --dataroot: its pictures are restored, and compared with those of the same names in --gtroot. Without it
+    --dataset_name makes the inputs of the faces in --gtroot.
+    prior_maps: counts of the (heatmaps, parsing maps) that the network estimates, or None.
+    Raises UserError for folders without pictures and for a dataset that makes no inputs.
+    """
+    o = options
+    dataset = find_dataset(o.dataset_name)
+    common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
+    references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
+    if o.dataroot:
+        reader = find_dataset(dataset.input_dataset)
+        faces = reader(reader.list_faces(o.dataroot, "--dataroot")[:o.max_images], references=references, **common)
+        why = "they are measured on --gtroot alone, without --dataroot." if references and prior_maps else None
+        return EvaluationSet(faces, absent=[ABSENT + why] if why else [])
+    if not dataset.trains:
+        raise UserError(f"--dataset_name {o.dataset_name} reads faces to restore and makes none: give "
+                        f"--dataroot, or another --dataset_name.")
+    faces = references[:o.max_images]
+    common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
+    if not dataset.takes_priors:
+        why = f"--dataset_name {o.dataset_name} has no priors." if prior_maps else None
+        return EvaluationSet(dataset(faces, **common), absent=[ABSENT + why] if why else [])
+    if not prior_maps:
+        return EvaluationSet(dataset(faces, priors="none", **common))
+    try:
+        metrics = PriorMetrics(dataset, o.priors, prior_maps)
+        return EvaluationSet(dataset(faces, priors=o.priors, **common), metrics)
+    except UserError as error:
+        return EvaluationSet(dataset(faces, priors="none", **common), absent=[f"{ABSENT}{error}"])

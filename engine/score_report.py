@@ -1,0 +1,115 @@
+"""The scores of an evaluation: as a table to print, as scores.json, and face by face as faces.csv."""
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.evaluate import average
+from metrics.perceptual import COMPARED, summarise, summary_lines
+from metrics.prior_maps import PriorMetrics
+from metrics.prior_maps import summary_lines as prior_lines
+from metrics.psnr_ssim import PROTOCOLS
+from utils import strict_json
+
+COLUMNS = ("restored", "input")  # order within a protocol's columns of faces.csv
+NAMED = 8  # files that a line names
+
+
+class ScoreReport:
+    """All scores of an evaluation, averaged.
+
+    names: of the faces. rows: one {metric: values} per face, what engine/evaluate.py's score_faces and the other
+    metrics' score return, merged. titles: {'input': ..., 'restored': ...}, of the table's rows. prior_metrics: of the
+    prior maps, or None. absent: lines on metrics that are absent. reference_features: of the faces that FID compares
+    with, or None for those of the references.
+    """
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str],
+                 prior_metrics: PriorMetrics | None, absent: Sequence[str],
+                 reference_features: np.ndarray | None = None) -> None:
+        self.names, self.rows, self.titles = names, rows, titles
+        self.prior_metrics, self.absent = prior_metrics, absent
+        names_of_protocols = [p for p in PROTOCOLS if rows and p in rows[0]]  # none without references
+        self.protocols = {p: {which: average(rows, p, which) for which in COMPARED} for p in names_of_protocols}
+        self.priors = prior_metrics.summarise(rows) if prior_metrics else {}
+        self.summary = summarise(rows, reference_features)
+
+    @property
+    def has_references(self) -> bool:
+        """Whether any face was compared with a reference under the protocols of PSNR and SSIM."""
+        return bool(self.protocols)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was scored."""
+        return not self.protocols and not self.summary
+
+    def identical(self) -> dict[str, dict[str, list[str]]]:
+        """Returns {protocol: {'input' or 'restored': names of faces}}: faces whose PSNR is infinite.
+
+        They are identical to their references under that protocol, and left out of its mean PSNR.
+        """
+        found: dict[str, dict[str, list[str]]] = {}
+        for protocol in self.protocols:
+            for which in COMPARED:
+                names = [name for name, row in zip(self.names, self.rows, strict=True)
+                         if math.isinf(row[protocol][which].psnr)]
+                if names:
+                    found.setdefault(protocol, {})[which] = names
+        return found
+
+    def lines(self) -> list[str]:
+        """Returns the table and what belongs to it, for the log."""
+        protocols = self.protocols
+        lines = [f"\n{len(self.rows)} faces        " + "".join(f"{p:>22}" for p in protocols)]
+        if protocols:
+            for which in COMPARED:
+                lines.append(f"{self.titles[which]:20}" + "".join(
+                    f"{protocols[p][which].psnr:>13.4f} / {protocols[p][which].ssim:.4f}" for p in protocols))
+            lines.append(f"{'gain in dB':20}" + "".join(f"{self._gain(p)}         " for p in protocols) + "\n")
+        for protocol, faces in self.identical().items():
+            for which, names in faces.items():
+                rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                lines.append(f"{self.titles[which]}, protocol {protocol}: identical to the reference, PSNR infinite, "
+                             f"left out of the mean PSNR: {', '.join(names[:NAMED])}{rest}")
+        return [*lines, *prior_lines(self.priors), *self.absent,
+                *summary_lines(self.summary, len(self.rows), self.titles)]
+
+    def accuracy_line(self) -> str:
+        """Returns the line that test/common.sh reads the PSNR from."""
+        scores = self.protocols["sparnet"]
+        return (f"Accuracy: {scores['restored'].psnr:.4f} dB PSNR, {self.titles['input']} "
+                f"{scores['input'].psnr:.4f} dB (protocol sparnet)")
+
+    def _gain(self, protocol: str) -> str:
+        """The mean gain in dB over the faces that have both PSNR values."""
+        rows = [row for row in self.rows if all(math.isfinite(row[protocol][which].psnr) for which in COMPARED)]
+        if not rows:
+            return f"{'none':>13}"
+        return f"{average(rows, protocol, 'restored').psnr - average(rows, protocol, 'input').psnr:>+13.4f}"
+
+    def write_json(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Writes scores.json: the means, and what `about` says of the evaluation. An infinite PSNR becomes null."""
+        report = {"faces": len(self.rows),
+                  "protocols": {p: {which: scores._asdict() for which, scores in table.items()}
+                                for p, table in self.protocols.items()},
+                  "identical": self.identical(), "priors": self.priors, **self.summary, **about}
+        path.write_text(strict_json.dumps(report, indent=1) + "\n")
+
+    def write_csv(self, path: Path) -> None:
+        """Writes faces.csv: the scores of every face. A PSNR may be inf, a metric that a face has none of is empty."""
+        of_pictures = [metric for metric in ("lpips", "identity") if metric in self.summary]
+        of_priors = self.prior_metrics.columns if self.prior_metrics else []
+        with open(path, "w", newline="", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(["file", *(f"{p}_{which}_{metric}" for p in self.protocols for which in COLUMNS
+                                      for metric in ("psnr", "ssim")),
+                            *(f"{metric}_{which}" for metric in of_pictures for which in COMPARED), *of_priors])
+            for name, row in zip(self.names, self.rows, strict=True):
+                table.writerow([name, *(value for p in self.protocols for which in COLUMNS for value in row[p][which]),
+                                *(row[metric][which] for metric in of_pictures for which in COMPARED),
+                                *(self.prior_metrics.cells(row) if of_priors else [])])

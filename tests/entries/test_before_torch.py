@@ -1,0 +1,72 @@
+"""What torch reads while it loads is set before, whatever is started: also beside a backend that fails to load."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+EXPECTED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "GOMP_SPINCOUNT": "1000"}  # as utils/__init__.py says
+SOURCES = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))
+           if not any(part.startswith(".") or part == "tests" for part in path.relative_to(ROOT).parts)]
+SCRIPTS = [str(path) for path in SOURCES if len(path.parts) == 1]
+PACKAGES = sorted({".".join(path.parts[:-1]) for path in SOURCES if len(path.parts) > 1})
+PROGRAMS = [f"-m {'.'.join(path.with_suffix('').parts)}" for path in SOURCES
+            if len(path.parts) > 1 and re.search(r'^if __name__ == "__main__"', (ROOT / path).read_text(), re.M)]
+BACKEND = {  # a package that installs a backend of torch whose loading fails, as torch-npu's does without CANN
+    "broken_backend.py": "def load():\n    raise ImportError('libhccl.so: cannot open shared object file')\n",
+    "broken_backend-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: broken-backend\nVersion: 1.0\n",
+    "broken_backend-1.0.dist-info/entry_points.txt": "[torch.backends]\nbroken_backend = broken_backend:load\n"}
+
+
+def environment(*folders):
+    """This process's environment without the variables, and with PYTHONPATH, the way the project is used elsewhere."""
+    rest = {name: value for name, value in os.environ.items() if name not in EXPECTED}
+    return rest | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """{target: (whether it imports torch, {variable: value then, or at its end})}."""
+    targets = [str(ROOT / name) for name in SCRIPTS] + PACKAGES + PROGRAMS
+    done = subprocess.run([sys.executable, str(ROOT / "tests/helpers/first_torch.py"), json.dumps(list(EXPECTED)),
+                           json.dumps(targets)], capture_output=True, text=True, timeout=120,
+                          env=environment(ROOT), cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert done.returncode == 0, done.stderr
+    lines = map(json.loads, done.stdout.splitlines())
+    return {target.removeprefix(f"{ROOT}/"): (reached, variables) for target, reached, variables in lines}, done.stderr
+
+
+@pytest.mark.parametrize("target", SCRIPTS + PACKAGES + PROGRAMS)
+def test_the_variables_are_set_before_torch(found, target):
+    results, errors = found
+    assert target in results, errors
+    assert results[target][1] == EXPECTED
+
+
+def test_programs_were_followed_up_to_torch(found):
+    results, _ = found
+    assert all(results[name][0] for name in ("newtrain.py", "newtest.py", "-m tools.export_weights", "-m utils.launch"))
+
+
+@pytest.fixture(scope="module")
+def broken_backend(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    for name, text in BACKEND.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("words, status", [
+    (["-c", "import torch"], 1),
+    (["-m", "tools.export_weights", "--help"], 0),
+    (["-m", "tools.write_npz", "--help"], 0)])
+def test_a_backend_that_fails_to_load_stops_plain_torch_and_nothing_here(broken_backend, tmp_path, words, status):
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, cwd=tmp_path,
+                          env=environment(broken_backend, ROOT))
+    assert done.returncode == status, done.stderr
+    assert ("libhccl.so" in done.stderr) == bool(status)

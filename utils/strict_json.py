@@ -1,0 +1,16 @@
+"""JSON that every reader accepts: numbers that are not finite, which JSON does not have, become null."""
+import json
+import math
+
+
+def dumps(content, indent=None):
+    """Returns the JSON text of nested dicts, lists and plain values; inf and nan are written as null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(content):
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
