@@ -3,8 +3,8 @@
     python -m benchmarks.data_loading [--dataroot FACES] [--json FILE]
 
 bare      open, decode, resize to 128, down to 16, up to 128 (PIL BICUBIC), to an array: no protocol needs less
-none, mended, upstream   data/celeba_dataset.py with that augmentation, one process, no worker
-loader N  the whole loader with N workers and batches of 32, augmentation mended
+none, fixed, upstream   data/celeba_dataset.py with that augmentation, one process, no worker
+loader N  the whole loader with N workers and batches of 32, augmentation fixed
 Without --dataroot: built-in faces as JPEG of 178 x 178 pixels, CelebA's size.
 """
 import argparse
@@ -80,7 +80,7 @@ def main():
                  "share of bare": f"{100 * median_ratio(seconds['bare'], values):.0f} %"}
                 for name, values in seconds.items()]
         for workers in a.workers:
-            rows.append({"what": f"loader {workers}", "images/s": loader_speed(datasets["mended"], workers),
+            rows.append({"what": f"loader {workers}", "images/s": loader_speed(datasets["fixed"], workers),
                          "share of bare": ""})
     show(f"CelebA faces on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
 

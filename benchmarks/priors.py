@@ -4,7 +4,7 @@
 
 one by one   the published way: a Gaussian over the whole image for each point, in plain numpy
 heatmaps, parts   data/priors.py: the heatmaps, and the 9 parsing maps, of as many points
-samples      data/*_dataset.py in one process, --augmentation mended, reading, cropping, resizing and degrading
+samples      data/*_dataset.py in one process, --augmentation fixed, reading, cropping, resizing and degrading
              included: built-in faces, as JPEG of 178 pixels with 68 landmarks, and of 512 pixels with their masks
 """
 import argparse
@@ -87,7 +87,7 @@ def main():
             if not root.exists():
                 write_samples(root, a.count, pixels)
             jobs[f"samples {name} {pixels} px, priors {priors}"] = through(
-                kind(kind.list_faces(str(root), "--dataroot"), 2 * a.size, 8, "mended", priors=priors))
+                kind(kind.list_faces(str(root), "--dataroot"), 2 * a.size, 8, "fixed", priors=priors))
         rows += [{"what": name, "images/s": a.count / statistics.median(times), "times one by one": ""}
                  for name, times in alternate(jobs, a.rounds, device).items()]
     show(f"Facial priors at {a.size} pixels on one core: {machine(device)}; medians of {a.rounds} alternating rounds",

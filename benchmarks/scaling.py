@@ -122,7 +122,7 @@ def ranks_row(ranks):
 
 
 def workers_rows(faces, eaten=(100, 300, 1000, 3000), batches=40):
-    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, "mended", seed=0)
+    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, "fixed", seed=0)
     loader = make_loader(dataset, TrainingOrder(len(dataset), 32, batches), workers=1)
     start = time.perf_counter()
     for seen, _ in enumerate(loader):
@@ -139,7 +139,7 @@ def main():
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2])
     parser.add_argument("--presets", nargs="+",
-                        default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half", "sparnet_builtin"])
+                        default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half_width", "sparnet_builtin"])
     parser.add_argument("--json_folder", type=Path, default=None)
     parser.add_argument("--rank_part", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()

@@ -37,18 +37,26 @@ def prior_counts(options):
     return dataset.prior_counts(options.priors) if dataset.takes_priors else None
 
 
-def training_dataset(options):
-    """(The dataset class to train on, the arguments that training and validation set have in common).
+def unread_by_data(options):
+    """Returns {name of an option: why} of those that --dataset_name does not read in a training."""
+    dataset, named, found = find_dataset(options.dataset_name), f"--dataset_name {options.dataset_name}", {}
+    if not dataset.caches:
+        found["cache_folder"] = f"{named} resizes its faces anew each time"
+    else:
+        found["scale_factor"] = f"{named} makes no small faces"
+    if not dataset.takes_priors:
+        found["priors"] = f"{named} has no facial priors"
+    return found
 
-    UserError where the dataset is not for training, or does not take an option that was given.
+
+def training_dataset(options):
+    """Returns (the dataset class to train on, the arguments that training and validation set have in common).
+
+    Raises UserError if the dataset is not for training.
     """
     o, dataset = options, find_dataset(options.dataset_name)
     if not dataset.trains:
         raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
-    if o.cache_folder and not dataset.caches:
-        raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
-    if o.priors and not dataset.takes_priors:
-        raise UserError(f"--priors: --dataset_name {o.dataset_name} has no facial priors.")
     arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
                  "on_bad_image": o.on_bad_image}
     if dataset.caches:

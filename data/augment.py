@@ -3,7 +3,7 @@ import math
 
 from utils.images import centre_square, resize
 
-AUGMENTATIONS = ("mended", "upstream", "none")
+AUGMENTATIONS = ("fixed", "upstream", "none")
 FLIP, LARGEST_SCALE, CROP_AREA, CROP_RATIO = 0.5, 1.3, (0.7, 1.0), (3 / 4, 4 / 3)
 
 
@@ -22,7 +22,7 @@ def random_crop_box(width, height, rng, attempts=10):
     return 0, 0, width, height
 
 
-def mended_box(square, size, rng):
+def fixed_box(square, size, rng):
     """(left, top, right, bottom), fractional, of the published random crop as it was meant, within a square box.
 
     Published: scale by U[1, 1.3], then crop 0.7 to 1 of the scaled picture's area, to size x size. The
@@ -34,9 +34,9 @@ def mended_box(square, size, rng):
             for start, edge in zip((left, top, left, top), random_crop_box(size, size, rng), strict=True)]
 
 
-def crop_mended(image, size, rng):
+def crop_fixed(image, size, rng):
     """A random crop of the picture's centred square, in ONE bicubic resampling from the original picture."""
-    return resize(image, size, mended_box(centre_square(image.size), size, rng))
+    return resize(image, size, fixed_box(centre_square(image.size), size, rng))
 
 
 def crop_upstream(image, size, rng):

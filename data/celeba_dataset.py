@@ -7,7 +7,7 @@ face benchmark has it.
 
 import numpy as np
 
-from data.augment import FLIP, crop_mended, crop_upstream
+from data.augment import FLIP, crop_fixed, crop_upstream
 from data.face_folder import FaceFolder
 from utils.errors import UserError
 from utils.images import centre_square, degrade, resize
@@ -22,14 +22,14 @@ def check_scale(load_size, scale_factor):
 class CelebADataset(FaceFolder):
     """Samples {'lr', 'hr'}: uint8 HWC RGB, both load_size x load_size.
 
-    augmentation: 'mended' (as published, without its fault), 'upstream' (with it), 'none'. Flip 0.5 in both.
+    augmentation: 'fixed' (as published, without its fault), 'upstream' (with it), 'none'. Flip 0.5 in both.
     """
 
     def __init__(self, paths, load_size, scale_factor, augmentation="none", **folder_options):
         super().__init__(paths, load_size, **folder_options)
         check_scale(load_size, scale_factor)
         self.scale_factor = scale_factor
-        self.crop = {"mended": crop_mended, "upstream": crop_upstream, "none": None}[augmentation]
+        self.crop = {"fixed": crop_fixed, "upstream": crop_upstream, "none": None}[augmentation]
 
     def make_sample(self, image, rng, path):
         flip = self.crop is not None and rng.random() < FLIP

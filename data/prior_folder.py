@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.augment import FLIP, mended_box
+from data.augment import FLIP, fixed_box
 from data.celeba_dataset import check_scale
 from data.face_folder import FaceFolder
 from data.face_parts import FACE_PARTS
@@ -60,7 +60,7 @@ class PriorFolder(FaceFolder):
     paths: a FileList, as list_faces gives it; faces without annotation are left out of it, and told in `warnings`.
     priors: 'heatmaps', 'parsing', 'both', 'none' (samples are {'lr', 'hr'}; no annotation is looked for unless the
     faces are cropped by it); None: default_priors.
-    augmentation: 'mended' (flip 0.5, the crop of data/celeba_dataset.py), 'none', or 'upstream', which is what the
+    augmentation: 'fixed' (flip 0.5, the crop of data/celeba_dataset.py), 'none', or 'upstream', which is what the
     public code of FSRNet does: the picture is squashed to a square, and neither flipped nor cropped.
 
     A subclass has open_annotations, and where it does not draw everything from landmarks, `parsing`.
@@ -126,7 +126,7 @@ class PriorFolder(FaceFolder):
         if self.augmentation == "none":
             return View(size, square, False)
         mirrored = rng.random() < FLIP
-        return View(size, mended_box(square, self.load_size, rng), mirrored)
+        return View(size, fixed_box(square, self.load_size, rng), mirrored)
 
     def make_sample(self, image, rng, path):
         view = self.draw_view(path, image.size, rng)

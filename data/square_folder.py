@@ -35,7 +35,7 @@ class SquareFolder(FaceFolder):
     """Base of such datasets. A subclass makes {'lr', 'hr'} of a face: `make_pair(face, rng, path, mirrored)`.
 
     to_side: how a square is resized, one of the two above. square_size: the pixels of the face that make_pair takes
-    (smallest_square where load_size is less). augmentation: 'none' leaves out the flip, 'mended' and 'upstream' are the
+    (smallest_square where load_size is less). augmentation: 'none' leaves out the flip, 'fixed' and 'upstream' are the
     same. scale_factor is taken, as by all datasets for training, and not used: no input here is a small face.
     cache_folder: where the squares, resized once, are kept as BMP files, read thirty times as fast as a 1024-pixel JPEG
     is read and resized (786 kB each at 512 pixels).
@@ -46,7 +46,7 @@ class SquareFolder(FaceFolder):
     to_side = staticmethod(bicubic)
     smallest_square = 0
 
-    def __init__(self, paths, load_size, scale_factor=None, augmentation="mended", cache_folder=None,
+    def __init__(self, paths, load_size, scale_factor=None, augmentation="fixed", cache_folder=None,
                  **folder_options):
         super().__init__(paths, load_size, **folder_options)
         self.flip = augmentation != "none"

@@ -6,6 +6,7 @@ import yaml
 from engine import checkpoint
 from utils import distributed
 from utils.errors import UserError
+from utils.option_types import current_word
 
 # Options that say nothing of what is learned.
 FREE_TO_CHANGE = {
@@ -61,7 +62,8 @@ def load_checkpoint(folder, options):
         raise UserError(f"the ranks see different checkpoints in {folder} (steps {steps}): --checkpoints_dir must be "
                         f"one folder that all nodes share.")
     changed = [f"{name} {before} -> {now}" for name, now in vars(options).items()
-               if (before := state.get("options", {}).get(name, now)) != now and name not in FREE_TO_CHANGE]
+               if (before := current_word(name, state.get("options", {}).get(name, now))) != now
+               and name not in FREE_TO_CHANGE]
     if changed:
         warnings.append(f"warning: --continue_train with other options than so far: {', '.join(changed)}.")
     for line in warnings if distributed.is_main() else ():

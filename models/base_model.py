@@ -106,6 +106,11 @@ class BaseModel:
         """Adds to an argparse group the recipe's options that only training reads."""
 
     @staticmethod
+    def unread(options):
+        """Returns {name of an option: why} of those that a training with these options does not read."""
+        return {}
+
+    @staticmethod
     def complete(options, prior_counts):
         """Sets network options that were left unset.
 

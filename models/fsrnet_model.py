@@ -30,12 +30,12 @@ class FSRNetModel(BaseModel):
     @staticmethod
     def add_network_options(group):
         group.add_argument("--hmaps_ch", type=at_least(0), default=None,
-                           help="landmark heatmaps that the network estimates; default: as many as the dataset "
-                                "gives")
+                           help="landmark heatmaps that the network estimates; default: those of --dataset_name")
         group.add_argument("--pmaps_ch", type=at_least(0), default=None,
-                           help="parsing maps that the network estimates; default: as many as --dataset_name gives")
+                           help="parsing maps that the network estimates; default: those of --dataset_name")
         group.add_argument("--tied", action="store_true",
-                           help="one residual block per stage, applied several times, as in the released weights")
+                           help="one residual block per stage, applied several times, as in the released weights; "
+                                "default: blocks with weights of their own")
         group.add_argument("--width", type=at_least(1), default=64,
                            help="channels of the network; the prior branch has twice as many")
         group.add_argument("--enc_blocks", type=at_least(0), default=12, help="residual blocks of the encoder")
@@ -55,14 +55,27 @@ class FSRNetModel(BaseModel):
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
                            help="weight of the perceptual loss (FSRGAN: 0.1); 0 leaves it out")
         group.add_argument("--vgg16_path", default=None,
-                           help=f"weights file of the perceptual loss: VGG16 from {VGG16Features.ADDRESS}")
+                           help=f"weights file of VGG16 for the perceptual loss, from {VGG16Features.ADDRESS}; "
+                                "default: none, --lambda_pcp 0 does without")
         group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
-                           help="weight of the adversarial loss (FSRGAN: 0.001); 0: no discriminator")
+                           help="weight of the generator's adversarial loss (FSRGAN: 0.001); 0: no discriminator")
         group.add_argument("--D_ch", type=at_least(1), default=64, help="channels of the discriminator's first layer")
         group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
                            help="optimizer of all networks: rmsprop (alpha 0.99) as published, or adam with --beta1 "
                                 "and --beta2")
         group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="discriminator's learning rate")
+
+    @staticmethod
+    def unread(options):
+        found = {}
+        if options.optimizer != "adam":
+            found |= dict.fromkeys(("beta1", "beta2"), f"--optimizer is {options.optimizer}, only adam reads it")
+        if not options.lambda_pcp:
+            found["vgg16_path"] = "--lambda_pcp is 0, which leaves the perceptual loss out (FSRGAN: 0.1)"
+        if not options.lambda_g:
+            found |= dict.fromkeys(("D_ch", "d_lr", "pretrain_d_path"),
+                                   "--lambda_g is 0, which leaves the discriminator out (FSRGAN: 0.001)")
+        return found
 
     @staticmethod
     def complete(options, prior_counts):
@@ -87,8 +100,6 @@ class FSRNetModel(BaseModel):
         if not self.prior_maps:
             for head in self.networks["G"].heads():  # no loss reaches them: DDP would wait
                 head.requires_grad_(False)
-        if o.vgg16_path and not o.lambda_pcp:
-            raise UserError("--vgg16_path is of use with the perceptual loss only: set --lambda_pcp (FSRGAN: 0.1).")
         if o.lambda_pcp:
             self.frozen = {"vgg16": load_vgg(VGG16Features, o.vgg16_path)}
         self.weights = {"pix": o.lambda_pix, "coarse": o.lambda_coarse, "prior": o.lambda_prior, "pcp": o.lambda_pcp,

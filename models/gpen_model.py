@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.option_types import at_least
 
 STAGES = ("full", "prior", "embed")
+RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
 MIXING = 0.9  # how often a face of the prior has two styles (Karras et al., CVPR 2019)
 PATH_DECAY = 0.01  # how fast the mean path length follows
 
@@ -34,12 +35,14 @@ class GPENModel(BaseModel):
     @staticmethod
     def add_network_options(group):
         group.add_argument("--stage", choices=STAGES, default="full",
-                           help="prior: the decoder alone learns to generate faces; embed: a U-net starts from it "
-                                "(--pretrain_model_path); full: the U-net starts from nothing or from any weights")
+                           help="what the network is: prior: the decoder alone, which generates faces; embed: a U-net "
+                                "around such a decoder (--pretrain_model_path); full: the U-net from random or any "
+                                "weights")
         group.add_argument("--channel_multiplier", type=at_least(1), default=2,
-                           help="factor of the widths above 32 pixels; released weights: 2, those of 256 pixels: 1")
+                           help="factor of the network's widths above 32 pixels; released weights: 2, those of 256 "
+                                "pixels: 1")
         group.add_argument("--narrow", type=at_least(0.01, float), default=1.0,
-                           help="factor of all widths; released weights: 1, those of 256 pixels: 0.5")
+                           help="factor of all of the network's widths; released weights: 1, those of 256 pixels: 0.5")
         group.add_argument("--style_dim", type=at_least(1), default=512, help="length of the latent vectors")
 
     @staticmethod
@@ -48,14 +51,15 @@ class GPENModel(BaseModel):
         group.add_argument("--lambda_id", type=at_least(0, float), default=1.0,
                            help="weight of the identity loss; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
-                           help="weights file of the identity loss: a MobileFaceNet, or IR-SE50 from "
-                                + IR_SE50_ADDRESS)
+                           help="weights file of a face embedding for the identity loss: a MobileFaceNet, or IR-SE50 "
+                                f"from {IR_SE50_ADDRESS}; default: none, --lambda_id 0 does without")
         group.add_argument("--lambda_fm", type=at_least(0, float), default=0.02,
                            help="weight of the paper's feature matching loss; 0 leaves it out")
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
                            help="weight of the perceptual loss; 0 leaves it out")
         group.add_argument("--vgg19_path", default=None,
-                           help=f"weights file of the perceptual loss: VGG19 from {VGG19Features.ADDRESS}")
+                           help=f"weights file of VGG19 for the perceptual loss, from {VGG19Features.ADDRESS}; "
+                                "default: none, --lambda_pcp 0 does without")
         group.add_argument("--lambda_r1", type=at_least(0, float), default=10.0,
                            help="weight of the discriminator's R1 regularisation; 0 leaves it out")
         group.add_argument("--r1_every", type=at_least(1), default=16,
@@ -67,6 +71,19 @@ class GPENModel(BaseModel):
         group.add_argument("--decoder_lr_factor", type=at_least(0, float), default=1.0,
                            help="decoder's learning rate as a fraction of --lr, which the encoder learns with")
         group.add_argument("--d_lr", type=at_least(0, float), default=0.002, help="discriminator's learning rate")
+
+    @staticmethod
+    def unread(options):
+        found = {}
+        for name, of_loss in (("id", "arcface_path"), ("pcp", "vgg19_path"), ("r1", "r1_every"),
+                              ("path", "path_every")):
+            if not getattr(options, f"lambda_{name}"):
+                found[of_loss] = f"--lambda_{name} is 0, which leaves that loss out"
+        if options.stage == "prior":
+            losses = [name for name in RESTORING_LOSSES if getattr(options, f"lambda_{name}")]  # 0 is what it has
+            found |= dict.fromkeys([*(f"lambda_{name}" for name in losses), "arcface_path", "vgg19_path"],
+                                   "--stage prior trains with the adversarial loss alone")
+        return found
 
     def build_generator(self, options):
         o = options
@@ -85,7 +102,7 @@ class GPENModel(BaseModel):
         self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
                         "r1": o.lambda_r1, "path": o.lambda_path}
         if self.makes_faces:
-            self.weights |= {"pix": 0, "id": 0, "fm": 0, "pcp": 0}
+            self.weights |= dict.fromkeys(RESTORING_LOSSES, 0)
         self._check(o)
         self.r1_every, self.path_every = o.r1_every, o.path_every
         self.frozen = self._load_frozen(o)
@@ -102,10 +119,6 @@ class GPENModel(BaseModel):
         if self.makes_faces and (o.valroot or o.val_count):
             raise UserError("--stage prior restores no faces: nothing can be validated. Leave out "
                             f"{'--valroot' if o.valroot else '--val_count'}.")
-        for loss_name, option in (("id", "arcface_path"), ("pcp", "vgg19_path")):
-            if getattr(o, option) and not self.weights[loss_name]:
-                why = "--stage prior is without that loss" if self.makes_faces else f"--lambda_{loss_name} is 0"
-                raise UserError(f"--{option}: {why}. Leave one of them out.")
 
     def _load_frozen(self, o):
         frozen = {}

@@ -42,16 +42,24 @@ class SPARNetHDModel(SPARNetModel):
         group.add_argument("--D_layers", type=at_least(1), default=4,
                            help="downsampling layers of the discriminator, per scale")
         group.add_argument("--checkpointing", action="store_true",
-                           help="activation checkpointing in the generator: less memory for a third more arithmetic")
-        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge", help="kind of adversarial loss")
+                           help="activation checkpointing in the generator: less memory for a third more arithmetic; "
+                                "default: off")
+        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge",
+                           help="form of the adversarial loss of generator and discriminator")
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=1.0,
                            help="weight of the perceptual loss; 0 leaves it out")
         group.add_argument("--vgg19_path", default=None,
-                           help=f"weights file of the perceptual loss: VGG19 from {VGG19Features.ADDRESS}")
+                           help=f"weights file of VGG19 for the perceptual loss, from {VGG19Features.ADDRESS}; "
+                                "default: none, --lambda_pcp 0 does without")
         group.add_argument("--lambda_fm", type=at_least(0, float), default=10.0,
-                           help="weight of the feature matching loss")
-        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0, help="weight of the adversarial loss")
+                           help="weight of the generator's feature matching loss")
+        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0,
+                           help="weight of the generator's adversarial loss")
         group.add_argument("--d_lr", type=at_least(0, float), default=0.0004, help="discriminator's learning rate")
+
+    @staticmethod
+    def unread(options):
+        return {} if options.lambda_pcp else {"vgg19_path": "--lambda_pcp is 0, which leaves the perceptual loss out"}
 
     def build_generator(self, options):
         o = options
@@ -69,9 +77,6 @@ class SPARNetHDModel(SPARNetModel):
                             f"{self.networks['D'].smallest} or more, not {o.load_size}: give fewer of them.")
         for net in self.networks.values():
             init_weights(net, o.init_type)
-        if o.vgg19_path and not o.lambda_pcp:
-            raise UserError("--vgg19_path: --lambda_pcp is 0 here, which leaves the perceptual loss out: give "
-                            "--lambda_pcp 1, say, or leave out --vgg19_path.")
         if o.lambda_pcp:
             self.frozen = {"vgg19": load_vgg(VGG19Features, o.vgg19_path)}
         self.weights = {"pix": o.lambda_pix, "pcp": o.lambda_pcp, "fm": o.lambda_fm, "g": o.lambda_g}

@@ -1,14 +1,12 @@
-"""What newtrain.py and newtest.py share: the parser, presets, and errors that name the nearest option."""
+"""What newtrain.py and newtest.py share: the parser, options of both, files of options, and refusals."""
 import argparse
 import os
-from pathlib import Path
+import re
 
-import yaml
-
+from options.presets import find_preset, is_own, preset_names, read_options, read_preset
+from options.suggestions import suggest
 from utils.errors import UserError, nearest
 from utils.option_types import at_least
-
-PRESETS = Path(__file__).parent / "presets"
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,7 +17,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Two columns, an option's type in place of its own name in capitals, and only defaults that say something."""
+    """Two columns, an option's type in place of its own name in capitals, and only defaults that say something.
+
+    The help of an option without a default value says itself what holds by default.
+    """
 
     def __init__(self, prog):
         super().__init__(prog, max_help_position=36, width=110)
@@ -28,7 +29,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return getattr(action.type, "__name__", "text").upper()
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        says = action.default is not None and action.default is not False and "default: " not in action.help
+        return super()._get_help_string(action) if says else action.help
 
 
 def new_parser(program, description):
@@ -37,38 +39,51 @@ def new_parser(program, description):
 
 
 def add_common(parser):
-    """Options of every program: which recipe, on what. Returns the groups of the run's and the data's options."""
+    """Adds the options of every program: which recipe, on what. Returns the groups of the run's and the data's."""
     run = parser.add_argument_group("what is run, and where")
     run.add_argument("--model", default="sparnet",
-                     help="the recipe, a name in models/__init__.py, which brings its defaults")
-    run.add_argument("--preset", default=None, help="a named recipe: " + ", ".join(preset_names())
-                     + ", or a path to a .yml; options on the command line win over it")
+                     help="recipe to train or to restore with: sparnet, sparnethd, fsrnet or gpen; it brings its own "
+                          "defaults of other options; default: sparnet, or the recipe of --preset")
+    run.add_argument("--preset", default=None,
+                     help="named set of options, or the path of a .yml file of `option: value` lines, of which `like: "
+                          "NAME` takes another preset's; options on the command line override it; default: none; there "
+                          "are " + ", ".join(preset_names()))
     run.add_argument("--name", default=None,
-                     help="of this run; its files go into a folder so named; unset: the preset's name, of newtest.py "
-                          "that of the weights")
-    run.add_argument("--device", default="auto", help="auto, npu, cuda or cpu; auto takes the first that is there")
+                     help="name of the run, and of its folder below the output folder; default: newtrain.py: the "
+                          "preset's name, newtest.py: the name of the weights or of their folder")
+    run.add_argument("--device", default="auto",
+                     help="device to compute on: auto, npu, cuda or cpu; auto takes the first of these that is "
+                          "available")
     run.add_argument("--device_id", type=at_least(0), default=None,
-                     help="which card; unset: ASCEND_DEVICE_ID on an NPU, else 0")
+                     help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
     run.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
-                     help="mixed precision as apex names it; unset: O2 on npu and cuda, O0 on cpu")
+                     help="mixed precision as apex names it: O0 float32, O1 selected operators in half, O2 weights in "
+                          "half; default: newtrain.py: O2 on npu and cuda, O0 on cpu; newtest.py: O0")
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
-                     help="the half type of O1 and O2; unset: float16 on npu and cuda, bfloat16 on cpu")
+                     help="half-precision type of --opt_level O1 and O2; default: float16 on npu and cuda, bfloat16 on "
+                          "cpu")
     run.add_argument("--dist_timeout", type=at_least(1.0, float), default=600.0,
-                     help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange")
+                     help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange; "
+                          "default: %(default)g")
     data = parser.add_argument_group("data")
-    data.add_argument("--load_size", type=at_least(16), default=128, help="pixels of the network's square input")
+    data.add_argument("--load_size", type=at_least(16), default=128,
+                      help="side of the network's square input and output in pixels")
     data.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None,
-                      help="which facial priors --dataset_name builtin, celebamask, helen or landmarks68 gives; unset: "
-                           "those it has (builtin: parsing)")
+                      help="facial priors that are read with the faces of --dataset_name builtin, celebamask, helen or "
+                           "landmarks68: landmark heatmaps, parsing maps or both; default: all that the dataset has, "
+                           "for builtin parsing")
     data.add_argument("--scale_factor", type=at_least(1), default=8,
-                      help="how many times smaller the LR face is; --dataset_name ffhq, blind, blind_hard, "
-                           "colorization, inpainting and seg2face make no small faces and do not read it")
+                      help="ratio of --load_size to the side of the small face that is enlarged to be the network's "
+                           "input")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
-                      help="processes that prepare batches; 0: none beside the main one")
+                      help="processes per device that prepare batches; 0: the main process does; default: one per "
+                           "core, at most 4")
     data.add_argument("--min_size", type=at_least(0), default=0,
-                      help="a picture whose shorter side is smaller counts as bad; 0: small ones are enlarged")
+                      help="shorter side in pixels from which on an image is used; smaller ones count as bad; 0: small "
+                           "ones are enlarged")
     data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
-                      help="a damaged file: replaced by its neighbour and reported, or the run stops at the first")
+                      help="what to do with a damaged or too small image: replace it by its neighbour and report it, "
+                           "or stop the run at the first")
     return run, data
 
 
@@ -77,93 +92,101 @@ def default_workers():
     return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
-def preset_names():
-    return sorted(p.stem for p in PRESETS.glob("*.yml"))
+def parse(parser, argv, beside=None, only=None, elsewhere=()):
+    """Returns the options: those `beside` the weights ({option: Value}), overridden by --preset's, then by argv's.
 
-
-def parse(parser, argv, words=(), only=None):
-    """The options: `words` first, then --preset's (all keys, or `only` some), then the command line, which wins.
-
-    Raises UserError for unknown flags and keys, offering the nearest name.
+    only: the names to take from files; None: all, each of which must be an option. elsewhere: flags that newtrain.py
+    has. Raises UserError for unknown flags and keys, with the nearest name.
     """
-    words = list(words)
-    preset = peek(argv, "preset")
+    values, preset = dict(beside or {}), peek(argv, "preset")
     if preset:
-        words += file_words(parser, preset_path(preset), only)
-    options, unknown = parser.parse_known_args(words + argv)
+        values |= read_preset(find_preset(preset))
+    options, unknown = parser.parse_known_args(file_words(parser, values, only) + argv)
     if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise UserError(f"unknown option {unknown[0]}." + nearest(unknown[0].split("=")[0], flags))
+        flag = unknown[0].split("=")[0]
+        if flag in elsewhere:
+            raise UserError(f"unknown option {flag}: newtrain.py reads it in a training, newtest.py does not. Leave it "
+                            f"out.")
+        raise UserError(f"unknown option {flag}." + suggest(flag, list(parser._option_string_actions)))
     return options
 
 
 def set_recipe_defaults(parser, recipe, only=None):
-    """Let what the recipe's own preset says (all keys, or `only` some) be the parser's defaults, in --help as well."""
+    """Makes what the recipe's own preset says (all keys, or `only` some) the parser's defaults, in --help as well."""
     if recipe.preset:
-        words = file_words(parser, preset_path(recipe.preset), only)
+        words = file_words(parser, read_preset(find_preset(recipe.preset)), only)
         parser.set_defaults(**vars(parser.parse_args(words)))
 
 
+def written_in(parser, argv):
+    """Returns {name of an option: the flag with which it stands in argv}."""
+    flags = [word.split("=")[0] for word in argv]
+    return {parser._option_string_actions[flag].dest: flag for flag in flags if flag in parser._option_string_actions}
+
+
+def refuse_unread(parser, argv, options, unread):
+    """Raises UserError if the user gave an option that nothing reads: on the command line, or in the file --preset.
+
+    unread: {name of an option: why}. What a preset is like, and the presets of the project, may hold more than is read;
+    so may a file values that are the defaults, such as a run's options.yml.
+    """
+    written = written_in(parser, argv)
+    for name, why in unread.items():
+        if name in written:
+            raise UserError(f"{written[name]} is not read here: {why}. Leave out {written[name]}, or change that.")
+    path = find_preset(options.preset) if options.preset else None
+    for key in read_options(path) if path and is_own(path) else ():
+        action = parser._option_string_actions.get(f"--{key}")
+        if action and action.dest in unread and getattr(options, action.dest) != parser.get_default(action.dest):
+            raise UserError(f"{path}: {key} is not read here: {unread[action.dest]}. Remove that line, or change that.")
+
+
 def peek(argv, *names, default=None):
-    """The value of --<one of names> in argv, before the parser that knows all options can be built."""
+    """Returns the value of --<one of names> in argv, before the parser that knows all options can be built."""
     looker = Parser(add_help=False, allow_abbrev=False)
     looker.add_argument(*(f"--{name}" for name in names), dest="value", default=default)
     return looker.parse_known_args(argv)[0].value
 
 
-def peek_model(argv, *files):
-    """The recipe that argv, its preset, or one of the YAML `files` names; sparnet where none does.
+def peek_model(argv, beside=None):
+    """Returns the recipe that argv, its preset, or the options `beside` the weights name; sparnet where none does.
 
-    UserError where argv and its preset name two.
+    Raises UserError where argv and its preset name two.
     """
     preset, model = peek(argv, "preset"), peek(argv, "model")
-    meant = read_yaml(preset_path(preset)).get("model") if preset else None
-    if model and meant and model != meant:
-        raise UserError(f"--model {model} and --preset {preset}, which is for {meant}, contradict each other: give one "
-                        f"of them.")
-    beside = (read_yaml(path).get("model") for path in files)
-    return str(model or meant or next(filter(None, beside), "sparnet"))
+    meant = read_preset(find_preset(preset)).get("model") if preset else None
+    if model and meant and model != meant.value:
+        raise UserError(f"--model {model} and --preset {preset}, which is for {meant.value}, contradict each other: "
+                        f"give one of them.")
+    named = [model, *(found.value for found in (meant, (beside or {}).get("model")) if found)]
+    return str(next(filter(None, named), "sparnet"))
 
 
-def preset_path(name):
-    path = Path(name) if name.endswith((".yml", ".yaml")) else PRESETS / f"{name}.yml"
-    if not path.is_file() or (path.suffix not in name and path.parent != PRESETS):
-        raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(preset_names())}."
-                        + nearest(name, preset_names()))
-    return path
+def file_words(parser, values, only=None):
+    """Returns {option: Value} of files as command-line words, so that argparse checks types and choices.
 
-
-def read_yaml(path):
-    """{option: value} from a preset or a run's options.yml; UserError where it is something else."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: `option: value` lines are expected.")
-    return content
-
-
-def file_words(parser, path, only=None):
-    """The YAML file at `path` as command-line words, so that argparse checks types and choices.
-
-    only: the keys to take; None: all of them, each of which must be an option.
+    only: the names to take; None: all of them, each of which must be an option. UserErrors name file and option.
     """
-    actions = {flag.lstrip("-"): a for a in parser._actions for flag in a.option_strings if flag.startswith("--")}
+    actions = {flag.lstrip("-"): a for flag, a in parser._option_string_actions.items() if flag.startswith("--")}
     words = []
-    for key, value in read_yaml(path).items():
+    for key, (value, path) in values.items():
         if only is not None and key not in only:
             continue
         if key not in actions:
-            raise UserError(f"{path}: unknown option {key!r}." + nearest(str(key), actions))
+            raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
         if value is None:
             continue
         if actions[key].nargs == 0:  # a bare flag
             if not isinstance(value, bool):
                 raise UserError(f"{path}: {key}: {value!r} is neither true nor false.")
-            words += [f"--{key}"] if value else []
+            of_key = [f"--{key}"] if value else []
         elif isinstance(value, list) and actions[key].nargs == "+":
-            words += [f"--{key}", *map(str, value)]
+            of_key = [f"--{key}", *map(str, value)]
         else:
-            words.append(f"--{key}={value}")
+            of_key = [f"--{key}={value}"]
+        try:
+            parser.parse_args(of_key)
+        except UserError as error:
+            raise UserError(f"{path}: {key}: " + re.sub("^argument [^:]+: ", "", str(error))) from None
+        words += of_key
     return words

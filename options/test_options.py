@@ -4,43 +4,54 @@ from pathlib import Path
 
 from data import prior_counts
 from models import find_recipe
-from options.base_options import add_common, file_words, new_parser, parse, peek, peek_model, set_recipe_defaults
+from options.base_options import add_common, new_parser, parse, peek, peek_model, set_recipe_defaults
+from options.presets import read_options
+from options.train_options import train_parser
 from restore.description import read_metadata
 from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
-# What a network is built from; taken from the run's options.yml, so that they need not be said again.
+# What a network is built from and its inputs are made with; taken from the run's options.yml.
 SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name", "priors"}
 
 
 def test_parser(model):
-    """The parser for restoring with the recipe named `model`."""
+    """Returns (the parser for restoring with the recipe named `model`, the names of options that files may give)."""
     parser = new_parser("newtest.py", "Restore a folder of faces and, given references, score them under every "
                         "protocol.")
     run, data = add_common(parser)
     run.add_argument("--results_dir", "--save_as_dir", "--output_path", default="results",
-                     help="the output folder: pictures go into <it>/<name>/restored, scores into scores.json there")
+                     help="output folder: images go into RESULTS_DIR/NAME/restored, scores into scores.json beside it")
     parser.set_defaults(opt_level="O0")
     data.add_argument("--pretrain_model_path", "--pth_path", default=None,
-                      help="generator weights; their metadata (.safetensors) or an options.yml beside them says how "
-                           "the network is built")
-    data.add_argument("--pretrained", default=None, help="in place of --pth_path: weights that ship with the project: "
-                      + ", ".join(pretrained_names()))
+                      help="weights file of the generator; its metadata (.safetensors) or an options.yml in its folder "
+                           "says how the network is built; default: none, --pretrained is then needed")
+    data.add_argument("--pretrained", default=None,
+                      help="weights that ship with the project, in place of --pth_path: "
+                           + ", ".join(pretrained_names()) + "; default: none")
     data.add_argument("--dataroot", "--data_path", "--data_url", default=None,
-                      help="folder of faces to restore, or of what else --dataset_name makes faces of (seg2face: maps)")
+                      help="folder of faces to restore; for --dataset_name seg2face of maps to make faces of; default: "
+                           "the inputs are made from --gtroot")
     data.add_argument("--gtroot", default=None,
-                      help="folder of references; without --dataroot the faces to restore are made from them, as "
-                           "--dataset_name does it (celeba: PIL BICUBIC, as the protocols have it)")
+                      help="folder of references to score against; without --dataroot the faces to restore are made "
+                           "from them, too; default: nothing is scored")
     data.add_argument("--dataset_name", default="celeba",
-                      help="how faces are made bad where there are only references, a name in data/__init__.py")
-    data.add_argument("--batch_size", type=at_least(1), default=16, help="faces restored at a time")
-    data.add_argument("--max_images", type=at_least(1), default=None, help="only the first so many faces")
+                      help="how faces and what belongs to them are found below --gtroot, and how they are degraded "
+                           "where there is no --dataroot; a name in data/__init__.py")
+    data.add_argument("--batch_size", type=at_least(1), default=16,
+                      help="faces that are restored at a time, per device")
+    data.add_argument("--max_images", type=at_least(1), default=None,
+                      help="greatest number of faces to restore, the first ones; default: all")
     metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
-    metrics.add_argument("--lpips_path", default=None, help="AlexNet's weights: LPIPS")
-    metrics.add_argument("--identity_path", default=None, help="a face embedding's weights: identity similarity")
-    metrics.add_argument("--fid_path", default=None, help="Inception's weights: FID")
-    metrics.add_argument("--fid_reference", default=None, help="faces that FID compares with; --gtroot if unset")
+    metrics.add_argument("--lpips_path", default=None,
+                         help="weights file of AlexNet for LPIPS; default: LPIPS is not computed")
+    metrics.add_argument("--identity_path", default=None,
+                         help="weights file of a face embedding for identity similarity; default: it is not computed")
+    metrics.add_argument("--fid_path", default=None,
+                         help="weights file of Inception for FID; default: FID is not computed")
+    metrics.add_argument("--fid_reference", default=None,
+                         help="folder of faces that FID compares the restored ones with; default: --gtroot")
     recipe = parser.add_argument_group(f"network of recipe {model}")
     find_recipe(model).add_network_options(recipe)
     shape = {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
@@ -49,22 +60,22 @@ def test_parser(model):
 
 
 def parse_test(argv):
-    """The options of newtest.py. UserError for unknown, badly formed or contradictory ones."""
+    """Returns the options of newtest.py. Raises UserError for unknown, badly formed or contradictory ones."""
     weights = peek(argv, "pretrain_model_path", "pth_path")
     pretrained = peek(argv, "pretrained")
     if pretrained and weights:
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
-    beside = Path(weights or "").parent / "options.yml"
+    path = Path(weights or "").parent / "options.yml"
     described = read_metadata(weights) if weights else None
-    files = [beside] if weights and not described and beside.is_file() else []
+    beside = read_options(path) if weights and not described and path.is_file() else {}
     asked = any(peek(argv, option) for option in ("model", "preset"))
-    parser, shape = test_parser(described.model if described and not asked else peek_model(argv, *files))
+    model = described.model if described and not asked else peek_model(argv, beside)
+    parser, shape = test_parser(model)
     if described:
         parser.set_defaults(**{k: v for k, v in vars(described.options()).items() if k in shape})
-    words = [word for path in files for word in file_words(parser, path, shape)]
-    options = parse(parser, argv, words, only=shape)
+    options = parse(parser, argv, beside, only=shape, elsewhere=train_parser(model)._option_string_actions)
     if not weights:
         raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
     options.pretrain_model_path = str(weights)
@@ -79,5 +90,5 @@ def parse_test(argv):
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
-        options.name = pretrained or (beside.resolve().parent.name if beside.is_file() else Path(weights).stem)
+        options.name = pretrained or (path.resolve().parent.name if path.is_file() else Path(weights).stem)
     return options

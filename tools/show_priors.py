@@ -42,7 +42,7 @@ def main():
     parser.add_argument("target", help="picture to write: in each row faces, heatmaps and parsing maps")
     parser.add_argument("--dataset_name", default="celebamask", help="how to read it, a name in data/__init__.py")
     parser.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None)
-    parser.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="none")
+    parser.add_argument("--augmentation", choices=["fixed", "upstream", "none"], default="none")
     parser.add_argument("--load_size", type=at_least(16), default=128)
     parser.add_argument("--rows", type=at_least(1), default=4)
     parser.add_argument("--columns", type=at_least(1), default=3,

@@ -4,6 +4,7 @@ import errno
 import sys
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+NEAR = 0.75  # of difflib's ratio: 1 is the same word; below it a suggestion would only mislead
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
 
 
@@ -20,9 +21,13 @@ class UserError(Exception):
 
 
 def nearest(name, known):
-    """' Did you mean X?' for the closest of `known`, or ''."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else ""
+    """Returns ' Did you mean X?' for the one of `known` that is almost `name`, or ''. Case, - and _ do not count."""
+    def letters(word):
+        return str(word).lower().translate({ord("-"): None, ord("_"): None})
+
+    spelt = {letters(word): word for word in known}
+    close = difflib.get_close_matches(letters(name), spelt, n=1, cutoff=NEAR)
+    return f" Did you mean {spelt[close[0]]}?" if close else ""
 
 
 def first_line(error):

@@ -40,3 +40,20 @@ below_one.__name__ = "float"  # in --help
 def loss_scale(text):
     """A positive number, or 'dynamic'."""
     return text if text == "dynamic" else at_least(1e-9, float)(text)
+
+
+# Words that earlier versions used, in options.yml, checkpoints and presets: {option: {old: new}}.
+OLD_WORDS = {"augmentation": {"mended": "fixed"}}
+
+
+def current_word(option, value):
+    """Returns what an option's value of an earlier version is called now; any other value unchanged."""
+    return OLD_WORDS[option].get(value, value) if option in OLD_WORDS else value
+
+
+def augmentation(text):
+    """The name of an augmentation; earlier names are understood."""
+    return current_word("augmentation", text)
+
+
+augmentation.__name__ = "text"  # in --help

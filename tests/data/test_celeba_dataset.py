@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.augment import crop_mended, crop_upstream, random_crop_box
+from data.augment import crop_fixed, crop_upstream, random_crop_box
 from data.face_folder import Place
 from tests.helpers.faces import celeba_set, write_faces
 from utils.images import centre_square, degrade, resize
@@ -43,8 +43,8 @@ def box_of(crop, seed, side=200, size=128):
     return left - 10.5 * step_x, top - 10.5 * step_y, right + 10.5 * step_x, bottom + 10.5 * step_y
 
 
-def test_mended_crop_has_the_published_areas_and_lies_anywhere():
-    boxes = np.array([box_of(crop_mended, seed) for seed in range(150)])
+def test_the_fixed_crop_has_the_published_areas_and_lies_anywhere():
+    boxes = np.array([box_of(crop_fixed, seed) for seed in range(150)])
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     share = width * height / 200 ** 2
     assert share.min() > 0.68 and share.max() < 1.02 and share.mean() == pytest.approx(0.83, abs=0.03)
@@ -61,8 +61,8 @@ def test_upstream_crop_keeps_the_published_fault():
     boxes = np.array([box_of(crop_upstream, seed) for seed in range(80)])
     # The box was drawn for the unscaled picture: what a scale of 1.3 pushes out at the right is never seen.
     assert boxes[:, 2].mean() < 0.93 * 200 and boxes[:, 3].mean() < 0.93 * 200
-    mended = np.array([box_of(crop_mended, seed) for seed in range(80)])
-    assert boxes[:, 2:].mean() < mended[:, 2:].mean() - 10
+    fixed = np.array([box_of(crop_fixed, seed) for seed in range(80)])
+    assert boxes[:, 2:].mean() < fixed[:, 2:].mean() - 10
 
 
 def test_upstream_returns_an_unscaled_picture_uncropped():
@@ -83,7 +83,7 @@ def test_crop_box_gives_up_on_impossible_shapes():
 
 def test_half_of_the_faces_are_flipped(tmp_path):
     write_faces(tmp_path, 1, size=(128, 128))
-    dataset = celeba_set(tmp_path.iterdir(), "mended")
+    dataset = celeba_set(tmp_path.iterdir(), "fixed")
     dataset.crop = lambda image, size, rng: image
     plain = dataset[Place(0, 0)]["hr"]
     seen = [dataset[Place(epoch, 0)]["hr"] for epoch in range(200)]
@@ -94,14 +94,14 @@ def test_half_of_the_faces_are_flipped(tmp_path):
 
 def test_randomness_comes_from_seed_epoch_and_index_alone(tmp_path):
     paths = sorted(write_faces(tmp_path, 3).iterdir())
-    a, b = celeba_set(paths, "mended"), celeba_set(paths, "mended")
+    a, b = celeba_set(paths, "fixed"), celeba_set(paths, "fixed")
     reference = {(e, i): a[Place(e, i)]["hr"] for e in range(2) for i in range(3)}
     for e, i in reversed(list(reference)):
         np.random.random(5)
         torch.rand(5)
         assert np.array_equal(b[Place(e, i)]["hr"], reference[e, i])
     assert not np.array_equal(reference[0, 1], reference[1, 1])
-    assert not np.array_equal(celeba_set(paths, "mended", seed=1)[Place(0, 1)]["hr"], reference[0, 1])
+    assert not np.array_equal(celeba_set(paths, "fixed", seed=1)[Place(0, 1)]["hr"], reference[0, 1])
 
 
 def test_small_images_are_noted_or_refused(tmp_path):

@@ -101,5 +101,5 @@ def test_a_small_picture_is_noted_each_time_and_a_full_disk_once(tmp_path, monke
 
 
 def test_cache_folder_is_refused_where_nothing_reads_it(train):
-    with pytest.raises(UserError, match="--cache_folder: --dataset_name celeba resizes its faces anew"):
+    with pytest.raises(UserError, match="--cache_folder is not read here: --dataset_name celeba resizes its faces"):
         train("--cache_folder", "x", "--train_steps", 1)

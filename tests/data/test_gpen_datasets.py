@@ -42,7 +42,7 @@ def is_grey(picture):
 @pytest.mark.parametrize("name", TASKS)
 def test_samples_come_from_seed_epoch_and_index_and_half_are_flipped(drawn, name, monkeypatch):
     monkeypatch.setattr("data.blind_dataset.BlindDataset.smallest_square", SIZE)  # for speed
-    faces, others = (open_set(name, drawn / "images", augmentation="mended", seed=5) for _ in range(2))
+    faces, others = (open_set(name, drawn / "images", augmentation="fixed", seed=5) for _ in range(2))
     upright = d.grey(draw_face(1, SIZE).image)
     flips, count = 0, 40
     for epoch in range(count):
@@ -152,7 +152,7 @@ def test_seg2face_shows_the_exact_map_of_a_builtin_face(drawn, load_size):
 
 
 def test_a_flip_exchanges_left_and_right(drawn):
-    faces = open_set("seg2face", drawn, augmentation="mended")
+    faces = open_set("seg2face", drawn, augmentation="fixed")
     face = draw_face(1, SIZE)
     swap = {name: name.replace("l_", "r_", 1) if name.startswith("l_") else name.replace("r_", "l_", 1)
             for name in ("l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear")}

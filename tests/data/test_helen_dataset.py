@@ -60,7 +60,7 @@ def test_upstream_and_flip_and_what_is_missing(tmp_path):
     hr = open_set("helen", root, "upstream", 128)[Place(0, 0)]["hr"].astype(float) * 2
     steps = np.diff(hr[64, 8:-8, 0]).mean(), np.diff(hr[8:-8, 64, 1]).mean()
     np.testing.assert_allclose(np.multiply(steps, 128), 2 * extent, rtol=0.02)  # squashed
-    faces = open_set("helen", root, "mended", 128)
+    faces = open_set("helen", root, "fixed", 128)
     flipped = 0
     for epoch in range(20):
         sample = faces[Place(epoch, 0)]

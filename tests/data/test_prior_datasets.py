@@ -60,7 +60,7 @@ def test_builtin_faces_come_with_their_exact_priors(drawn):
     assert np.abs(sample["priors"][..., 68:].astype(int) - parts).mean() < 1
 
 
-@pytest.mark.parametrize("augmentation", ["none", "mended"])
+@pytest.mark.parametrize("augmentation", ["none", "fixed"])
 def test_faces_are_bit_for_bit_those_of_celeba(drawn, augmentation):
     paths = list_images(str(drawn / "images"), "")
     plain = CelebADataset(paths, 32, 8, augmentation, seed=3)
@@ -83,7 +83,7 @@ def test_priors_follow_crop_and_flip(tmp_path):
     Image.fromarray(np.dstack([red, green, spot]).astype(np.uint8)).save(tmp_path / "images" / "a.png")
     Image.fromarray(face.parsing).save(tmp_path / "masks" / "a.png")
     write_csv(tmp_path / "landmarks68.csv", ["file"], [["a.png", *face.landmarks.ravel()]])
-    faces = open_set("builtin", tmp_path, "mended", 128, priors="both")
+    faces = open_set("builtin", tmp_path, "fixed", 128, priors="both")
     names = faces.prior_names("both")
     flips = 0
     for epoch in range(60):
@@ -103,7 +103,7 @@ def test_priors_follow_crop_and_flip(tmp_path):
 
 
 def test_samples_come_from_seed_epoch_and_index_alone_and_make_batches(drawn):
-    a, b = (open_set("builtin", drawn, "mended", seed=5, priors="both") for _ in range(2))
+    a, b = (open_set("builtin", drawn, "fixed", seed=5, priors="both") for _ in range(2))
     reference = {(e, i): a[Place(e, i)]["priors"] for e in range(2) for i in range(COUNT)}
     assert all(np.array_equal(b[Place(*place)]["priors"], reference[place]) for place in reversed(reference))
     assert not np.array_equal(reference[0, 1], reference[1, 1])
@@ -138,7 +138,7 @@ def test_official_celebamask(tmp_path, drawn, folder_of, scale):
     assert [Path(path).name for path in faces.paths] == ["0.jpg", "1.jpg", "2.jpg"] and not faces.warnings
     for i in range(3):
         assert np.array_equal(faces[Place(0, i)]["priors"], maps[Place(0, i)]["priors"])
-    faces, maps = (open_set("celebamask", r, "mended", seed=1) for r in (root, drawn))
+    faces, maps = (open_set("celebamask", r, "fixed", seed=1) for r in (root, drawn))
     a, b = (s[Place(0, 1)]["priors"].astype(int) for s in (faces, maps))
     assert np.abs(a - b).max() <= 1  # the size of the masks does not matter
     for file in (root / "CelebAMask-HQ-mask-anno").rglob("00001_*.png"):
@@ -328,7 +328,7 @@ def test_a_training_gets_priors_and_tells_what_is_missing(train, builtin, monkey
     log = (folder / "train.log").read_text()  # 6 faces are listed, not their masks, and 2 are held out
     for words in ("Data: 3 faces", ", 2 to validate on", "warning: 1 of 4 pictures", "left out: 00001.png"):
         assert words in log
-    with pytest.raises(UserError, match="--priors: --dataset_name celeba has no facial priors"):
+    with pytest.raises(UserError, match="--priors is not read here: --dataset_name celeba has no facial priors"):
         train("--priors", "parsing", "--train_steps", 1, name="other")
 
 

@@ -295,4 +295,4 @@ def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
     assert ("D" in model.networks) == bool(model.frozen) == ("fsrgan" in name)
     assert {(spec.kind, spec.lr, spec.alpha) for spec in model.optimizers.values()} == {("rmsprop", 2.5e-4, 0.99)}
     assert (options.batch_size, options.total_epochs) == (14, 100)
-    assert (options.opt_level, options.augmentation) == (("O0", "upstream") if "upstream" in name else (None, "mended"))
+    assert (options.opt_level, options.augmentation) == (("O0", "upstream") if "upstream" in name else (None, "fixed"))

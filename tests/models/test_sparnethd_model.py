@@ -83,7 +83,7 @@ def test_the_presets_are_the_published_recipe():
         "load_size": 512, "res_depth": 10, "min_ch": 32, "max_ch": 512, "min_feat_size": 32, "bottleneck_size": 4,
         "hourglass_ch": 64, "D_scales": 3, "D_ch": 64, "D_max_ch": 512, "D_layers": 4, "init_type": "kaiming",
         "dataset_name": "ffhq", "lr_policy": "constant", "warmup_steps": 0, "weight_decay": 0}
-    own = {"sparnethd_ffhq": {"channel_multiple": 16, "opt_level": None, "augmentation": "mended"},
+    own = {"sparnethd_ffhq": {"channel_multiple": 16, "opt_level": None, "augmentation": "fixed"},
            "sparnethd_ffhq_upstream": {"channel_multiple": 1, "opt_level": "O0", "augmentation": "none"}}
     for preset, others in own.items():
         options = vars(parse_train(["--preset", preset]))

@@ -1,0 +1,100 @@
+"""Presets: what each resolves to, `like`, and files that cannot be used."""
+import json
+
+import pytest
+import yaml
+
+from options.presets import OLD_NAMES, PRESETS, preset_files, preset_names, read_preset
+from options.test_options import parse_test
+from options.train_options import parse_train
+from tests.helpers.paths import ROOT
+from utils.errors import UserError
+from utils.option_types import current_word
+
+# What each recipe and preset resolved to at commit f99a202, whose presets wrote everything out; a preset's values are
+# those that differ from its recipe's. `workers` depends on the machine and is left out.
+GOLDEN = json.loads((ROOT / "tests/fixtures/presets.json").read_text())
+CASES = [("--model", name, {"model": name, "train": {}, "test": {}}) for name in GOLDEN["recipes"]] + [
+    ("--preset", name, found) for name, found in GOLDEN["presets"].items()]
+
+
+@pytest.mark.parametrize("flag, name, found", CASES, ids=[case[1] for case in CASES])
+def test_presets_resolve_to_what_they_were(flag, name, found):
+    recipe = GOLDEN["recipes"][found["model"]]
+    train = vars(parse_train([flag, name]))
+    expected = {key: current_word(key, value) for key, value in (recipe["train"] | found["train"]).items()}
+    assert {key: train.get(key) for key in expected} == expected
+    test = vars(parse_test([flag, name, "--pth_path", "net.pth", "--gtroot", "faces"]))
+    expected = recipe["test"] | found["test"]
+    assert {key: test[key] for key in expected if key in test} == {
+        key: value for key, value in expected.items() if key in test}
+    assert expected.keys() - test.keys() <= train.keys()  # of training only
+
+
+def test_presets_lie_in_folders_of_their_recipe_and_hold_only_what_differs():
+    assert set(GOLDEN["presets"]) == set(preset_names()) - set(OLD_NAMES.values()) | set(OLD_NAMES)
+    for name, path in preset_files().items():
+        options = parse_train(["--preset", name])
+        own = yaml.safe_load(path.read_text())
+        assert path.parent == PRESETS / options.model and ("like" in own) != ("model" in own)
+        parent = own.pop("like", None)
+        default = name in [recipe["train"]["name"] for recipe in GOLDEN["recipes"].values()]
+        if not default:
+            without = vars(parse_train(["--preset", parent] if parent else ["--model", options.model]))
+            assert [key for key, value in own.items() if without[key] == value] == ["model"] * (not parent)
+
+
+def test_the_old_name_of_a_preset_goes_on_to_work():
+    old, new = (vars(parse_train(["--preset", name])) for name in ("sparnet_half", "sparnet_half_width"))
+    assert {key for key in old if old[key] != new[key]} == {"preset", "name"}  # a run of that name is found again
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        (folder / f"{name}.yml").write_text(content)
+    return [str(folder / f"{name}.yml") for name in files]
+
+
+def test_a_preset_is_like_another_and_its_own_lines_win(tmp_path):
+    a, b = write(tmp_path, a="like: b.yml\nlr: 0.5\nsync_bn: false\n",
+                 b="like: sparnet_light_attn3d\nlr: 0.25\nbatch_size: 5\nsync_bn: true\n")
+    options = parse_train(["--preset", a])
+    assert (options.lr, options.batch_size, options.att_name, options.lr_policy, options.name) == (
+        0.5, 5, "spar3d", "cosine", "a")
+    assert not options.sync_bn and parse_train(["--preset", b]).sync_bn
+    assert parse_train(["--preset", a, "--lr", "1"]).lr == 1
+    gpen, = write(tmp_path, c="like: gpen_embed\n")
+    assert parse_train(["--preset", gpen]).model == "gpen" and read_preset(gpen)["stage"].path.stem == "gpen_embed"
+
+
+@pytest.mark.parametrize("files, message", [
+    ({"a": "like: b.yml\n", "b": "like: a.yml\n"}, r"b.yml: like: a leads back to itself \(a -> b -> a\); remove one"),
+    ({"a": "like: sparnet_celebb\n"}, "a.yml: like: sparnet_celebb: there is no such preset.*mean sparnet_celeba"),
+    ({"a": "like: gone.yml\n"}, "a.yml: like: gone.yml: there is no such file"),
+    ({"a": "model: gpen\nlike: sparnet_celeba\n"}, "a.yml: model: gpen, but it is like sparnet_celeba, which is"),
+    ({"a": "like: b.yml\n", "b": "batchsize: 3\n"}, r"b.yml: unknown option 'batchsize'\. Did you mean batch_size\?"),
+    ({"a": "batch_size: many"}, "a.yml: batch_size: invalid int value: 'many'"),
+    ({"a": "dataroot: [1, 2]\nlr: [1, 2]"}, "a.yml: lr: invalid float value"),
+    ({"a": "augmentation: much"}, "a.yml: augmentation: invalid choice: 'much'"),
+    ({"a": "sync_bn: 'false'"}, "a.yml: sync_bn: 'false' is neither true nor false"),
+    ({"a": "1: 2"}, "a.yml: unknown option 1"), ({"a": "model: [a]"}, "unknown model"),
+    ({"a": "- a\n- b"}, "a.yml: `option: value` lines are expected"), ({"a": "a: ["}, "a.yml: cannot be read as YAML")])
+def test_wrong_preset_files_are_one_clear_line(tmp_path, files, message):
+    path, *_ = write(tmp_path, **files)
+    with pytest.raises(UserError, match=message) as error:
+        parse_train(["--preset", path])
+    assert "\n" not in str(error.value)
+
+
+def test_values_of_presets_are_checked_and_lists_pass(tmp_path):
+    path, = write(tmp_path, mine="lr_decay_at: [0.2, 0.4]\nlr_policy: step\ncontinue_train: true\ncombine_grad: false\n"
+                                 "loss_scale: dynamic\n")
+    options = parse_train(["--preset", path])
+    assert (options.lr_decay_at, options.continue_train, options.combine_grad, options.loss_scale) == (
+        [0.2, 0.4], True, False, "dynamic")
+
+
+def test_every_preset_parses_and_the_command_line_wins():
+    for name in preset_names():
+        for words in (["--preset", name, "--batch_size", "5"], ["--batch_size=5", f"--preset={name}"]):
+            assert parse_train(words).batch_size == 5
