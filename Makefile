@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # A package index to look for torch in first: https://download.pytorch.org/whl/cpu keeps CUDA's gigabytes away.
 TORCH_INDEX ?=
+# Processes that run the tests; one core each.
+TEST_WORKERS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: env train test lint
@@ -21,4 +23,4 @@ lint: env
 	ruff check .
 
 test: lint
-	python -m pytest
+	python -m pytest -n $(TEST_WORKERS) --dist worksteal

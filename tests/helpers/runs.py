@@ -10,6 +10,13 @@ from utils.trainer import Trainer
 
 TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
         "--bottleneck_size", "16", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu"]
+SMALL_GPEN = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
+              "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
+              "--r1_every", "4", "--path_every", "2", "--warmup_steps", "0"]
+SMALL_SPARNETHD = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8",
+                   "--max_ch", "32", "--channel_multiple", "8", "--hourglass_ch", "8", "--res_depth", "1", "--D_ch",
+                   "8", "--D_max_ch", "16", "--D_layers", "2", "--D_scales", "2", "--bottleneck_size", "4",
+                   "--batch_size", "2", "--ema_decay", "0.9", "--lambda_pcp", "0"]
 
 
 def state(folder):

@@ -12,16 +12,13 @@ from models.networks import in_float32, load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
-from tests.helpers.runs import largest_difference, run_ranks, same, state, whole_and_parts
+from tests.helpers.runs import SMALL_GPEN, largest_difference, run_ranks, same, state, whole_and_parts
 from utils import amp, distributed
 from utils import device as devices
 from utils.errors import UserError
 from utils.logger import read_metrics
 from utils.trainer import Trainer
 
-SMALL = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
-         "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
-         "--r1_every", "4", "--path_every", "2", "--warmup_steps", "0"]
 PHASES = ["G", "G_reg", "D", "D_reg"]
 
 
@@ -29,8 +26,8 @@ PHASES = ["G", "G_reg", "D", "D_reg"]
 def train(tmp_path, faces, one_thread):
     """train(*words, name=...) -> (exit status, run folder)"""
     def run(*words, name="run"):
-        options = parse_train([*SMALL, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path), "--name", name,
-                               *map(str, words)])
+        options = parse_train([*SMALL_GPEN, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path), "--name",
+                               name, *map(str, words)])
         return Trainer(options).fit(), tmp_path / name
     return run
 
@@ -44,7 +41,7 @@ def arcface_path(tmp_path_factory):
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_recipe(parse_train([*SMALL, *words]))
+    return build_recipe(parse_train([*SMALL_GPEN, *words]))
 
 
 def batch(size=16):
@@ -216,7 +213,7 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     _, folder = train("--stage", "prior", "--train_steps", 4, name="prior")
     assert "samples.png (SR | EMA | HR)" in (folder / "train.log").read_text()
     saved = state(folder)["networks"]["G"]
-    torch.manual_seed(parse_train(SMALL).seed)
+    torch.manual_seed(parse_train(SMALL_GPEN).seed)
     first = recipe_weights()
     moved = {name for name in saved if not torch.equal(saved[name], first[name])}
     assert moved and all(name.startswith("generator.") for name in moved)
@@ -275,7 +272,8 @@ def test_the_perceptual_loss_has_its_weight():
 
 
 def recipe_weights():
-    return {name: value.clone() for name, value in build_recipe(parse_train(SMALL)).networks["G"].state_dict().items()}
+    net = build_recipe(parse_train(SMALL_GPEN)).networks["G"]
+    return {name: value.clone() for name, value in net.state_dict().items()}
 
 
 def network():
@@ -304,7 +302,7 @@ def test_two_ranks_equal_one_with_twice_the_batch_but_for_its_deviation(tmp_path
     """The standard deviation over the batch is each rank's own: with that of one face (0), both are the same; so are
     random numbers' effects on phase G_reg, which is left out here."""
     words = ["--train_steps", 1, "--lambda_path", 0, "--batch_size", 1]
-    run_ranks(2, tmp_path, faces, *words, "--name", "two", tiny=SMALL)
+    run_ranks(2, tmp_path, faces, *words, "--name", "two", tiny=SMALL_GPEN)
     from models.stylegan2 import BatchDeviation
     monkeypatch.setattr(BatchDeviation, "forward", lambda self, x: torch.cat(
         [x, torch.full_like(x[:, :1], 1e-4)], 1))

@@ -11,15 +11,10 @@ from models import build_recipe, loss
 from models.blocks import InstanceNorm
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
-from tests.helpers.runs import largest_difference, run_ranks, same, state, whole_and_parts
+from tests.helpers.runs import SMALL_SPARNETHD, largest_difference, run_ranks, same, state, whole_and_parts
 from utils import device as devices
 from utils.errors import UserError
 from utils.images import resize
-
-SMALL = ["--preset", "sparnethd_ffhq", "--load_size", "64", "--min_feat_size", "8", "--min_ch", "8", "--max_ch", "32",
-         "--channel_multiple", "8", "--hourglass_ch", "8", "--res_depth", "1", "--D_ch", "8", "--D_max_ch", "16",
-         "--D_layers", "2", "--D_scales", "2", "--bottleneck_size", "4", "--batch_size", "2", "--ema_decay", "0.9",
-         "--lambda_pcp", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,7 @@ def vgg19_path(tmp_path_factory):
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_recipe(parse_train([*SMALL, *words]))
+    return build_recipe(parse_train([*SMALL_SPARNETHD, *words]))
 
 
 def test_the_losses_are_those_published(vgg19_path):
@@ -152,7 +147,7 @@ def test_checkpointing_changes_nothing_but_the_memory():
 
 @pytest.mark.parametrize("level", ["O0", "O2"])
 def test_resume_is_bit_equal(train, monkeypatch, level):
-    words = [*SMALL, "--opt_level", level, "--train_steps", 5, "--val_count", 2]
+    words = [*SMALL_SPARNETHD, "--opt_level", level, "--train_steps", 5, "--val_count", 2]
     whole, folder = whole_and_parts(train, monkeypatch, 3, *words)
     parts = state(folder)
     assert set(whole["networks"]) == set(whole["optimizers"]) == {"G", "D"} and set(whole["ema"]) == {"G"}
@@ -163,7 +158,7 @@ def test_resume_is_bit_equal(train, monkeypatch, level):
 
 
 def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
-    words = [*SMALL, "--load_size", 128, "--min_feat_size", 16, "--train_steps", 12, "--lr", "2e-4"]
+    words = [*SMALL_SPARNETHD, "--load_size", 128, "--min_feat_size", 16, "--train_steps", 12, "--lr", "2e-4"]
     runs = [state(train(*words, "--opt_level", level, name=level)[1])["progress"]["losses"] for level in ("O0", "O2")]
     assert set(runs[0]) == {"Pix", "FM", "G", "D"}
     for name in runs[0]:
@@ -173,7 +168,7 @@ def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
 def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_thread):
     """By the gradients of both phases, of which Adam's first average is a part; one step, as the next ones would show
     where Adam sends weights whose gradient is nothing but rounding."""
-    words = [*SMALL, "--train_steps", 1]
+    words = [*SMALL_SPARNETHD, "--train_steps", 1]
     one = state(train(*words, "--batch_size", 4, name="one")[1])
     for combine in ("true", "false"):
         run_ranks(2, tmp_path, faces, *words, "--name", combine, "--combine_grad", combine)
@@ -188,7 +183,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_th
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
     monkeypatch.setattr(devices, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
     monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)  # the CPU's own way rounds otherwise
-    words = [*SMALL, "--train_steps", 3]
+    words = [*SMALL_SPARNETHD, "--train_steps", 3]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):
         assert same(cpu[part], simulated[part]) == ""
@@ -199,7 +194,7 @@ def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_is_named_and_nothing_is_overwritten(train, monkeypatch):
-    words = [*SMALL, "--save_latest_freq", 2]
+    words = [*SMALL_SPARNETHD, "--save_latest_freq", 2]
     _, folder = train(*words, "--train_steps", 2, name="spoilt")
     before = sorted((p.name, p.read_bytes()) for p in folder.glob("*.pth"))
     monkeypatch.setattr(loss, "discriminator_loss", lambda kind, real, fake: real[0].sum() * float("nan"))
@@ -212,7 +207,7 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     from data.degradations import degrade_ffhq
     from options.test_options import parse_test
     from utils.tester import Tester
-    _, folder = train(*SMALL, "--train_steps", 2)
+    _, folder = train(*SMALL_SPARNETHD, "--train_steps", 2)
     options = parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", str(faces), "--max_images", "2",
                           "--device", "cpu", "--workers", "0", "--results_dir", str(tmp_path), "--name", "restored"])
     assert "samples.png (LR | SR | EMA | HR | attention)" in (folder / "train.log").read_text()

@@ -2,6 +2,8 @@
 import pytest
 import torch
 
+from tests.helpers.runs import SMALL_GPEN, SMALL_SPARNETHD
+
 
 @pytest.fixture
 def operators(npu):
@@ -36,11 +38,9 @@ def test_a_training_step_uses_native_operators(operators, train, words):
 
 @pytest.mark.parametrize("words", [["--opt_level", "O0"], ["--opt_level", "O2", "--checkpointing"]])
 def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
-    from tests.test_sparnethd_model import SMALL
-
     from models.loss import VGG19Features
     torch.save(VGG19Features().state_dict(), tmp_path / "vgg19.pth")
-    words = [*SMALL, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
+    words = [*SMALL_SPARNETHD, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
 
     def run():
         assert train("--device", "npu", "--val_count", 2, *words)[0] == 0
@@ -50,8 +50,6 @@ def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
 @pytest.mark.parametrize("words", [
     ["--opt_level", "O0", "--stage", "prior"], ["--opt_level", "O2", "--lambda_id", "1"]])
 def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
-    from tests.test_gpen_model import SMALL
-
     from models.face_embedding import MobileFaceNet
     from options.train_options import parse_train
     from utils.trainer import Trainer
@@ -61,7 +59,7 @@ def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
 
     def run():
         assert Trainer(parse_train([
-            *SMALL, *words, "--device", "npu", "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
+            *SMALL_GPEN, *words, "--device", "npu", "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
             "--train_steps", "1"])).fit() == 0
     assert operators.without_kernel(run) == []
 
