@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # A further package index to find torch in: https://download.pytorch.org/whl/cpu avoids downloading CUDA.
 TORCH_INDEX ?=
+# Processes that run the tests; one core each.
+TEST_WORKERS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: env train test lint
@@ -26,4 +28,4 @@ lint: env
 
 test: lint
 	@echo "== Running every test"
-	@python -m pytest
+	@python -m pytest -n $(TEST_WORKERS) --dist worksteal

@@ -2,6 +2,8 @@
 import utils  # noqa: F401, I001 (before torch: it sets variables that torch reads while it loads)
 
 import os
+import shutil
+import tempfile
 
 import pytest
 import torch
@@ -10,9 +12,22 @@ pytest.register_assert_rewrite("tests.helpers")  # before they are imported: the
 
 from tests.helpers.faces import write_faces  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
+from tests.helpers.warm_python import FOLDER  # noqa: E402
 
 # The networks are too small for more than one thread: several would only wait for one another. Results hold with any.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pytest_configure(config):
+    """Name the folder of the server of tests/helpers/warm_python.py, for this process and pytest-xdist's workers."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="warm_python_")
+        os.environ[f"{FOLDER}_OWNER"] = str(os.getpid())
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(FOLDER))  # the server ends with this process
 
 
 @pytest.fixture(scope="session")

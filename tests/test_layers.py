@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [{"utils"}, {"models", "data"}, {"restore"}, {"metrics"}, {"deploy", "engine"}, {"options"}, {"tools"},
           {"benchmarks"}]
 PACKAGES = {package: level for level, group in enumerate(LAYERS) for package in group}
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])

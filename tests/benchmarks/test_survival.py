@@ -1,18 +1,18 @@
 """kill -9 at random moments, as benchmarks/survival.py does it a hundred times: nothing is lost, nothing torn."""
 import json
 import subprocess
-import sys
 
 import pytest
 
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_training_killed_again_and_again_ends_as_if_nothing_had_happened(ranks, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.survival", "--kills", "4", "--ranks", str(ranks), "--steps", "200", "--json",
+        [warm_python(), "-m", "benchmarks.survival", "--kills", "4", "--ranks", str(ranks), "--steps", "100", "--json",
          tmp_path / "rows.json"], cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 0, done.stdout + done.stderr
     row, = json.loads((tmp_path / "rows.json").read_text())["rows"]

@@ -1,7 +1,6 @@
 """Batches: each image once per epoch, whatever the workers, and damaged images replaced."""
 import itertools
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, ma
 from tests.helpers.faces import celeba_set, write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 from utils.images import list_images
 
@@ -104,6 +104,6 @@ def test_a_program_that_fails_does_not_wait_for_its_workers(faces):
                f"batches = iter(make_loader(faces, TrainingOrder(len(faces), 2, 50), workers=1))\n"
                f"next(batches)\n"
                f"raise ValueError('something unforeseen')\n")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HUNG,
+    done = subprocess.run([warm_python(), "-c", program], capture_output=True, text=True, timeout=HUNG,
                           cwd=ROOT)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ValueError: something unforeseen"

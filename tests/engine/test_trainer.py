@@ -3,7 +3,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY, same, state, whole_and_parts
+from tests.helpers.warm_python import forked_pid, warm_python
 from utils.errors import UserError
 
 
@@ -55,7 +55,8 @@ def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, ca
         patch.setattr(Trainer, "_wish_to_stop", lambda self: self.progress.step == 3)
         status, folder = train(*words, "--max_minutes", 5, name="parts")
     assert status == 0 and state(folder)["progress"]["step"] == 3
-    assert "--max_minutes 5 ended this call after step 3 of 7; saved. Continue with --continue_train." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "--max_minutes 5 ended this call after step 3 of 7; saved. Continue with --continue_train." in out
     assert (folder / "curves.png").exists() and (folder / "samples.png").exists()
     train(*words, "--continue_train", "--max_minutes", 100, name="parts")
     whole, parts = state(folder.parent / "whole"), state(folder)
@@ -201,15 +202,16 @@ def test_many_overflows_in_a_row_stop_the_run(train):
 def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
     """As users and schedulers do it: the signal goes to the whole group, and as with `pkill -f` to each worker."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
+        [warm_python(), str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
          "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in process.stdout:
         if "Progress:" in line:
             break
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    trainer_pid = forked_pid(process)
+    workers = Path(f"/proc/{trainer_pid}/task/{trainer_pid}/children").read_text().split()
     assert workers
-    os.killpg(process.pid, number)
+    os.killpg(trainer_pid, number)
     if number == signal.SIGTERM:
         for worker in workers:
             os.kill(int(worker), number)
@@ -223,13 +225,14 @@ def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
 def test_a_worker_that_is_killed_is_one_clear_line(tmp_path, faces):
     """As the kernel does it where memory runs out."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
+        [warm_python(), str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
          "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if "Progress:" in line:
             break
-    worker, = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    trainer_pid = forked_pid(process)
+    worker, = Path(f"/proc/{trainer_pid}/task/{trainer_pid}/children").read_text().split()
     os.kill(int(worker), signal.SIGKILL)
     _, err = process.communicate(timeout=HUNG)
     assert process.returncode == 1

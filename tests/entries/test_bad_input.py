@@ -2,7 +2,6 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,11 +13,12 @@ from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY
+from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
 def program(name, *words, **env):
-    done = subprocess.run([sys.executable, str(ROOT / name), *map(str, words)], capture_output=True, text=True,
+    done = subprocess.run([warm_python(), str(ROOT / name), *map(str, words)], capture_output=True, text=True,
                           env=os.environ | env, timeout=HUNG)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done

@@ -1,54 +1,45 @@
-"""Ranks of a training without an interpreter's start each: forks of one process that has imported everything.
+"""Ranks of a training, started without torchrun: they get what it sets (utils/distributed.py: VARIABLES).
 
-They get what torchrun sets (utils/distributed.py: VARIABLES). torchrun itself is started
-by tests/utils/test_distributed.py and by the tests of the scripts.
+torchrun itself is started by tests/utils/test_distributed.py and by the tests of the scripts.
 """
-import multiprocessing
+import contextlib
 import os
-import runpy
+import random
 import socket
-import sys
-
-import torch
+import subprocess
 
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 
-# A server, not a fork of this process: autograd refuses to work in forks of a process in which an NPU was registered.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["engine.trainer", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.pyplot",
-                                 "torch.distributed.nn.functional"])
+
+def free_port():
+    """One that nobody listens at, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 30000)
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
 
 
 def run_program(count, logs, program, *words):
     """What `count` ranks of a program (newtrain.py, newtest.py) print, one thread each; files of it go into `logs`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     logs.mkdir(parents=True, exist_ok=True)
     files = [logs / f"{port}_{rank}.txt" for rank in range(count)]
-    processes = [_context.Process(target=_be_rank, args=(rank, count, port, file, program, list(map(str, words))))
-                 for rank, file in enumerate(files)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(HUNG)
+    processes = []
+    for rank, file in enumerate(files):
+        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count,
+                     "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": port, "OMP_NUM_THREADS": 1}
+        with open(file, "w") as stream:
+            processes.append(subprocess.Popen(
+                [warm_python(), program, *map(str, words)], cwd=ROOT, stdout=stream, stderr=stream,
+                env=os.environ | {name: str(value) for name, value in variables.items()}))
+    try:
+        statuses = [process.wait(HUNG) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     out = "".join(file.read_text() for file in files)
-    still_there = [process for process in processes if process.is_alive()]
-    for process in still_there:
-        process.kill()
-    assert not still_there and not any(process.exitcode for process in processes), out
+    assert not any(statuses), out
     return out
-
-
-def _be_rank(rank, count, port, file, program, words):
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count),
-                      MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID=str(port))
-    with open(file, "w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    torch.set_num_threads(1)
-    multiprocessing.set_start_method("fork", force=True)  # the loader's workers; it would be the server's own way here
-    os.chdir(ROOT)
-    sys.argv = [program, *words]
-    runpy.run_path(str(ROOT / program), run_name="__main__")

@@ -12,6 +12,7 @@ import yaml
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT, SIMULATED_NPU
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 
 TINY_PRESET = {"load_size": 64, "scale_factor": 4, "min_ch": 4, "max_ch": 8, "hourglass_ch": 4, "res_depth": 1,
         "batch_size": 2, "print_freq": 5}
@@ -31,7 +32,8 @@ class Checkout:
 
     def __init__(self, folder):
         self.folder, self.repo = folder, folder / "my repo"
-        for part in ("models", "data", "options", "utils", "test"):
+        packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tools", "benchmarks"}
+        for part in (*packages, "test"):
             shutil.copytree(ROOT / part, self.repo / part, ignore=shutil.ignore_patterns("output", "__pycache__"))
         for path in ROOT.glob("*.py"):
             shutil.copy(path, self.repo)
@@ -39,23 +41,24 @@ class Checkout:
         write_faces(self.faces, 40)
         (folder / "tiny.yml").write_text(yaml.safe_dump(TINY_PRESET))
         self.output = self.repo / "test/output/0"
+        self.real_path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
     def start(self, *command, **env):
         """A process with the folder as its current one; paths in `command` are relative to it."""
-        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-        env = {"ASCEND_DEVICE_ID": "0", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | env
+        warm = os.pathsep.join([os.path.dirname(warm_python()), self.real_path])
+        env = {"PATH": warm, "ASCEND_DEVICE_ID": "0", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | env
         return subprocess.Popen(list(map(str, command)), cwd=self.folder, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, env=os.environ | {"PATH": path} | env)
+                                stderr=subprocess.PIPE, text=True, env=os.environ | env)
 
     def finish(self, process):
         out, err = process.communicate(timeout=HUNG)
         return SimpleNamespace(status=process.returncode, out=out, err=err)
 
-    def script(self, name, *arguments):
-        return self.finish(self.start("bash", f"my repo/test/{name}", *arguments))
+    def script(self, name, *arguments, **env):
+        return self.finish(self.start("bash", f"my repo/test/{name}", *arguments, **env))
 
-    def train(self, name, *arguments):
-        return self.script(name, "--preset=tiny.yml", "--workers=0", *arguments)
+    def train(self, name, *arguments, **env):
+        return self.script(name, "--preset=tiny.yml", "--workers=0", *arguments, **env)
 
     @staticmethod
     def check_speed(block, faces):

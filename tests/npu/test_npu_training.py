@@ -2,7 +2,6 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from engine.logger import read_metrics
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import TINY, same, state, whole_and_parts
 from tests.helpers.scripts import CLOSING_BLOCK, SIMULATED, Checkout
+from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
@@ -80,7 +80,7 @@ def test_mixing_devices_fails(npu, train, monkeypatch):
 
 
 def program(*words):
-    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, cwd=ROOT,
+    done = subprocess.run([warm_python(), *map(str, words)], capture_output=True, text=True, cwd=ROOT,
                           env=os.environ | SIMULATED)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

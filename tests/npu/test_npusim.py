@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 
 
 def run_python(code, **environment):
     """The output of a Python process of its own that runs `code`; its traceback fails the test."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+    done = subprocess.run([warm_python(), "-c", textwrap.dedent(code)], capture_output=True, text=True,
                           cwd=ROOT, timeout=HUNG, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -325,7 +326,7 @@ DDP = """
 
 def test_two_processes_over_hccl(npu, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests/npusim/site"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", textwrap.dedent(DDP)]
+    command = [warm_python(), "-c", textwrap.dedent(DDP)]
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=environment, cwd=ROOT,
                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in range(2)]
     for process in ranks:

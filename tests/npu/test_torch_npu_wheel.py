@@ -22,6 +22,7 @@ import torch
 from tests.helpers.paths import ROOT
 from tests.helpers.paths import SIMULATED_NPU as SITE
 from tests.helpers.processes import HUNG
+from tests.helpers.warm_python import warm_python
 
 # Dotted name below torch_npu -> the arguments it is called with (positional, by keyword); None: not called.
 ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -120,7 +121,7 @@ def stand_in(monkeypatch):
 
 
 def test_the_stand_in_has_what_is_called(stand_in):
-    found = probe(sys.executable, PYTHONPATH=str(SITE))
+    found = probe(warm_python(), PYTHONPATH=str(SITE))
     assert found["wrong"] == [] and found["backend"] == "hccl"
 
 

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +25,8 @@ def full(checkout):
     """One training by train_full_1p.sh, read before later scripts empty its folder."""
     leftover = checkout.output / "leftover"
     leftover.mkdir(parents=True)
-    done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces.name}", "--train_steps=24")
+    done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces.name}", "--train_steps=24",
+                          PATH=checkout.real_path)
     assert done.status == 0, done.out + done.err
     assert not leftover.exists()
     run = checkout.output / "train_full_1p"
@@ -226,7 +226,7 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
     script = checkout.repo / "test/train_performance_1p.sh"
     script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
     done = checkout.finish(checkout.start(
-        sys.executable, "my repo/modelarts_entry_perf.py", f"--data_url={checkout.faces.name}", "--train_url=job/out",
+        "python3", "my repo/modelarts_entry_perf.py", f"--data_url={checkout.faces.name}", "--train_url=job/out",
         "--train_steps", "4", "--workers=0", f"--preset={checkout.folder}/tiny.yml", "--device_id=3",
         MODELARTS_MODEL_PATH="/model"))
     assert done.status == 0, done.out + done.err
@@ -246,7 +246,7 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
 
 def test_modelarts_job_fails_as_its_training_does(checkout):
     (checkout.folder / "nothing").mkdir()
-    done = checkout.finish(checkout.start(sys.executable, "my repo/modelarts_entry_acc.py", "--data_url=nothing",
+    done = checkout.finish(checkout.start("python3", "my repo/modelarts_entry_acc.py", "--data_url=nothing",
                                           "--train_url=failed", MODELARTS_MODEL_PATH="/model"))
     assert done.status == 2
     assert "Inputs in" in done.out and "nothing: none" in done.out

@@ -19,6 +19,7 @@ from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY, same, state
+from tests.helpers.warm_python import warm_python
 from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
 from utils import pretrained
 from utils.errors import UserError
@@ -67,6 +68,8 @@ def packed(tmp_path):
 @pytest.fixture
 def in_time(packed, monkeypatch, capfd):
     """in_time(work, minutes, *words, resume_from=...) -> the output of one call of tools.timed_training."""
+    monkeypatch.setattr(sys, "executable", warm_python())  # what the tool starts newtrain.py with
+
     def call(work, minutes, *words, resume_from=None):
         folder = packed / work
         monkeypatch.setattr(sys, "argv", list(map(str, [
@@ -108,7 +111,7 @@ def test_instalments_on_several_machines_make_one_training(packed, in_time, capf
 
 def test_a_failed_instalment_fails(packed):
     done = subprocess.run(
-        [sys.executable, "-m", "tools.timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip",
+        [warm_python(), "-m", "tools.timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip",
          "--work", packed / "w", "--out", packed / "out", "--minutes", "1", "--", "--name", "run", "--no_such", "1"],
         cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 2 and "unknown option --no_such" in done.stderr and "Traceback" not in done.stderr

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.runs import TINY, largest_difference, run_ranks, same, state
+from tests.helpers.warm_python import forked_pid, warm_python
 from utils import distributed
 from utils.errors import LOST_CONTACT, UserError
 
@@ -36,7 +36,7 @@ def many_faces(tmp_path_factory):
 def torchrun(count, program, *words, launcher=("torch.distributed.run",)):
     """torchrun, or what stands in for it in the scripts: a process to read from."""
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, "--standalone", f"--nproc_per_node={count}", program, *map(str, words)],
+        [warm_python(), "-m", *launcher, "--standalone", f"--nproc_per_node={count}", program, *map(str, words)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"})
 
@@ -147,7 +147,8 @@ def wait_for(process, text):
 
 def rank_process(process, rank):
     """Pid of a rank, a child of the launcher."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    launcher = forked_pid(process)
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     found = [pid for pid in children if f"\0RANK={rank}\0" in "\0" + Path(f"/proc/{pid}/environ").read_text()]
     return int(found[0])
 
@@ -186,7 +187,7 @@ def test_sigterm_to_the_launcher_saves_once_and_ends_cleanly(tmp_path, many_face
 
 def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
     def alone(**env):
-        return subprocess.run([sys.executable, "newtrain.py", *TINY, "--dataroot", faces, "--checkpoints_dir", tmp_path,
+        return subprocess.run([warm_python(), "newtrain.py", *TINY, "--dataroot", faces, "--checkpoints_dir", tmp_path,
                                "--dist_timeout", "2"], cwd=ROOT, capture_output=True, text=True, timeout=HUNG,
                               env=os.environ | env)
     missing = alone(RANK="0", WORLD_SIZE="2")
