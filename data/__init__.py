@@ -2,19 +2,21 @@
 import importlib
 
 import utils  # noqa: F401 (sets what torch reads while it loads)
+from data.pairs import DEGRADATIONS
 from utils.errors import UserError, nearest
 
+# name: "module:Class". blind, blind_hard, colorization and inpainting are ffhq with another degradation.
 DATASETS = {
-    "blind": "data.blind_dataset:BlindDataset",
-    "blind_hard": "data.blind_dataset:BlindHardDataset",
+    "blind": "data.ffhq_dataset:BlindDataset",
+    "blind_hard": "data.ffhq_dataset:BlindHardDataset",
     "builtin": "data.builtin_dataset:BuiltinDataset",
     "celeba": "data.celeba_dataset:CelebADataset",
     "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
-    "colorization": "data.colorization_dataset:ColorizationDataset",
+    "colorization": "data.ffhq_dataset:ColorizationDataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
-    "grey_inputs": "data.colorization_dataset:GreyInputs",
+    "grey_inputs": "data.grey_inputs:GreyInputs",
     "helen": "data.helen_dataset:HelenDataset",
-    "inpainting": "data.inpainting_dataset:InpaintingDataset",
+    "inpainting": "data.ffhq_dataset:InpaintingDataset",
     "landmarks68": "data.landmarks68_dataset:Landmarks68Dataset",
     "map_inputs": "data.seg2face_dataset:MapInputs",
     "seg2face": "data.seg2face_dataset:Seg2FaceDataset",
@@ -31,6 +33,36 @@ def find_dataset(name):
     return getattr(importlib.import_module(module), cls)
 
 
+def find_degradation(name, degradation=None):
+    """Returns the Degradation (data/pairs.py) of the dataset called `name`: its default, or the one asked for by name.
+
+    None for a dataset that reads its inputs or makes them in a way of its own. Raises UserError if such a one is asked
+    for a degradation.
+    """
+    dataset = find_dataset(name)
+    if not degradation:
+        return dataset.default_degradation if dataset.degradable else None
+    if degradation not in DEGRADATIONS:
+        raise UserError(f"--degradation {degradation}: there are {', '.join(DEGRADATIONS)}."
+                        + nearest(degradation, DEGRADATIONS))
+    if not dataset.degradable:
+        able = [other for other in DATASETS if find_dataset(other).degradable]
+        raise UserError(f"--degradation {degradation}: --dataset_name {name} does not degrade faces. Leave out "
+                        f"--degradation, or take one of {', '.join(able)}.")
+    return DEGRADATIONS[degradation]
+
+
+def input_reader(name, degradation=None):
+    """Returns the dataset class that reads a folder of such inputs as the dataset called `name` makes."""
+    found = find_degradation(name, degradation)
+    return find_dataset(found.input_dataset if found else find_dataset(name).input_dataset)
+
+
+def input_title(name, degradation=None):
+    """Returns what the input is called where it is scored beside the output."""
+    return (find_degradation(name, degradation) or find_dataset(name)).input_title
+
+
 def prior_counts(options):
     """Returns (heatmaps, parsing maps) per sample of --dataset_name, None for a dataset without facial priors."""
     dataset = find_dataset(options.dataset_name)
@@ -38,12 +70,14 @@ def prior_counts(options):
 
 
 def unread_by_data(options):
-    """Returns {name of an option: why} of those that --dataset_name does not read in a training."""
+    """Returns {name of an option: why} of those that --dataset_name and --degradation do not read in a training."""
     dataset, named, found = find_dataset(options.dataset_name), f"--dataset_name {options.dataset_name}", {}
+    degradation = find_degradation(options.dataset_name, options.degradation)
+    if not (degradation.reads_scale_factor if degradation else not dataset.caches):
+        what = f"--degradation {options.degradation}" if options.degradation else named
+        found["scale_factor"] = f"{what} makes no small faces"
     if not dataset.caches:
         found["cache_folder"] = f"{named} resizes its faces anew each time"
-    else:
-        found["scale_factor"] = f"{named} makes no small faces"
     if not dataset.takes_priors:
         found["priors"] = f"{named} has no facial priors"
     return found
@@ -59,6 +93,8 @@ def training_dataset(options):
         raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
     arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
                  "on_bad_image": o.on_bad_image}
+    if dataset.degradable:
+        arguments["degradation"] = o.degradation
     if dataset.caches:
         arguments["cache_folder"] = o.cache_folder
     if dataset.takes_priors:

@@ -1,43 +1,32 @@
 """Pairs (lr, hr) from a folder of faces: CelebA aligned 178x218 or 178x178, 128-pixel crops, or any faces.
 
-The picture is cropped to its centred square (never squashed), then taken to load_size by PIL BICUBIC; the
-low-resolution input is that, down by scale_factor and up again, both PIL BICUBIC in uint8, as every x8
-face benchmark has it.
+The image is cropped to its centred square (never squashed), then taken by PIL BICUBIC to the size at which it is
+degraded.
 """
 
 import numpy as np
 
 from data.augment import FLIP, crop_fixed, crop_upstream
-from data.face_folder import FaceFolder
-from utils.errors import UserError
-from utils.images import centre_square, degrade, resize
+from data.pair_folder import PairFolder
+from utils.images import centre_square, resize
 
 
-def check_scale(load_size, scale_factor):
-    """UserError where the low-resolution face would not have a whole number of pixels."""
-    if load_size % scale_factor:
-        raise UserError(f"--load_size {load_size} is not a multiple of --scale_factor {scale_factor}.")
-
-
-class CelebADataset(FaceFolder):
+class CelebADataset(PairFolder):
     """Samples {'lr', 'hr'}: uint8 HWC RGB, both load_size x load_size.
 
     augmentation: 'fixed' (as published, without its fault), 'upstream' (with it), 'none'. Flip 0.5 in both.
     """
 
-    def __init__(self, paths, load_size, scale_factor, augmentation="none", **folder_options):
-        super().__init__(paths, load_size, **folder_options)
-        check_scale(load_size, scale_factor)
-        self.scale_factor = scale_factor
+    def __init__(self, paths, load_size, scale_factor, augmentation="none", **options):
+        super().__init__(paths, load_size, scale_factor, **options)
         self.crop = {"fixed": crop_fixed, "upstream": crop_upstream, "none": None}[augmentation]
 
     def make_sample(self, image, rng, path):
         flip = self.crop is not None and rng.random() < FLIP
         if self.crop is None:
-            hr = resize(image, self.load_size, centre_square(image.size))
+            face = resize(image, self.face_size, centre_square(image.size))
         else:
-            hr = self.crop(image, self.load_size, rng)
+            face = self.crop(image, self.face_size, rng)
         if flip:
-            hr = hr.transpose(0)  # left to right
-        lr = degrade(hr, self.scale_factor)
-        return {"lr": np.asarray(lr), "hr": np.asarray(hr)}
+            face = face.transpose(0)  # left to right
+        return self.pair(np.asarray(face), rng)

@@ -23,6 +23,7 @@ class FaceFolder(Dataset):
     """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
+    degradable: whether it takes degradation (data/pair_folder.py). names_degradation: see there.
     caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
     enlarges: whether it is made for pictures smaller than load_size, so that none of them is worth a note.
     warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
@@ -39,6 +40,8 @@ class FaceFolder(Dataset):
     """
 
     trains = True
+    degradable = False
+    names_degradation = False
     caches = False
     takes_priors = False
     enlarges = False

@@ -1,20 +1,36 @@
-"""Degraded and true faces from any folder of good ones (FFHQ, CelebA-HQ): for blind restoration, SPARNetHD's task."""
-from data.degradations import FACE_SIZE, degrade_ffhq, grey
+"""Pairs from any folder of good faces (FFHQ, CelebA-HQ): centred squares, degraded; and the names of GPEN's tasks."""
+from data.pairs import DEGRADATIONS
 from data.square_folder import SquareFolder
 
 
 class FFHQDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr through the published chain of degradations.
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square. By default SPARNetHD's task: lr is hr through its chain.
 
-    The chain counts in pixels of a 512-pixel face, so it is done at that size whatever load_size is, and both pictures
-    are then taken to load_size by PIL BICUBIC: a network of 128 pixels sees the same faces, only smaller.
-    augmentation: 'none' leaves out the flip; the degradation stays, drawn from (seed, epoch, index) like all else.
+    Chains count in pixels of a face of 512 pixels or more: a network of 128 pixels sees the same faces, only smaller.
     """
 
-    smallest_square = FACE_SIZE
+    default_degradation = DEGRADATIONS["sparnethd"]
 
-    def make_pair(self, face, rng, path, mirrored):
-        hr, lr, drawn = degrade_ffhq(self.to_side(face, FACE_SIZE), rng)
-        if self.load_size > FACE_SIZE:  # the target shows more than the chain saw
-            hr = grey(face) if drawn.get("grey") else face
-        return {"lr": self.to_side(lr, self.load_size), "hr": self.to_side(hr, self.load_size)}
+
+class BlindDataset(FFHQDataset):
+    """Blind restoration as GPEN was trained for it."""
+    default_degradation = DEGRADATIONS["gpen"]
+    names_degradation = True
+
+
+class BlindHardDataset(FFHQDataset):
+    """Blind restoration of worse faces."""
+    default_degradation = DEGRADATIONS["gpen_hard"]
+    names_degradation = True
+
+
+class ColorizationDataset(FFHQDataset):
+    """GPEN's colourization."""
+    default_degradation = DEGRADATIONS["grey"]
+    names_degradation = True
+
+
+class InpaintingDataset(FFHQDataset):
+    """GPEN's inpainting."""
+    default_degradation = DEGRADATIONS["holes"]
+    names_degradation = True

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 
 from data.augment import FLIP, fixed_box
-from data.celeba_dataset import check_scale
-from data.face_folder import FaceFolder
 from data.face_parts import FACE_PARTS
+from data.pair_folder import PairFolder
 from data.priors import draw_parts, heatmaps, mirror_points, move_points
 from utils.errors import UserError
-from utils.images import BadImage, centre_square, degrade, resize
+from utils.images import BadImage, centre_square, resize
 
 PRIORS = {"heatmaps": ("heatmaps",), "parsing": ("parsing",), "both": ("heatmaps", "parsing"), "none": ()}
 NAMED = 3  # faces without annotation that a warning names
@@ -52,7 +51,7 @@ def annotated(paths, annotations, layouts):
         f"out: {named}{', ...' if len(missing) > NAMED else ''}"]
 
 
-class PriorFolder(FaceFolder):
+class PriorFolder(PairFolder):
     """Samples {'lr', 'hr', 'priors'}: lr and hr uint8 HWC RGB, load_size square; priors uint8 [S, S, C], S half of it.
 
     The C maps are 255 at a heatmap's peak and inside a part, 0 outside: heatmaps first, then parsing maps, as
@@ -73,10 +72,9 @@ class PriorFolder(FaceFolder):
     crops_by_landmarks = False
     layouts = ""  # what was looked for, in words
 
-    def __init__(self, paths, load_size, scale_factor, augmentation="none", priors=None, **folder_options):
-        super().__init__(paths, load_size, **folder_options)
-        check_scale(load_size, scale_factor)
-        self.scale_factor, self.augmentation = scale_factor, augmentation
+    def __init__(self, paths, load_size, scale_factor, augmentation="none", priors=None, **options):
+        super().__init__(paths, load_size, scale_factor, **options)
+        self.augmentation = augmentation
         self.kinds = self.prior_kinds(priors)
         self.warnings = []
         if self.kinds or self.crops_by_landmarks:
@@ -130,10 +128,10 @@ class PriorFolder(FaceFolder):
 
     def make_sample(self, image, rng, path):
         view = self.draw_view(path, image.size, rng)
-        hr = resize(image, self.load_size, view.box)
+        face = resize(image, self.face_size, view.box)
         if view.mirrored:
-            hr = hr.transpose(0)  # left to right
-        sample = {"lr": np.asarray(degrade(hr, self.scale_factor)), "hr": np.asarray(hr)}
+            face = face.transpose(0)  # left to right
+        sample = self.pair(np.asarray(face), rng)
         if self.kinds:
             sample["priors"] = np.concatenate([getattr(self, kind)(path, view) for kind in self.kinds], axis=2)
         return sample

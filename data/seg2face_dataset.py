@@ -5,9 +5,10 @@ from PIL import Image
 
 from data.celebamask_dataset import LAYOUTS, checked_indices, index_array, open_masks
 from data.face_parts import MIRRORED_CLASSES
+from data.pairs import Degradation, area
 from data.prior_folder import annotated
 from data.single_dataset import SingleDataset
-from data.square_folder import SquareFolder, area
+from data.square_folder import SquareFolder
 from utils.images import BadImage, centre_square, list_images, open_image
 
 # RGB of each of CLASSES (data/face_parts.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
@@ -32,8 +33,9 @@ class Seg2FaceDataset(SquareFolder):
     paths: a FileList, as list_faces gives it.
     """
 
+    degradable = False
     input_dataset = "map_inputs"
-    to_side = staticmethod(area)
+    default_degradation = Degradation(make=None, to_side=area)  # lr is the map
 
     def __init__(self, paths, load_size, *arguments, **options):
         self.masks = open_masks(paths.root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from data import find_dataset
+from data import find_dataset, input_reader
 from data.face_folder import FaceFolder
 from metrics.prior_maps import PriorMetrics
 from utils.errors import UserError
@@ -29,7 +29,7 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
     """Returns the faces that newtest.py's options mean.
 
     --dataroot: its pictures are restored, and compared with those of the same names in --gtroot. Without it
-    --dataset_name makes the inputs of the faces in --gtroot.
+    --dataset_name and --degradation make the inputs of the faces in --gtroot.
     prior_maps: counts of the (heatmaps, parsing maps) that the network estimates, or None.
     Raises UserError for folders without pictures and for a dataset that makes no inputs.
     """
@@ -38,7 +38,7 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
     common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
     references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
     if o.dataroot:
-        reader = find_dataset(dataset.input_dataset)
+        reader = input_reader(o.dataset_name, o.degradation)
         faces = reader(reader.list_faces(o.dataroot, "--dataroot")[:o.max_images], references=references, **common)
         why = "they are measured on --gtroot alone, without --dataroot." if references and prior_maps else None
         return EvaluationSet(faces, absent=[ABSENT + why] if why else [])
@@ -47,6 +47,8 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
                         f"--dataroot, or another --dataset_name.")
     faces = references[:o.max_images]
     common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
+    if dataset.degradable:
+        common["degradation"] = o.degradation
     if not dataset.takes_priors:
         why = f"--dataset_name {o.dataset_name} has no priors." if prior_maps else None
         return EvaluationSet(dataset(faces, **common), absent=[ABSENT + why] if why else [])

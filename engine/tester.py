@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import utils.device
-from data import find_dataset
+from data import find_dataset, input_title
 from data.loader import BadImages, InOrder, make_loader
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
@@ -74,7 +74,7 @@ class Tester:
                                       description=describe(vars(o)), batch_size=o.batch_size)
         self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
         self.dataset = self.evaluated.faces
-        self.titles = {"input": find_dataset(o.dataset_name).input_title, "restored": o.name[:20]}
+        self.titles = {"input": input_title(o.dataset_name, o.degradation), "restored": o.name[:20]}
         self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
         self.perceptual = PerceptualMetrics(o, self.device)
         if o.fid_path and len(self.dataset) < 2:

@@ -3,6 +3,8 @@ import argparse
 import os
 import re
 
+from data import find_dataset, find_degradation
+from data.pairs import DEGRADATIONS
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
 from utils.errors import UserError
@@ -72,9 +74,13 @@ def add_common(parser):
                       help="facial priors that are read with the faces of --dataset_name builtin, celebamask, helen or "
                            "landmarks68: landmark heatmaps, parsing maps or both; default: all that the dataset has, "
                            "for builtin parsing")
+    data.add_argument("--degradation", choices=list(DEGRADATIONS), default=None,
+                      help="how the network's input is made of a good face: bicubic (small and enlarged again), "
+                           "sparnethd, gpen, gpen_hard (chains of blur, noise and JPEG), grey, or holes; default: what "
+                           "--dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, colorization "
+                           "grey, inpainting holes, others bicubic")
     data.add_argument("--scale_factor", type=at_least(1), default=8,
-                      help="ratio of --load_size to the side of the small face that is enlarged to be the network's "
-                           "input")
+                      help="ratio of --load_size to the side of the small face, for --degradation bicubic")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
                       help="processes per device that prepare batches; 0: the main process does; default: one per "
                            "core, at most 4")
@@ -108,7 +114,21 @@ def parse(parser, argv, beside=None, only=None, elsewhere=()):
             raise UserError(f"unknown option {flag}: newtrain.py reads it in a training, newtest.py does not. Leave it "
                             f"out.")
         raise UserError(f"unknown option {flag}." + suggest(flag, list(parser._option_string_actions)))
+    check_degradation(options, written_in(parser, argv))
     return options
+
+
+def check_degradation(options, written):
+    """Raises UserError if --dataset_name and --degradation do not fit.
+
+    A dataset's name that says which degradation is meant (blind), or that leaves no choice, on the command line,
+    overrides what a file says of it. written: names of the options on the command line.
+    """
+    if "dataset_name" in written and "degradation" not in written:
+        dataset = find_dataset(options.dataset_name)
+        if dataset.names_degradation or not dataset.degradable:
+            options.degradation = None
+    find_degradation(options.dataset_name, options.degradation)
 
 
 def set_recipe_defaults(parser, recipe, only=None):

@@ -13,7 +13,7 @@ from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
 # What a network is built from and its inputs are made with; taken from the run's options.yml.
-SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name", "priors"}
+SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name", "degradation", "priors"}
 
 
 def test_parser(model):
@@ -37,8 +37,9 @@ def test_parser(model):
                       help="folder of references to score against; without --dataroot the faces to restore are made "
                            "from them, too; default: nothing is scored")
     data.add_argument("--dataset_name", default="celeba",
-                      help="how faces and what belongs to them are found below --gtroot, and how they are degraded "
-                           "where there is no --dataroot; a name in data/__init__.py")
+                      help="which faces are found below --gtroot, which square of an image is the face, and which "
+                           "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
+                           "ffhq's names with a --degradation: blind, blind_hard, colorization, inpainting")
     data.add_argument("--batch_size", type=at_least(1), default=16,
                       help="faces that are restored at a time, per device")
     data.add_argument("--max_images", type=at_least(1), default=None,

@@ -45,8 +45,9 @@ def _add_data(group):
     group.add_argument("--dataroot", "--data_path", "--data_url", default="../celeba_crop_train",
                        help="folder of faces to train on, nested folders included")
     group.add_argument("--dataset_name", default="celeba",
-                       help="how faces and what belongs to them are found below --dataroot, and what is done to them; "
-                            "a name in data/__init__.py")
+                       help="which faces are found below --dataroot, which square of an image is the face, and which "
+                            "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
+                            "ffhq's names with a --degradation: blind, blind_hard, colorization, inpainting")
     group.add_argument("--augmentation", type=augmentation, choices=AUGMENTATIONS, default="fixed",
                        help="random flip and crop of the training faces: as published with the crop's fault fixed, as "
                             "published (upstream), or none; datasets with a --cache_folder only flip")

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from data import find_dataset, prior_counts
+from data import find_degradation, prior_counts
 from models import find_recipe
 from utils.errors import UserError, first_line
 
@@ -34,6 +34,7 @@ class Description:
     input_size    side of the network's square input, in pixels
     scale_factor  factor by which the faces of the training were smaller before they were enlarged to input_size
     task          what is restored: the name of the dataset that makes such inputs (data/__init__.py)
+    degradation   how that dataset degrades faces, as --degradation names it; None: the dataset's default
     priors        facial priors of that dataset, as --priors names them; None: the dataset's default
     enlarged      how smaller inputs are enlarged to input_size, one of ENLARGED
     alignment     how faces are aligned, one of ALIGNMENTS; None: not known
@@ -51,18 +52,20 @@ class Description:
     commit: str | None = None
     data: str | None = None
     licence: str | None = None
+    degradation: str | None = None
 
     def options(self) -> argparse.Namespace:
         """Returns the options that describe the network, under newtest.py's names: what build_recipe takes."""
         return argparse.Namespace(model=self.model, load_size=self.input_size, scale_factor=self.scale_factor,
-                                  dataset_name=self.task, priors=self.priors, **self.arguments)
+                                  dataset_name=self.task, degradation=self.degradation, priors=self.priors,
+                                  **self.arguments)
 
     def metadata(self) -> dict[str, str]:
         """Returns the metadata of a .safetensors file with these weights; description_of_metadata reads it."""
         content = {"format": "pt", "model": self.model, "arguments": json.dumps(dict(self.arguments), sort_keys=True),
-                   "input": json.dumps({"task": self.task, "size": self.input_size, "scale_factor": self.scale_factor,
-                                        "priors": self.priors, "enlarged": self.enlarged,
-                                        "alignment": self.alignment})}
+                   "input": json.dumps({"task": self.task, "degradation": self.degradation, "size": self.input_size,
+                                        "scale_factor": self.scale_factor, "priors": self.priors,
+                                        "enlarged": self.enlarged, "alignment": self.alignment})}
         return content | {name: value for name in ("commit", "data", "licence") if (value := getattr(self, name))}
 
 
@@ -76,7 +79,8 @@ def describe(options: Mapping[str, Any], source: str = "options") -> Description
                    (("load_size", Description.input_size), ("scale_factor", Description.scale_factor)))
     task, priors = options.get("dataset_name") or Description.task, options.get("priors")
     arguments = _network_arguments(model, options, task, priors, source)
-    return _checked(Description(model, arguments, size, scale, task, priors), source)
+    degradation = options.get("degradation")
+    return _checked(Description(model, arguments, size, scale, task, priors, degradation=degradation), source)
 
 
 def read_description(path: str | Path) -> Description | None:
@@ -119,14 +123,15 @@ def description_of_metadata(metadata: Mapping[str, str], source: str) -> Descrip
                             f"{', '.join(unknown)}. Was it written by a newer version?")
         return _checked(Description(
             model, known, given["size"], given["scale_factor"], task, priors, given["enlarged"],
-            given.get("alignment"), *(metadata.get(name) for name in ("commit", "data", "licence"))), source)
+            given.get("alignment"), *(metadata.get(name) for name in ("commit", "data", "licence")),
+            given.get("degradation")), source)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{source}: its metadata cannot be read as a description of weights: "
                         f"{first_line(error)}") from None
 
 
 def _checked(described: Description, source: str) -> Description:
-    find_dataset(described.task)
+    find_degradation(described.task, described.degradation)
     for name, value, least in (("size", described.input_size, SMALLEST_INPUT),
                                ("scale_factor", described.scale_factor, 1)):
         if not isinstance(value, int) or value < least:

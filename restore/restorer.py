@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import utils.device
-from data import find_dataset
+from data import input_reader
 from models import build_recipe
 from models.base_model import BaseModel
 from models.weights import count_parameters, load_weights
@@ -53,7 +53,7 @@ class Restorer:
         """Takes a recipe whose networks are on `device` already. Without a description it restores batches only."""
         self.recipe, self.device, self.description, self.batch_size = recipe, device, description, batch_size
         self._one_batch = threading.Lock()  # recipes may change their network while it restores (batch_statistics)
-        self._reader = find_dataset(find_dataset(description.task).input_dataset) if description else None
+        self._reader = input_reader(description.task, description.degradation) if description else None
 
     @classmethod
     def load(cls, name: str | Path, device: str | torch.device = "auto", precision: str | Precision | None = None, *,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import find_dataset
+from data import input_reader
 from data.face_folder import Place
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
@@ -30,7 +30,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind"):
     check_apart(folder, target)
     target = Path(target)
     paths = list_images(folder, "FACES")
-    faces = find_dataset(find_dataset(dataset_name).input_dataset)(paths, load_size, on_bad_image="stop")
+    faces = input_reader(dataset_name)(paths, load_size, on_bad_image="stop")
     written = []
     try:
         for i, name in enumerate(output_names(paths, folder)):

@@ -3,11 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.blind_dataset import BlindDataset
 from data.degradations import degrade_ffhq
 from data.face_folder import Place
-from data.ffhq_dataset import FFHQDataset
-from data.inpainting_dataset import InpaintingDataset
+from data.ffhq_dataset import BlindDataset, FFHQDataset, InpaintingDataset
 from data.loader import BadImages, collate
 from tests.helpers.faces import write_faces
 from utils.errors import UserError

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from data import degradations as d
-from data import find_dataset
+from data import find_dataset, input_reader
 from data.drawn.builtin_faces import draw_face
 from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
 from data.face_parts import CLASSES
-from data.inpainting_dataset import KINDS, random_box, random_holes, random_stroke
+from data.holes import KINDS, random_box, random_holes, random_stroke
 from data.seg2face_dataset import PALETTE
 from tests.helpers.faces import make_official, write_faces
 from utils.errors import UserError
@@ -41,7 +41,9 @@ def is_grey(picture):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_samples_come_from_seed_epoch_and_index_and_half_are_flipped(drawn, name, monkeypatch):
-    monkeypatch.setattr("data.blind_dataset.BlindDataset.smallest_square", SIZE)  # for speed
+    kind = find_dataset(name)
+    fast = kind.default_degradation._replace(smallest_face=SIZE)
+    monkeypatch.setattr(kind, "default_degradation", fast)
     faces, others = (open_set(name, drawn / "images", augmentation="fixed", seed=5) for _ in range(2))
     upright = d.grey(draw_face(1, SIZE).image)
     flips, count = 0, 40
@@ -102,7 +104,7 @@ def test_holes_are_of_moderate_size_everywhere_and_of_every_kind(monkeypatch):
     assert (large[1::2, 1::2] != random_holes(256, np.random.default_rng(4))).mean() < 0.02
     calls = []
     for part, function in (("stroke", random_stroke), ("box", random_box)):
-        monkeypatch.setattr(f"data.inpainting_dataset.random_{part}",
+        monkeypatch.setattr(f"data.holes.random_{part}",
                             lambda rng, part=part, function=function: calls.append(part) or function(rng))
     kinds = []
     for i in range(600):
@@ -221,7 +223,7 @@ def test_pictures_that_are_no_maps_are_refused(tmp_path, drawn):
 
 @pytest.mark.parametrize("name", ["grey_inputs", "map_inputs"])
 def test_inputs_asked_for_by_their_own_name_are_read_as_such(name):
-    assert find_dataset(name).input_dataset == name
+    assert input_reader(name) is find_dataset(name)
 
 
 @pytest.mark.parametrize("name", [*TASKS, "ffhq", "celeba"])
@@ -235,7 +237,7 @@ def test_maps_beside_the_faces_are_no_faces(tmp_path, drawn, name):
 
 def test_inputs_from_a_folder_are_read_as_the_task_has_them(tmp_path, drawn):
     def inputs(name, folder, load_size=SIZE):
-        kind = find_dataset(find_dataset(name).input_dataset)
+        kind = input_reader(name)
         return kind(kind.list_faces(str(folder), "--dataroot"), load_size)[Place(0, 1)]["lr"]
 
     face = draw_face(1, SIZE)

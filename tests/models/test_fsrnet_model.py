@@ -1,4 +1,5 @@
 """The recipes FSRNet and FSRGAN in the frame: losses by their definition, exact resume, precision, optimizers."""
+import json
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from models.vgg import VGG16Features
 from models.weights import count_parameters, load_pretrained, load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
+from tests.helpers.faces import make_official
 from tests.helpers.released import fill, probe
-from tests.helpers.runs import same, state, whole_and_parts
+from tests.helpers.runs import restore, same, state, whole_and_parts
 from utils.errors import UserError
 from utils.images import TITLE_HEIGHT, list_images
 
@@ -296,3 +298,18 @@ def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
     assert {(spec.kind, spec.lr, spec.alpha) for spec in model.optimizers.values()} == {("rmsprop", 2.5e-4, 0.99)}
     assert (options.batch_size, options.total_epochs) == (14, 100)
     assert (options.opt_level, options.augmentation) == (("O0", "upstream") if "upstream" in name else (None, "fixed"))
+
+
+def test_a_blind_training_with_priors_and_its_scores(tmp_path):
+    """Faces of CelebAMask-HQ through GPEN's chain: trained on, restored and scored as the run's options.yml says."""
+    root = make_official(tmp_path / "hq", lambda n: str(n % 2), size=32)
+    words = [*SMALL[SMALL.index("--load_size"):], "--model", "fsrnet", "--dataset_name", "celebamask", "--degradation",
+             "gpen", "--pmaps_ch", "11", "--hmaps_ch", "0", "--batch_size", "2", "--dataroot", str(root), "--val_count",
+             "1", "--train_steps", "1", "--checkpoints_dir", str(tmp_path), "--name", "blind"]
+    assert Trainer(parse_train(words)).fit() == 0
+    folder = restore(tmp_path, tmp_path / "blind" / "latest_net_G.pth", "--gtroot", root)
+    scores = json.loads((folder / "scores.json").read_text())
+    assert 0 <= scores["priors"]["parsing_iou"]["mean"] <= 1 and scores["faces"] == 3
+    other = restore(tmp_path, tmp_path / "blind" / "latest_net_G.pth", "--gtroot", root, "--degradation", "bicubic")
+    assert json.loads((other / "scores.json").read_text())["protocols"]["rgb"]["input"] != (
+        scores["protocols"]["rgb"]["input"])

@@ -1,10 +1,8 @@
-"""Faces with holes and whole ones from any folder of good ones: GPEN's inpainting."""
+"""Random holes in a face, strokes and boxes: what GPEN's inpainting fills in."""
 import math
 
 import cv2
 import numpy as np
-
-from data.square_folder import SquareFolder, area
 
 # What is drawn, in shares of the picture's side. Strokes are as in GPEN's published code (which draws at 1024 pixels);
 # boxes are added, as whole parts of a face may be gone.
@@ -53,17 +51,3 @@ def random_holes(size, rng):
             (left, top), (right, bottom) = np.rint(random_box(rng) * size).astype(int)
             holes[top:bottom, left:right] = 1
     return holes.astype(bool)
-
-
-class InpaintingDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr with white holes.
-
-    augmentation: 'none' leaves out the flip; the holes stay, drawn from (seed, epoch, index).
-    """
-
-    to_side = staticmethod(area)
-
-    def make_pair(self, face, rng, path, mirrored):
-        lr = face.copy()
-        lr[random_holes(self.load_size, rng)] = HOLE
-        return {"lr": lr, "hr": face}

@@ -1,0 +1,40 @@
+"""What the datasets share that make pairs of good faces by a degradation."""
+import cv2
+
+from data.face_folder import FaceFolder
+from data.pairs import DEGRADATIONS
+from utils.errors import UserError
+
+
+class PairFolder(FaceFolder):
+    """Base of datasets that say which square of an image is the face; a degradation (data/pairs.py) makes the pair.
+
+    degradable: whether another degradation may be asked for; default_degradation: the one that is meant otherwise.
+    names_degradation: whether the dataset's name says which degradation is meant (blind, colorization), not only where
+    faces come from.
+    face_size: side in pixels of the faces that `pair` takes.
+    """
+
+    degradable = True
+    default_degradation = DEGRADATIONS["bicubic"]
+
+    def __init__(self, paths, load_size, scale_factor=None, degradation=None, **folder_options):
+        super().__init__(paths, load_size, **folder_options)
+        self.degradation = DEGRADATIONS[degradation] if degradation else self.default_degradation
+        if self.degradation.reads_scale_factor:
+            check_scale(load_size, scale_factor)
+        self.scale_factor, self.input_title = scale_factor, self.degradation.input_title
+        self.face_size = max(load_size, self.degradation.smallest_face)
+        if self.degradation is not DEGRADATIONS["bicubic"]:
+            cv2.setNumThreads(1)  # there are many workers
+
+    def pair(self, face, rng):
+        """Returns {'lr', 'hr'}, uint8 [load_size, load_size, 3], RGB, of a face, uint8 [face_size, face_size, 3]."""
+        hr, lr = self.degradation.make(face, rng, self.load_size, self.scale_factor)
+        return {"lr": lr, "hr": hr}
+
+
+def check_scale(load_size, scale_factor):
+    """Raises UserError if the low-resolution face would not have a whole number of pixels."""
+    if load_size % scale_factor:
+        raise UserError(f"--load_size {load_size} is not a multiple of --scale_factor {scale_factor}.")

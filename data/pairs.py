@@ -1,0 +1,97 @@
+"""How the network's input is made of a face: what --degradation names. All randomness comes from numpy's `rng`."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from data.degradations import FACE_SIZE, degrade_ffhq, degrade_gpen, degrade_hard, grey
+from data.holes import HOLE, random_holes
+from utils.images import degrade, resize
+
+
+def bicubic(image, side, box=None):
+    """Returns a square image (PIL or uint8 HWC array), or a square box of a PIL one, as uint8 HWC by PIL BICUBIC."""
+    if isinstance(image, np.ndarray):
+        if len(image) == side:
+            return image
+        image = Image.fromarray(image)
+    return np.asarray(resize(image, side, box))
+
+
+def area(image, side, box=None):
+    """As bicubic, but where it shrinks by OpenCV's INTER_AREA: each pixel is the mean of what it covers."""
+    square = np.asarray(image.crop(box) if box else image)
+    if len(square) <= side:  # INTER_AREA would enlarge in blocks
+        return bicubic(square, side)
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+class Degradation(NamedTuple):
+    """One way to make a pair of a face.
+
+    make: function of (face, rng, load_size, scale_factor) to (hr, lr), both uint8 [load_size, load_size, 3], RGB. The
+    face is uint8 [S, S, 3]; S is load_size, or smallest_face if that is more.
+    to_side: how datasets of squares resize them, bicubic or area.
+    smallest_face: least side of the face in pixels, for chains whose ranges count in pixels of a larger face.
+    reads_scale_factor: whether scale_factor is read.
+    input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
+    --dataroot). input_title: what the input is called where it is scored beside the output.
+    """
+    make: Callable
+    to_side: Callable = bicubic
+    smallest_face: int = 0
+    reads_scale_factor: bool = False
+    input_dataset: str = "single"
+    input_title: str = "input"
+
+
+def bicubic_pair(face, rng, load_size, scale_factor):
+    """lr: the face, down by scale_factor and up again, both PIL BICUBIC in uint8, as every x8 face benchmark has it."""
+    return face, np.asarray(degrade(Image.fromarray(face), scale_factor))
+
+
+def sparnethd_pair(face, rng, load_size, scale_factor):
+    """SPARNetHD's published chain, done at 512 pixels whatever load_size is, then PIL BICUBIC to load_size."""
+    hr, lr, drawn = degrade_ffhq(bicubic(face, FACE_SIZE), rng)
+    if load_size > FACE_SIZE:  # the target shows more than the chain saw
+        hr = grey(face) if drawn.get("grey") else face
+    return bicubic(hr, load_size), bicubic(lr, load_size)
+
+
+def gpen_pair(face, rng, load_size, scale_factor):
+    """GPEN's published chain, done at load_size or 512 pixels, whichever is more, then INTER_AREA to load_size."""
+    return _by_chain(degrade_gpen, face, rng, load_size)
+
+
+def gpen_hard_pair(face, rng, load_size, scale_factor):
+    """As gpen_pair, with the harder chain of two passes."""
+    return _by_chain(degrade_hard, face, rng, load_size)
+
+
+def _by_chain(chain, face, rng, load_size):
+    hr, lr, _ = chain(face, rng)
+    return area(hr, load_size), area(lr, load_size)
+
+
+def grey_pair(face, rng, load_size, scale_factor):
+    """lr: the face without colour (ITU-R 601), in three channels: GPEN's colourization."""
+    return face, grey(face)
+
+
+def holes_pair(face, rng, load_size, scale_factor):
+    """lr: the face with white holes: GPEN's inpainting."""
+    lr = face.copy()
+    lr[random_holes(load_size, rng)] = HOLE
+    return face, lr
+
+
+DEGRADATIONS = {
+    "bicubic": Degradation(bicubic_pair, reads_scale_factor=True, input_title="bicubic"),
+    "sparnethd": Degradation(sparnethd_pair, smallest_face=FACE_SIZE),
+    "gpen": Degradation(gpen_pair, area, FACE_SIZE),
+    "gpen_hard": Degradation(gpen_hard_pair, area, FACE_SIZE),
+    "grey": Degradation(grey_pair, area, input_dataset="grey_inputs"),
+    "holes": Degradation(holes_pair, area),
+}
