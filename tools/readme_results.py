@@ -1,4 +1,4 @@
-"""Write README.md's results table from the JSON files that newtest.py wrote, kept in docs/results.
+"""Writes the results table of README.md and README_zh.md from docs/results, JSON files that newtest.py wrote.
 
     python newtest.py --pretrained sparnet --gtroot CELEBA/test --name sparnet_celeba_test
     cp results/sparnet_celeba_test/scores.json docs/results/sparnet_celeba_test.json
@@ -32,7 +32,7 @@ def commands(report):
 
 
 def results_text():
-    """The text between README.md's markers."""
+    """The text between the markers."""
     reports = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results").glob("*.json"))]
     table = "".join(line for report in reports for line in rows(report))
     return f"{HEAD}{table}\n{''.join(commands(report) for report in reports)}"
@@ -40,10 +40,10 @@ def results_text():
 
 def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    path = ROOT / "README.md"
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2])
-    print(f"{path}: results of {ROOT / 'docs' / 'results'}")
+    for path in (ROOT / "README.md", ROOT / "README_zh.md"):
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2], encoding="utf-8")
+        print(f"{path}: results of {ROOT / 'docs' / 'results'}")
 
 
 if __name__ == "__main__":
