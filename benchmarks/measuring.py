@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternation, medians, the machine in words, a table and JSON."""
+"""Functions that the benchmarks share: alternating rounds, medians, machine description, table and JSON output."""
 import json
 import platform
 import shlex
@@ -29,12 +29,12 @@ def alternate(jobs, rounds, device):
 
 
 def median_ratio(slow, fast):
-    """Median over the rounds of slow / fast: how many times faster `fast` is, whatever the machine's mood."""
+    """Returns the median over rounds of slow / fast; the ratio varies less than the times on a noisy machine."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def machine(device):
-    """One line: processor or accelerator, threads, torch."""
+    """Returns one line: processor and threads, or accelerator; torch's version."""
     if device.type == "cpu":
         names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                  if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
@@ -45,7 +45,7 @@ def machine(device):
 
 
 def show(title, rows, path=None):
-    """Print dicts as a table and, with `path`, write them there as JSON with command, commit and time."""
+    """Prints dicts as a table and as JSON with command, commit and date; writes the JSON to `path` if given."""
     columns = list(rows[0])
     cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]

@@ -1,4 +1,4 @@
-"""Spectral norm in a whole training step of SPARNetHD: torch's, layer by layer, against the project's, by shape.
+"""Measures spectral norm in a training step of SPARNetHD: torch's, per layer, against this project's, per shape.
 
     python -m benchmarks.spectral_norm --json benchmarks/results/spectral_norm_cpu.json
 
@@ -19,7 +19,7 @@ from benchmarks.train_step import bare_step, fixed_batch
 from models import sparnethd
 from options.train_options import parse_train
 
-# Arguments of newtrain.py. The last are the released widths, at a size that a CPU can train.
+# Arguments of newtrain.py. The last entry has the released widths, at a size that a CPU can train.
 STEPS = [["--preset", "sparnethd_builtin"], ["--preset", "sparnethd_256_small", "--batch_size", "2"],
          ["--preset", "sparnethd_ffhq_upstream", "--load_size", "128", "--D_scales", "2", "--lambda_pcp", "0",
           "--batch_size", "1"]]
@@ -36,7 +36,7 @@ NORMS = {"none": lambda net: net, "torch": by_torch, "own": sparnethd.add_spectr
 
 
 def training_step(options, norm, device):
-    """Returns a function that takes one training step; `norm` puts the spectral norm on a network."""
+    """Returns a function that takes one training step; `norm` adds spectral norm to a network."""
     torch.manual_seed(0)
     opt_level = options.opt_level or utils.device.default_opt_level(device)
     with mock.patch.object(sparnethd, "add_spectral_norm", norm):

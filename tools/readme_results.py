@@ -1,4 +1,4 @@
-"""Writes the results table of README.md and README_zh.md from docs/results, JSON files that newtest.py wrote.
+"""Writes the results table of README.md and README_zh.md from newtest.py's JSON files in docs/results.
 
     python newtest.py --pretrained sparnet --gtroot CELEBA/test --name sparnet_celeba_test
     cp results/sparnet_celeba_test/scores.json docs/results/sparnet_celeba_test.json
@@ -16,7 +16,7 @@ HEAD = """| scored | protocol | PSNR / SSIM | bicubic | gain |
 
 
 def rows(report):
-    """Table lines of one scores.json, one a protocol."""
+    """Yields the table's lines for one scores.json, one per protocol."""
     what = (f"{report['name']}: {report['parameters'] / 1e6:.2f} M parameters, {report['faces']} faces, "
             f"{report['opt_level']}")
     for protocol, scores in report["protocols"].items():
@@ -27,12 +27,13 @@ def rows(report):
 
 
 def commands(report):
+    """Returns the lines below the table for one scores.json: its command, commit, device and weights."""
     return (f"    {report['name']}: {report['command']}\n"
             f"        commit {report['commit']}, {report['device']}, weights {report['weights_sha256'][:12]}\n")
 
 
 def results_text():
-    """The text between the markers."""
+    """Returns the text between README.md's markers BEGIN and END."""
     reports = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results").glob("*.json"))]
     table = "".join(line for report in reports for line in rows(report))
     return f"{HEAD}{table}\n{''.join(commands(report) for report in reports)}"
@@ -43,7 +44,7 @@ def main():
     for path in (ROOT / "README.md", ROOT / "README_zh.md"):
         before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
         path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2], encoding="utf-8")
-        print(f"{path}: results of {ROOT / 'docs' / 'results'}")
+        print(f"{path}: table written from {ROOT / 'docs' / 'results'}")
 
 
 if __name__ == "__main__":

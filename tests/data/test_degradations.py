@@ -182,7 +182,7 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
     with pytest.raises(SystemExit):
         show(tmp_path / "grid.png", "--rows", "0")
     (faces / "a.png").write_bytes((faces / "a.png").read_bytes()[:200])
-    with pytest.raises(UserError, match="FACES: .*a.png.*mend or remove it"):
+    with pytest.raises(UserError, match="FACES: .*a.png.*fix or remove it"):
         show(tmp_path / "grid.png")
 
 
