@@ -7,7 +7,7 @@ from models import find_recipe
 from options.base_options import add_common, new_parser, parse, peek, peek_model, set_recipe_defaults
 from options.presets import read_options
 from options.train_options import train_parser
-from restore.description import read_metadata
+from restore.description import OPTIONS_FILE, read_metadata
 from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
@@ -67,7 +67,7 @@ def parse_test(argv):
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
-    path = Path(weights or "").parent / "options.yml"
+    path = Path(weights or "").parent / OPTIONS_FILE
     described = read_metadata(weights) if weights else None
     beside = read_options(path) if weights and not described and path.is_file() else {}
     asked = any(peek(argv, option) for option in ("model", "preset"))
