@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import utils.device
+from utils.files import write_file
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
@@ -60,4 +61,4 @@ def show(title, rows, path=None):
               "date": time.strftime("%Y-%m-%d"), "rows": rows}
     print(json.dumps(record))
     if path:
-        Path(path).write_text(json.dumps(record, indent=1) + "\n")
+        write_file(path, json.dumps(record, indent=1) + "\n")

@@ -8,11 +8,11 @@ and half would cost accuracy. The checksum is added to SHA256SUMS in pretrained/
 import argparse
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from models.weights import read_weights
-from utils.errors import UserError, first_line, run_main
+from utils.errors import UserError, run_main
+from utils.files import write_file
 from utils.pretrained import FOLDER, record_checksum
 
 
@@ -24,11 +24,8 @@ def export(source, target):
     too_large = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if too_large:
         raise UserError(f"{source}: {too_large[0]} holds numbers that float16 cannot hold, or that are not finite.")
-    try:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, target, {"format": "pt"})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {target}: {first_line(error)}", status=1) from None
+    weights = {name: tensor.contiguous() for name, tensor in weights.items()}
+    write_file(target, save(weights, {"format": "pt"}), make_folder=True)
 
 
 def largest_change(source, target):
