@@ -10,21 +10,25 @@ from pathlib import Path
 import torch
 
 import utils.device
+from utils.files import write_file
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
 
 
-def alternate(jobs, rounds, device):
-    """{name: [seconds of each round]} of {name: function}, run in turn, the device synchronised around each."""
+def alternate(jobs, rounds, device, clock=time.perf_counter):
+    """Returns {name: [seconds of each round, by `clock`]} of {name: function}.
+
+    The functions run in turn; the device is synchronised before and after each.
+    """
     seconds = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
             utils.device.synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             job()
             utils.device.synchronize(device)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
@@ -57,4 +61,4 @@ def show(title, rows, path=None):
               "date": time.strftime("%Y-%m-%d"), "rows": rows}
     print(json.dumps(record))
     if path:
-        Path(path).write_text(json.dumps(record, indent=1) + "\n")
+        write_file(path, json.dumps(record, indent=1) + "\n")

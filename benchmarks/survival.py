@@ -87,7 +87,7 @@ def kill_one(pids, run, delay, in_save):
     if in_save:
         victim = pids[0]  # rank 0 writes the checkpoints
         patience = time.monotonic() + 5
-        while not any(run.glob(".state_*.tmp")) and time.monotonic() < patience:
+        while not any(run.glob(".*.tmp")) and time.monotonic() < patience:
             time.sleep(0.0003)
     for pid in pids:
         os.kill(pid, signal.SIGKILL if pid == victim else signal.SIGTERM)
@@ -115,7 +115,7 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
         pids = start(disturbed, faces, ranks, steps)
         longest = max(longest, kill_one(pids, run, random.uniform(0.05, LONGEST_DELAY), done % 3 == 0))
         done += 1
-        in_save += any(run.glob(".state_*.tmp"))
+        in_save += any(run.glob(".*.tmp"))
         unreadable += sum(checkpoint.find_damage(path) is not None for path in checkpoint.list_states(run))
     step = max((int(p.stem.split("_")[1]) for p in checkpoint.list_states(run)), default=0)
     if any(wait(start(disturbed, faces, ranks, steps)).values()):

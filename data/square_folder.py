@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from data.face_folder import FaceFolder
+from utils.files import WriteError
 from utils.images import BadImage, centre_square, read_rgb, resize, save_image
 
 FLIP = 0.5
@@ -66,8 +67,8 @@ class SquareFolder(FaceFolder):
         if kept and len(notes) == found:  # of a small picture the note must come again
             try:
                 save_image(square, kept)
-            except OSError as error:
-                notes.append(("cache", path, f"{self.cache_folder}: {error.strerror}"))
+            except WriteError as error:
+                notes.append(("cache", path, f"{self.cache_folder}: {error.reason}"))
         return square
 
     def _cache_path(self, path):

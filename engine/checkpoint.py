@@ -3,8 +3,6 @@
 A run's folder holds state_<step>.pth (everything that a resumed run needs) and float32 weights under the
 published names: latest_net_G.pth, iter_<step>_net_G.pth, best_net_G.pth (plain state dicts).
 """
-import errno
-import os
 import pickle
 import re
 import zipfile
@@ -13,39 +11,16 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError, first_line
+from utils.files import replacing
 from utils.version import VERSION
 
 FORMAT = 1
 
 
 def save_atomically(content, path):
-    """torch.save to a temporary file in the same folder, flushed to disk, then renamed over `path`.
-
-    UserError (status 1) for a full disk or an unwritable folder; what stood at `path` is then untouched.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too, survives a power cut
-        finally:
-            os.close(folder)
-    except (OSError, RuntimeError) as error:  # torch wraps some write errors in RuntimeError
-        cause = error if isinstance(error, OSError) else error.__context__
-        temporary.unlink(missing_ok=True)
-        number = getattr(cause, "errno", None)
-        if not isinstance(cause, OSError):
-            raise
-        advice = ("Free some space and go on with --continue_train." if number in (errno.ENOSPC, errno.EDQUOT)
-                  else "Is the folder writable?")
-        raise UserError(f"could not save {path}: {os.strerror(number) if number else cause}. Earlier checkpoints "
-                        f"are untouched. {advice}", status=1) from None
+    """torch.save to `path`, whole or not at all, and flushed to disk. Raises WriteError (utils/files.py)."""
+    with replacing(path, durable=True, repeat="continue the run with --continue_train") as file:
+        torch.save(content, file)
 
 
 def state_path(folder, step):

@@ -10,7 +10,6 @@ added to pretrained/SHA256SUMS if the target is in pretrained/.
 """
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from safetensors.torch import save
 
 from models.weights import read_weights
 from restore.description import ALIGNMENTS, read_description
-from utils.errors import UserError, first_line, run_main
+from utils.errors import UserError, run_main
+from utils.files import write_file
 from utils.pretrained import FOLDER, record_checksum
 
 
@@ -38,13 +38,7 @@ def export(source, target, **known):
     if description:
         description = replace(description, **{name: value for name, value in known.items() if value is not None})
     content = serialize(weights, description.metadata() if description else {"format": "pt"})
-    temporary = Path(f"{target}.tmp")
-    try:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {first_line(error)}", status=1) from None
+    write_file(target, content, make_folder=True)
     return description
 
 

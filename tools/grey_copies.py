@@ -34,10 +34,7 @@ def copy_grey(folder, target):
         except BadImage as error:
             print(f"warning: skipped: {error}", file=sys.stderr)
             continue
-        try:
-            save_image(grey(np.asarray(image)), Path(target) / name)
-        except OSError as error:
-            raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
+        save_image(grey(np.asarray(image)), Path(target) / name)
         copied += 1
     if not copied:
         raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")

@@ -13,7 +13,6 @@ import io
 import os
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -21,6 +20,7 @@ from PIL import Image
 from data.face_folder import FaceFolder
 from data.loader import spread
 from utils.errors import UserError, run_main
+from utils.files import replacing
 from utils.images import BadImage, centre_square, output_names, read_rgb, resize
 from utils.option_types import at_least
 
@@ -78,18 +78,12 @@ def pack(folder, target, size, max_mb, count=None):
     if not sample:
         raise UserError(f"FACES: none of the sampled images in {folder} can be read.")
     quality = choose_quality(sample, len(paths), max_mb * 1e6)
-    temporary = Path(f"{target}.tmp")
     packed = 0
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            names = dict(zip(paths, output_names(paths, folder), strict=True))
-            for path, face in read_faces(paths, size):
-                archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
-                packed += 1
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {target}: {error.strerror}.", status=1) from None
+    with replacing(target) as file, zipfile.ZipFile(file, "w") as archive:
+        names = dict(zip(paths, output_names(paths, folder), strict=True))
+        for path, face in read_faces(paths, size):
+            archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
+            packed += 1
     return packed, quality, os.path.getsize(target), np.mean([loss_in_db(face, quality) for face in sample])
 
 

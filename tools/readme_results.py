@@ -8,6 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
+from utils.files import write_file
+
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- written by tools/readme_results.py -->\n", "<!-- end -->\n"
 HEAD = """| scored | protocol | PSNR / SSIM | bicubic | gain |
@@ -43,7 +45,7 @@ def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for path in (ROOT / "README.md", ROOT / "README_zh.md"):
         before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2], encoding="utf-8")
+        write_file(path, before + BEGIN + results_text() + END + rest.partition(END)[2])
         print(f"{path}: table written from {ROOT / 'docs' / 'results'}")
 
 

@@ -22,6 +22,7 @@ from engine.checkpoint import list_states
 from options.base_options import peek
 from tools.export_weights import export
 from utils.errors import UserError, run_main
+from utils.files import replacing
 
 ROOT = Path(__file__).parents[1]
 SMALL_FILES = ("train.log", "metrics.jsonl", "options.yml", "curves.png", "samples.png")  # of a run's folder
@@ -62,10 +63,9 @@ def join(folder, run):
         raise UserError(f"--resume_from {folder}: the folder has no checkpoint (state_*.pth, or its parts).")
     run.mkdir(parents=True, exist_ok=True)
     name = parts[0].name.split(".part")[0]
-    with open(run / f"{name}.tmp", "wb") as whole:
+    with replacing(run / name) as whole:
         for part in parts:
             whole.write(part.read_bytes())
-    (run / f"{name}.tmp").rename(run / name)
     if (folder / "metrics.jsonl").exists():
         shutil.copy(folder / "metrics.jsonl", run)
 

@@ -19,6 +19,7 @@ from data import find_dataset
 from data.face_folder import Place
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
+from utils.files import replacing, write_file
 from utils.images import list_images, output_names, to_tensor_range
 from utils.option_types import at_least
 
@@ -32,21 +33,18 @@ def write_inputs(folder, target, load_size, dataset_name="blind"):
     paths = list_images(folder, "FACES")
     faces = find_dataset(find_dataset(dataset_name).input_dataset)(paths, load_size, on_bad_image="stop")
     written = []
-    try:
-        for i, name in enumerate(output_names(paths, folder)):
-            sample = faces[Place(0, i)]
-            if "lr" not in sample:
-                print("warning: skipped: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
-                continue
-            name = os.path.splitext(name)[0] + ".npz"
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            np.savez(target / name, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
-            written.append(name)
-        if not written:
-            raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
-        (target / LIST).write_text("".join(f"{name}\n" for name in written), errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
+    for i, name in enumerate(output_names(paths, folder)):
+        sample = faces[Place(0, i)]
+        if "lr" not in sample:
+            print("warning: skipped: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
+            continue
+        name = os.path.splitext(name)[0] + ".npz"
+        with replacing(target / name, make_folder=True) as file:
+            np.savez(file, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
+        written.append(name)
+    if not written:
+        raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
+    write_file(target / LIST, "".join(f"{name}\n" for name in written))
     return len(written)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.files import temporary_beside
+
 INDEXED_FROM = 20_000  # files; fewer are listed in no time
 RACE_NS = 2_000_000_000  # a folder that changed so shortly before it was listed may have changed within one tick
 
@@ -98,7 +100,7 @@ def list_files(root, extensions, index_folder=None):
 
 def write_index(index, files, folders, began):
     """Keep a list as the folder `index`, whole or not at all; a place that cannot be written to is passed over."""
-    unfinished = index.with_name(f"{index.name}.{os.getpid()}.tmp")
+    unfinished = temporary_beside(index)
     try:
         unfinished.mkdir(parents=True)
         np.save(unfinished / "names.npy", files._names)

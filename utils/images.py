@@ -11,8 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from utils.errors import UserError
 from utils.file_list import list_files
+from utils.files import replacing
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+           ".webp": "WEBP"}  # Pillow's names
+EXTENSIONS = set(FORMATS)
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
@@ -150,22 +153,19 @@ def quantize(image, rounding):
 
 
 def save_image(array, path):
-    """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    Image.fromarray(array).save(temporary)
-    os.replace(temporary, path)
+    """Writes a uint8 HWC RGB array in the format of the name's extension, whole or not at all; makes the folder.
+
+    Raises WriteError (utils/files.py).
+    """
+    with replacing(path, make_folder=True) as file:
+        Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()])
 
 
 def save_shown(array, path):
-    """save_image, for a command that was told where to; UserError where that cannot be."""
+    """save_image for a path that the user gave. Raises UserError if its extension is none of EXTENSIONS."""
     if Path(path).suffix.lower() not in EXTENSIONS:
         raise UserError(f"cannot write {path}: its name must end as a picture's does ({' '.join(sorted(EXTENSIONS))}).")
-    try:
-        save_image(array, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}.") from None
+    save_image(array, path)
 
 
 def output_names(paths, root):

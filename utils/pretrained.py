@@ -3,6 +3,7 @@ import hashlib
 from pathlib import Path
 
 from utils.errors import UserError, nearest
+from utils.files import write_file
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 SUMS = FOLDER / "SHA256SUMS"  # as `sha256sum --check` reads it
@@ -43,5 +44,5 @@ def read_checksums():
 def record_checksum(path):
     """Write the digest of `path`, a file below pretrained/, into SHA256SUMS and return it."""
     sums = read_checksums() | {Path(path): sha256(path)}
-    SUMS.write_text("".join(f"{digest}  {p.relative_to(FOLDER)}\n" for p, digest in sorted(sums.items())))
+    write_file(SUMS, "".join(f"{digest}  {p.relative_to(FOLDER)}\n" for p, digest in sorted(sums.items())))
     return sums[Path(path)]

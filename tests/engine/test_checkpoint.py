@@ -88,7 +88,7 @@ def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, f
     def full(*_):
         raise OSError(number, os.strerror(number))
     monkeypatch.setattr(os, fault, full)
-    with pytest.raises(UserError, match=f"could not save .*{words}.*Earlier checkpoints are untouched") as error:
+    with pytest.raises(UserError, match=f"cannot write .*{words}.*before is unchanged") as error:
         save(tmp_path, 20, keep=1)
     assert error.value.status == 1
     assert [p.name for p in tmp_path.iterdir()] == ["state_00000010.pth"]
@@ -104,7 +104,7 @@ def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: could not save ") and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: cannot write ") and "Traceback" not in done.stderr
     assert not checkpoint.list_states(tmp_path / "run")
     assert not [p for p in (tmp_path / "run").iterdir() if "tmp" in p.name]
     assert subprocess.run([warm_python(), *command[1:]]).returncode == 0
