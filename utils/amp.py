@@ -246,7 +246,7 @@ class _Block:
         self.master.grad = torch.zeros_like(self.master)
         self.master_views = self.views_of(self.master)
         grads = self.views_of(self.master.grad)
-        self.param, self.grad_view = params[0], next(iter(grads.values()))  # without combine_grad, a block holds one parameter
+        self.param, self.grad_view = params[0], next(iter(grads.values()))  # for blocks of one
         self.low = None
         if low_total:
             self.low = torch.zeros(low_total, device=device, dtype=half)

@@ -155,7 +155,7 @@ def test_other_numbers_of_maps_are_refused():
 
 
 def test_the_perceptual_loss_asks_for_its_file():
-    with pytest.raises(UserError, match="--vgg16_path is of use with the perceptual loss only: set --lambda_pcp"):
+    with pytest.raises(UserError, match="--vgg16_path is used only with the perceptual loss: set --lambda_pcp"):
         recipe("--vgg16_path", "vgg16.pth")
     with pytest.raises(UserError, match="--vgg16_path FILE is needed.*https://.*vgg16-397923af.pth.*--lambda_pcp 0"):
         recipe("--lambda_pcp", "0.1")
