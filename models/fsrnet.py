@@ -31,7 +31,7 @@ class FSRNet(ChecksWeights, nn.Module):
     def __init__(self, hmaps_ch=0, pmaps_ch=11, tied=False, width=64, enc_blocks=12, hourglasses=2):
         super().__init__()
         if hmaps_ch < 0 or pmaps_ch < 0 or hmaps_ch + pmaps_ch == 0:
-            raise ValueError(f"hmaps_ch {hmaps_ch} and pmaps_ch {pmaps_ch}: both must be 0 or more, and one of them 1 or more")
+            raise ValueError(f"hmaps_ch {hmaps_ch} and pmaps_ch {pmaps_ch}: 0 or more, and one above 0")
         self.hmaps_ch, self.pmaps_ch, self.tied = hmaps_ch, pmaps_ch, tied
         self.csr_net = CoarseNet(width, 3, tied)
         self.fsr_enc = Encoder(width, enc_blocks, tied)
@@ -173,7 +173,7 @@ class PriorNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Pre-activated residual block: 1x1, 3x3, 1x1 convolutions (He et al., ECCV 2016), c_out / 2 channels inside."""
+    """Pre-activated residual block: 1x1, 3x3, 1x1 convolutions (He et al., ECCV 2016), c_out / 2 wide inside."""
 
     def __init__(self, c_in, c_out):
         super().__init__()
@@ -190,7 +190,7 @@ class Bottleneck(nn.Module):
 class PriorHourGlass(nn.Module):
     """Hourglass of bottlenecks (Newell et al., ECCV 2016): [N, C, H, W] -> [N, C, H, W], H and W 8 or more.
 
-    Level k sums two branches: `res{k}_1` at full size, and a branch that is halved, goes through `res{k}_2`, level k - 1
+    Level k sums two branches: `res{k}_1` at full size, and one that is halved, goes through `res{k}_2`, level k - 1
     (the innermost: `res_center`) and `res{k}_3`, and is doubled again.
     """
 
@@ -215,7 +215,7 @@ class PriorHourGlass(nn.Module):
 
 
 class FSRGANDiscriminator(nn.Module):
-    """FSRGAN's patch discriminator: [N, 3, H, W], RGB in [-1, 1] -> probability of real [N, 1, H / 16, W / 16].
+    """FSRGAN's patch discriminator: [N, 3, H, W], RGB in [-1, 1] -> P(real) [N, 1, H/16, W/16].
 
     logits=True: returns the scores before the sigmoid, for numerically stable losses.
     """

@@ -122,7 +122,7 @@ class FSRNetModel(BaseModel):
 
     def _check_priors(self, batch):
         if "priors" not in batch:
-            raise UserError("--lambda_prior: this --dataset_name has no prior maps. Choose one that has them (celebamask, "
+            raise UserError("--lambda_prior: this --dataset_name has no prior maps. Choose one with them (celebamask, "
                             "helen, landmarks68, builtin) or train without them (--lambda_prior 0).")
         (hmaps, pmaps), found = self.maps, batch["priors"].shape[1]
         if found != hmaps + pmaps:
@@ -171,7 +171,7 @@ def _optimizer_spec(options, role, lr):
 
 
 def colour(parts):
-    """Colours part maps: [N, C, H, W] in [0, 1] -> RGB [N, 3, H, W] in [-1, 1], one hue per part."""
+    """Colours parts: [N, C, H, W] in [0, 1] -> RGB [N, 3, H, W] in [-1, 1], one hue per part."""
     count = parts.shape[1]
     hues = parts.new_tensor([colorsys.hsv_to_rgb(i / count, 1, 1) for i in range(count)]) * 2 - 1
     return torch.einsum("nchw,cd->ndhw", parts, hues) / parts.sum(1, keepdim=True).clamp(min=1e-6)

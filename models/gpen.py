@@ -23,7 +23,8 @@ def channels_of(sizes, channel_multiplier, narrow):
     """
     channels = {size: int(WIDTHS[size] * (channel_multiplier if size > 32 else 1) * narrow) for size in sizes}
     if not all(channels.values()):
-        raise ValueError(f"the network is too narrow: it has no channels at {min(s for s in sizes if not channels[s])} pixels")
+        raise ValueError(f"the network is too narrow: it has no channels at "
+                         f"{min(s for s in sizes if not channels[s])} pixels")
     return channels
 
 
@@ -109,10 +110,10 @@ class GPEN(nn.Module):
         return self.generator.latents(self.final_linear(x.flatten(1))), features[::-1]
 
     def forward(self, x, return_latents=False):
-        """The restored faces; with return_latents (faces, latents), which path-length regularisation differentiates.
+        """Returns restored faces; with return_latents, (faces, latents), for path-length regularisation.
 
-        Of x [N, layers, style_dim], normal random numbers, the faces that the prior makes by itself, the encoder left
-        out: layers that are given the same numbers share a style.
+        If x is normal random numbers [N, layers, style_dim], the decoder alone generates the faces; layers with the
+        same numbers share a style.
         """
         if x.dim() == 3:
             latents, features = self.generator.style(x.flatten(0, 1)).unflatten(0, x.shape[:2]), None

@@ -22,8 +22,8 @@ PATH_DECAY = 0.01  # weight of the new value in the running mean path length
 
 class GPENModel(BaseModel):
     """Generator: logistic adversarial loss, lambda_pix smooth L1, lambda_id identity, lambda_fm feature matching and
-    lambda_pcp perceptual loss; --stage prior has only the adversarial loss. Phases: G; every path_every steps G_reg (path length,
-    Karras et al., CVPR 2020); D on the same fakes; every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
+    lambda_pcp perceptual loss; --stage prior has only the adversarial loss. Phases: G; every path_every steps G_reg
+    (path length, Karras et al., CVPR 2020); D on the same fakes; every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
 
     The lazy phases run in float32 in every precision. They also step the optimizers, so learning rates and betas are
     adjusted to compensate (StyleGAN2, appendix B). The generator's average (EMA) is released.
@@ -98,7 +98,7 @@ class GPENModel(BaseModel):
 
     def _check(self, o):
         if o.stage == "embed" and not (o.pretrain_model_path or o.continue_train):
-            raise UserError("--stage embed: --pretrain_model_path FILE is needed: the weights that --stage prior trained.")
+            raise UserError("--stage embed: --pretrain_model_path FILE is needed: the weights of --stage prior.")
         if self.makes_faces and (o.valroot or o.val_count):
             raise UserError("--stage prior restores no faces: nothing can be validated. Leave out "
                             f"{'--valroot' if o.valroot else '--val_count'}.")
@@ -135,7 +135,7 @@ class GPENModel(BaseModel):
             yield "D_reg", {"R1": self.weights["r1"] / 2 * self.r1_every * self._r1_penalty(real)}
 
     def _styles(self, faces):
-        """Returns normal random styles [N, layers, style_dim]: two vectors per face with probability MIXING, else one."""
+        """Returns random styles [N, layers, style_dim]: two vectors per face with probability MIXING, else one."""
         layers, dim = self.style_shape
         first, second = faces.new_empty(2, len(faces), 1, dim).normal_()
         crossing = int(torch.randint(1, layers, ())) if torch.rand(()) < MIXING else layers  # on the host: no sync
@@ -161,7 +161,7 @@ class GPENModel(BaseModel):
         return losses
 
     def _path_penalty(self, given):
-        """Mean squared deviation (0-d) of |J^T y| from its running mean; J: Jacobian of faces with respect to latents."""
+        """Mean squared deviation (0-d) of |J^T y| from its running mean; J: Jacobian of faces by latents."""
         faces, latents = in_float32(self.networks["G"], given, return_latents=True)
         noise = torch.randn_like(faces) / (faces.shape[2] * faces.shape[3]) ** 0.5
         slope, = torch.autograd.grad((faces * noise).sum(), latents, create_graph=True)
@@ -171,7 +171,7 @@ class GPENModel(BaseModel):
         return (lengths - mean).square().mean()
 
     def _r1_penalty(self, real):
-        """Returns R1 (0-d): mean over true faces of the squared norm of the scores' gradient with respect to the face."""
+        """Returns R1 (0-d): the squared norm of the scores' gradient by the face, averaged over true faces."""
         real = real.detach().requires_grad_()
         scores = in_float32(self.networks["D"], real)
         slope, = torch.autograd.grad(scores.sum(), real, create_graph=True)
@@ -183,7 +183,7 @@ class GPENModel(BaseModel):
                             "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
 
     def pictures(self, batch):
-        """Returns the input (LR), the results of the trained (SR) and averaged weights (EMA), and the true face (HR).
+        """Returns the input (LR), results of the trained (SR) and averaged weights (EMA), and true faces (HR).
 
         --stage prior: faces generated from fixed random numbers, beside true faces; no LR.
         """

@@ -66,11 +66,11 @@ FACE_ROWS, FACE_COLUMNS, FACE_OF = (35, 223), (32, 220), 256
 
 
 def identity_crop(faces, size):
-    """Crops square faces [N, 3, S, S] for a face embedding and resizes them to [N, 3, *size]; any S."""
+    """Crops square faces [N, 3, S, S] for a face embedding, resized to [N, 3, *size]."""
     height, width = size
     unit = faces.shape[2] / FACE_OF
     top, bottom = (round(row * unit) for row in FACE_ROWS)
-    spare = (FACE_COLUMNS[1] - FACE_COLUMNS[0]) * (1 - width / height) / 2  # for a crop that is narrower than it is high
+    spare = (FACE_COLUMNS[1] - FACE_COLUMNS[0]) * (1 - width / height) / 2  # if narrower than high
     left, right = round((FACE_COLUMNS[0] + spare) * unit), round((FACE_COLUMNS[1] - spare) * unit)
     crop = faces[:, :, top:bottom, left:right]
     if crop.shape[2] > height:

@@ -1,29 +1,29 @@
 """Spectral normalisation of a whole network at once (Miyato et al., ICLR 2018).
 
-The same numbers and the same keys (weight_orig, weight_u, weight_v) as torch.nn.utils.spectral_norm, which the released
-weights were made with. That one runs dozens of small operators for each convolution of each step. Here small matrices
-of one shape go through them together, and large ones one by one, where they lie: copying them would cost more than the
-operators' overhead (benchmarks/spectral_norm.py).
+It has the results and keys (weight_orig, weight_u, weight_v) of torch.nn.utils.spectral_norm, which the released
+weights use. torch's version runs dozens of small operators per convolution and step. Here small matrices of one shape
+are computed together. Large ones are computed one by one, in place: copying them would cost more than the overhead
+(benchmarks/spectral_norm.py).
 """
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 EPSILON = 1e-12
-LARGE = 2 ** 19  # elements of a matrix: from here on it is not copied
+LARGE = 2 ** 19  # elements: a matrix of this size or more is not copied
 
 
 def add_spectral_norm(net):
-    """Divide every convolution's weight of `net` by its largest singular value, anew before each call of `net`.
+    """Divides every convolution's weight by its largest singular value before each call of `net`. Returns `net`.
 
-    In training each call makes one power iteration. To be added once, to the module that is called.
+    In training, each call runs one power iteration. Add it once, to the module that is called.
     """
     net.register_forward_pre_hook(SpectralNorm([m for m in net.modules() if isinstance(m, nn.Conv2d)]))
     return net
 
 
 class SpectralNorm:
-    """The hook. It refers to the layers themselves, so that a deep copy of a network has a hook of its own."""
+    """The forward pre-hook. It refers to the layers, so that a deep copy of a network gets its own hook."""
 
     def __init__(self, layers):
         self.groups = {}  # {(rows, columns) of the weight as a matrix: layers} of the small ones
@@ -33,10 +33,10 @@ class SpectralNorm:
             rows, columns = weight.flatten(1).shape
             del layer.weight
             layer.register_parameter("weight_orig", nn.Parameter(weight))
-            layer.weight = weight  # no parameter: written before each call
+            layer.weight = weight  # not a parameter: set before each call
             layer.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=EPSILON))
             layer.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=EPSILON))
-            layer.float32_buffers = ("weight_u", "weight_v")  # in O2, too: half would lose the singular value's digits
+            layer.float32_buffers = ("weight_u", "weight_v")  # also in O2: half is too imprecise for the singular value
             if rows * columns < LARGE:
                 self.groups.setdefault((rows, columns), []).append(layer)
             else:
@@ -58,8 +58,8 @@ class SpectralNorm:
 class _NormaliseTogether(torch.autograd.Function):
     """weights / (u^T W v) for convolution weights whose matrices W have one shape; u, v: [layers, rows or columns].
 
-    In training, u and v are replaced in place by those of one power iteration more. They count as constants backward.
-    Weights may be half; the arithmetic is u's and v's.
+    In training, one power iteration updates u and v in place. Backward treats them as constants. Weights may be half;
+    the arithmetic uses the dtype of u and v.
     """
 
     @staticmethod
@@ -85,9 +85,9 @@ class _NormaliseTogether(torch.autograd.Function):
 
 
 class _Normalise(torch.autograd.Function):
-    """The same for one weight [out, in, height, width] and its u [rows] and v [columns], which training moves.
+    """The same for one weight [out, in, height, width] and its u [rows] and v [columns].
 
-    The matrix is taken as the weight lies in memory, so in another order of columns where that is channels_last.
+    The matrix has the weight's memory order, so its columns are in another order for channels_last.
     """
 
     @staticmethod
@@ -119,11 +119,11 @@ def _axes(weight):
 
 
 def _as_matrix(weight, axes):
-    """[out, in, height, width] as [out, the rest in the order of `axes`]; no copy where that is how it lies."""
+    """[out, in, height, width] as [out, the rest in the order of `axes`]; no copy if this is the memory order."""
     return weight.permute(axes).flatten(1)
 
 
 def _as_weight(matrix, like):
-    """_as_matrix turned back, in the memory order of the weight `like`."""
+    """Inverts _as_matrix; the result has the memory order of the weight `like`."""
     axes = _axes(like)
     return matrix.view([like.shape[axis] for axis in axes]).permute([axes.index(axis) for axis in range(4)])

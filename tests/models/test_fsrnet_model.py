@@ -150,7 +150,7 @@ def test_other_numbers_of_maps_are_refused():
         recipe("--hmaps_ch", "0", "--pmaps_ch", "0")
     with pytest.raises(UserError, match="--hmaps_ch: -1 is below 0"):
         recipe("--hmaps_ch", "-1")
-    with pytest.raises(UserError, match="--load_size 33: an even number"):
+    with pytest.raises(UserError, match="--load_size 33: it must be even"):
         recipe("--load_size", "33")
 
 
