@@ -49,13 +49,13 @@ class SPARNetModel(BaseModel):
     def pictures(self, batch):
         with attention_maps(self.released("G")) as maps:
             sr = self.restore(batch["lr"])
-        attention = list(maps.values())[-1].float().mean(1, keepdim=True)  # the last block's: full resolution
+        attention = list(maps.values())[-1].float().mean(1, keepdim=True)  # of the last block, at full resolution
         low, high = attention.amin((1, 2, 3), keepdim=True), attention.amax((1, 2, 3), keepdim=True)
-        attention = (attention - low) / (high - low).clamp(min=1e-6)  # each map stretched to its own range
+        attention = (attention - low) / (high - low).clamp(min=1e-6)  # stretches each map to [0, 1]
         return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"],
                 "attention": heat(F.interpolate(attention, size=sr.shape[-2:], mode="nearest"))}
 
 
 def heat(values):
-    """[N, 1, H, W] in [0, 1] -> RGB in [-1, 1] from black over red and yellow to white."""
+    """Colours [N, 1, H, W] in [0, 1] as RGB [N, 3, H, W] in [-1, 1]: black, red, yellow, white."""
     return torch.cat([(values * 3 - band).clamp(0, 1) for band in range(3)], 1) * 2 - 1

@@ -346,7 +346,7 @@ def test_the_picture_to_look_at(builtin, tmp_path, monkeypatch, capsys):
         with pytest.raises(UserError, match=match):
             main()
     refused("--dataset_name celeba has no priors", "p.png", "--dataset_name", "celeba")
-    refused("cannot write .*p.nothing: its name must end as a picture's does", str(tmp_path / "p.nothing"))
+    refused("cannot write .*p.nothing: use an image extension", str(tmp_path / "p.nothing"))
     for file in (builtin / "images").iterdir():
         file.write_bytes(b"broken")
     refused("FACES: too many bad images in a row", str(tmp_path / "q.png"))

@@ -66,7 +66,7 @@ def test_training_refuses(train, words, message):
 def test_dataroot_may_be_missing_empty_or_a_file(train, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    for name, message in [("gone", "does not exist"), ("empty", "no pictures"), ("file", "is a file")]:
+    for name, message in [("gone", "does not exist"), ("empty", "no images"), ("file", "is a file")]:
         with pytest.raises(UserError, match=f"--dataroot: .*{message}"):
             train("--train_steps", 1, dataroot=tmp_path / name)
 

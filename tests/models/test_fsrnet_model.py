@@ -150,12 +150,12 @@ def test_other_numbers_of_maps_are_refused():
         recipe("--hmaps_ch", "0", "--pmaps_ch", "0")
     with pytest.raises(UserError, match="--hmaps_ch: -1 is below 0"):
         recipe("--hmaps_ch", "-1")
-    with pytest.raises(UserError, match="--load_size 33: an even number"):
+    with pytest.raises(UserError, match="--load_size 33: it must be even"):
         recipe("--load_size", "33")
 
 
 def test_the_perceptual_loss_asks_for_its_file():
-    with pytest.raises(UserError, match="--vgg16_path is of use with the perceptual loss only: set --lambda_pcp"):
+    with pytest.raises(UserError, match="--vgg16_path is used only with the perceptual loss: set --lambda_pcp"):
         recipe("--vgg16_path", "vgg16.pth")
     with pytest.raises(UserError, match="--vgg16_path FILE is needed.*https://.*vgg16-397923af.pth.*--lambda_pcp 0"):
         recipe("--lambda_pcp", "0.1")

@@ -152,7 +152,7 @@ def test_a_prior_that_makes_faces_restores_none(tmp_path):
     torch.save(recipe.networks["G"].state_dict(), tmp_path / "w.pth")
     (tmp_path / "options.yml").write_text("model: gpen\nstage: prior\nload_size: 16\nnarrow: 0.05\nstyle_dim: 8\n"
                                           "channel_multiplier: 2\n")
-    with pytest.raises(UserError, match="make faces and restore none"):
+    with pytest.raises(UserError, match="generate faces and do not restore any"):
         Restorer.load(tmp_path / "w.pth", "cpu")
 
 
