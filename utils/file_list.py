@@ -101,10 +101,8 @@ def list_files(root, extensions, index_folder=None):
 
 
 def write_index(index, files, folders, began):
-from utils.files import temporary_beside
-
     """Saves a list atomically as the folder `index`. Does nothing if the folder cannot be written."""
-    unfinished = index.with_name(f"{index.name}.{os.getpid()}.tmp")
+    unfinished = temporary_beside(index)
     try:
         unfinished.mkdir(parents=True)
         np.save(unfinished / "names.npy", files._names)
