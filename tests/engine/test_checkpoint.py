@@ -42,7 +42,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     save(tmp_path, 15, keep=1)  # must not fall victim to the damaged one, which counts as newer
     assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
     checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
-    with pytest.raises(UserError, match="each checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match="each checkpoint in .* is corrupted"):
         checkpoint.load_state(tmp_path)
 
 
