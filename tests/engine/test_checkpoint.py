@@ -38,7 +38,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     newest.write_bytes(damage(newest.read_bytes()))
     state, warnings = checkpoint.load_state(tmp_path)
     assert state["x"][0] == 10
-    assert len(warnings) == 1 and re.search(r"state_00000020.pth is damaged \(.+\); going on from", warnings[0])
+    assert len(warnings) == 1 and re.search(r"state_00000020.pth is corrupted \(.+\); continuing from", warnings[0])
     save(tmp_path, 15, keep=1)  # must not fall victim to the damaged one, which counts as newer
     assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
     checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
