@@ -152,12 +152,6 @@ class BaseModel:
 
     # -- called by the trainer ------------------------------------------------------------------------------------
 
-    def move(self, device, memory_format):
-        """Moves networks, frozen networks and state to `device`."""
-        for net in (*self.networks.values(), *self.frozen.values()):
-            net.to(device, memory_format=memory_format)
-        self.state = {name: value.to(device) for name, value in self.state.items()}
-
     def replace(self, networks):
         """Calls these modules {role: nn.Module} from now on, e.g. the networks wrapped for data parallelism."""
         self.networks = self.networks | networks
