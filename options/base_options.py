@@ -5,7 +5,7 @@ import re
 
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
-from utils.errors import UserError, nearest
+from utils.errors import UserError
 from utils.option_types import at_least
 
 
@@ -173,7 +173,8 @@ def file_words(parser, values, only=None):
         if only is not None and key not in only:
             continue
         if key not in actions:
-            raise UserError(f"{path}: unknown option {key!r}." + nearest(key, actions))
+            raise UserError(f"{path}: unknown option {key!r}."
+                            + suggest(f"--{key}", list(parser._option_string_actions)).replace("--", ""))
         if value is None:
             continue
         if actions[key].nargs == 0:  # a bare flag

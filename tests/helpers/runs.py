@@ -17,7 +17,16 @@ SMALL_SPARNETHD = [
     "--lambda_pcp", "0"]
 SMALL_GPEN = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
               "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
-              "--r1_every", "4", "--path_every", "2", "--warmup_steps", "0"]
+              "--warmup_steps", "0"]
+EVERY = {"r1": ["--r1_every", "4"], "path": ["--path_every", "2"]}  # of GPEN's lazy regularisations
+
+
+def small_gpen(*words):
+    """A small GPEN with these options; how often a regularisation comes is said of those alone that there are."""
+    words = [str(word) for word in words]
+    every = [word for name, of_name in EVERY.items()
+             if [f"--lambda_{name}", "0"] not in map(list, zip(words, words[1:], strict=False)) for word in of_name]
+    return [*SMALL_GPEN, *every, *words]
 
 
 def state(folder):

@@ -23,9 +23,9 @@ from utils.errors import UserError
 from utils.images import TITLE_HEIGHT, list_images
 
 SMALL = ["--model", "fsrnet", "--dataset_name", "tiny", "--load_size", "32", "--width", "4", "--enc_blocks", "2",
-         "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--D_ch", "4", "--batch_size", "3", "--workers",
+         "--hourglasses", "1", "--hmaps_ch", "1", "--pmaps_ch", "2", "--batch_size", "3", "--workers",
          "0", "--print_freq", "2", "--device", "cpu"]
-GAN = ["--lambda_g", "0.001"]
+GAN = ["--lambda_g", "0.001", "--D_ch", "4"]
 ADAM = ["--optimizer", "adam"]
 
 
@@ -155,7 +155,7 @@ def test_other_numbers_of_maps_are_refused():
 
 
 def test_the_perceptual_loss_asks_for_its_file():
-    with pytest.raises(UserError, match="--vgg16_path is used only with the perceptual loss: set --lambda_pcp"):
+    with pytest.raises(UserError, match="--vgg16_path is not read here: --lambda_pcp is 0, which leaves the perc"):
         recipe("--vgg16_path", "vgg16.pth")
     with pytest.raises(UserError, match="--vgg16_path FILE is needed.*https://.*vgg16-397923af.pth.*--lambda_pcp 0"):
         recipe("--lambda_pcp", "0.1")

@@ -16,7 +16,7 @@ from models.weights import load_weights
 from options.test_options import parse_test
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
-from tests.helpers.runs import SMALL_GPEN, largest_difference, run_ranks, same, state, whole_and_parts
+from tests.helpers.runs import largest_difference, run_ranks, same, small_gpen, state, whole_and_parts
 from utils import amp, distributed
 from utils.errors import UserError
 
@@ -27,8 +27,7 @@ PHASES = ["G", "G_reg", "D", "D_reg"]
 def train(tmp_path, faces, one_thread):
     """train(*words, name=...) -> (exit status, run folder)"""
     def run(*words, name="run"):
-        options = parse_train([*SMALL_GPEN, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
-                               "--name", name, *map(str, words)])
+        options = parse_train(small_gpen("--dataroot", faces, "--checkpoints_dir", tmp_path, "--name", name, *words))
         return Trainer(options).fit(), tmp_path / name
     return run
 
@@ -42,7 +41,7 @@ def arcface_path(tmp_path_factory):
 
 def recipe(*words):
     torch.manual_seed(0)
-    return build_training_recipe(parse_train([*SMALL_GPEN, *words]))
+    return build_training_recipe(parse_train(small_gpen(*words)))
 
 
 def batch(size=16):
@@ -214,7 +213,7 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     _, folder = train("--stage", "prior", "--train_steps", 4, name="prior")
     assert "samples.png (SR | EMA | HR)" in (folder / "train.log").read_text()
     saved = state(folder)["networks"]["G"]
-    torch.manual_seed(parse_train(SMALL_GPEN).seed)
+    torch.manual_seed(parse_train(small_gpen()).seed)
     first = recipe_weights()
     moved = {name for name in saved if not torch.equal(saved[name], first[name])}
     assert moved and all(name.startswith("generator.") for name in moved)
@@ -273,7 +272,7 @@ def test_the_perceptual_loss_has_its_weight():
 
 
 def recipe_weights():
-    weights = build_training_recipe(parse_train(SMALL_GPEN)).networks["G"].state_dict()
+    weights = build_training_recipe(parse_train(small_gpen())).networks["G"].state_dict()
     return {name: value.clone() for name, value in weights.items()}
 
 
@@ -303,7 +302,7 @@ def test_two_ranks_equal_one_with_twice_the_batch_but_for_its_deviation(tmp_path
     """The standard deviation over the batch is each rank's own: with that of one face (0), both are the same; so are
     random numbers' effects on phase G_reg, which is left out here."""
     words = ["--train_steps", 1, "--lambda_path", 0, "--batch_size", 1]
-    run_ranks(2, tmp_path, faces, *words, "--name", "two", tiny=SMALL_GPEN)
+    run_ranks(2, tmp_path, faces, "--name", "two", tiny=small_gpen(*words))
     from models.stylegan2 import BatchDeviation
     monkeypatch.setattr(BatchDeviation, "forward", lambda self, x: torch.cat(
         [x, torch.full_like(x[:, :1], 1e-4)], 1))
@@ -341,10 +340,13 @@ def test_the_identity_loss_asks_for_its_file(tmp_path):
     with pytest.raises(UserError, match="--arcface_path: the weights of"):
         recipe("--lambda_id", "1", "--arcface_path", str(tmp_path / "other.pth"))
     for option in ("--arcface_path", "--vgg19_path"):  # nothing would read it
-        with pytest.raises(UserError, match=f"{option}: --lambda_(id|pcp) is 0. Leave one of them out"):
+        with pytest.raises(UserError, match=f"{option} is not read here: --lambda_(id|pcp) is 0, which leaves that"):
             recipe(option, "x.pth")
-        with pytest.raises(UserError, match=f"{option}: --stage prior does not use that loss"):
-            recipe(option, "x.pth", "--stage", "prior", "--lambda_id", "1", "--lambda_pcp", "1")
+        with pytest.raises(UserError, match=f"{option} is not read here: --stage prior trains with the adversarial"):
+            recipe(option, "x.pth", "--stage", "prior")
+    for option in ("--lambda_fm", "--lambda_pix"):
+        with pytest.raises(UserError, match=f"{option} is not read here: --stage prior"):
+            recipe(option, "1", "--stage", "prior")
 
 
 @pytest.mark.parametrize("words, message", [

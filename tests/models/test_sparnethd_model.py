@@ -240,7 +240,7 @@ def test_pictures_show_the_trained_weights_beside_their_average():
 
 
 @pytest.mark.parametrize("words, message", [
-    (["--vgg19_path", "vgg19.pth"], "--vgg19_path: --lambda_pcp is 0 here"),
+    (["--vgg19_path", "vgg19.pth"], "--vgg19_path is not read here: --lambda_pcp is 0"),
     (["--D_scales", "3", "--D_layers", "4"], "--D_scales 3 --D_layers 4 need --load_size 132 or more, not 64"),
     (["--D_layers", "0"], "--D_layers: 0 is below 1"),
     (["--channel_multiple", "0"], "--channel_multiple: 0 is below 1"),

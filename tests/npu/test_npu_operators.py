@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from tests.helpers.runs import SMALL_GPEN, SMALL_SPARNETHD
+from tests.helpers.runs import SMALL_SPARNETHD, small_gpen
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_gpen_uses_native_operators(operators, faces, words, tmp_path):
         words = [*words, "--arcface_path", str(tmp_path / "embedding.pth")]
 
     def run():
-        assert Trainer(parse_train([
-            *SMALL_GPEN, *words, "--device", "npu", "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path),
-            "--train_steps", "1"])).fit() == 0
+        assert Trainer(parse_train(small_gpen(
+            *words, "--device", "npu", "--dataroot", faces, "--checkpoints_dir", tmp_path, "--train_steps",
+            1))).fit() == 0
     assert operators.without_kernel(run) == []
 
 
