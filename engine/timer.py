@@ -1,36 +1,37 @@
-"""How long steps take, measured with the device synchronised, first steps left out."""
+"""Step timing with the device synchronised; the first steps are excluded."""
 import time
+
+import torch
 
 import utils.device
 
-SKIPPED_STEPS = 10  # at the start of a run: they pay for warming up (kernels chosen, memory allocated, workers)
+SKIPPED_STEPS = 10  # at the start of a run: they include warm-up (kernel selection, memory allocation, worker start)
 
 
 class HostClock:
-    """A clock reading with torch.Event's shape, for devices whose work is done when a call returns."""
+    """A host time stamp with the interface of torch.Event, for devices that compute synchronously (CPU)."""
 
-    def record(self):
+    def record(self) -> None:
         self.time = time.perf_counter()
 
-    def elapsed_time(self, end):
-        """Milliseconds from this reading to `end`."""
+    def elapsed_time(self, end: "HostClock") -> float:
+        """Returns the milliseconds from this time stamp to `end`."""
         return (end.time - self.time) * 1e3
 
 
 class StepTimer:
-    """Mean seconds a step, over the windows between two log lines and over the run.
+    """Mean seconds per step, over each window between two log lines and over the whole run.
 
-    In a step: `start_step()`, `got_data()`, then `mark(part)` at the end of each part ('forward' or
-    'backward'), at last `step_done()`. `window()` waits for the device and gives the means since the window
-    before. `pause()` and `resume()` keep validation and saving out of the steps' time. The device is waited for
-    at windows and pauses, and once at the end of the steps left out: never within a step.
+    Per step, call `start_step()`, `got_data()`, `mark(part)` at the end of each part ('forward' or 'backward'), and
+    `step_done()`. `window()` returns the means since the previous window. `pause()` and `resume()` exclude validation
+    and saving. The device is synchronised at windows and pauses and once after the skipped steps, never within a step.
     """
 
-    def __init__(self, device, total_steps):
+    def __init__(self, device: torch.device, total_steps: int) -> None:
         self.device = device
         self.skip = min(SKIPPED_STEPS, total_steps // 2)
-        self.steps = 0  # done in this process
-        self._active = 0.0  # seconds the clock ran, without pauses
+        self.steps = 0  # finished in this process
+        self._active = 0.0  # seconds, without pauses
         self._run_from, self._run_to, self._run_steps = 0.0, 0.0, 0
         self._since = time.perf_counter()
         self._open_window()
@@ -38,23 +39,23 @@ class StepTimer:
     def _open_window(self):
         self._window_from, self._window_steps = self._active, 0
         self._data_seconds = 0.0
-        self._events = []  # (part that ends here, or None where one begins; event)
+        self._events = []  # (name of the part that ends here, or None at the start of a step; event)
 
-    def start_step(self):
+    def start_step(self) -> None:
         self._began = time.perf_counter()
 
-    def got_data(self):
-        """The batch is here; what is queued on the device from now on is forward and backward."""
+    def got_data(self) -> None:
+        """Ends the data part of the step; the forward part starts."""
         self._data_seconds += time.perf_counter() - self._began
         self.mark(None)
 
-    def mark(self, part):
-        """The work since the last mark belongs to `part`; None: to no part."""
+    def mark(self, part: str | None) -> None:
+        """Assigns the device work since the last mark to `part`; None: to no part."""
         event = HostClock() if self.device.type == "cpu" else utils.device.timing_event(self.device)
         event.record()
         self._events.append((part, event))
 
-    def step_done(self):
+    def step_done(self) -> None:
         self._window_steps += 1
         self.steps += 1
         if self.steps == self.skip:
@@ -62,16 +63,16 @@ class StepTimer:
             self._run_from = self._active
             self.resume()
 
-    def pause(self):
-        """Wait for the device and stop the clock."""
+    def pause(self) -> None:
+        """Synchronises the device and stops the clock."""
         utils.device.synchronize(self.device)
         self._active += time.perf_counter() - self._since
 
-    def resume(self):
+    def resume(self) -> None:
         self._since = time.perf_counter()
 
-    def window(self):
-        """{'total', 'data', 'forward', 'backward'}: mean seconds of the steps since the last window."""
+    def window(self) -> dict[str, float]:
+        """Returns {'total', 'data', 'forward', 'backward'}: mean seconds per step since the last window."""
         self.pause()
         self.resume()
         steps = self._window_steps
@@ -85,8 +86,11 @@ class StepTimer:
         self._open_window()
         return means
 
-    def mean(self):
-        """(seconds a step, steps measured) over all windows, first steps and pauses left out; (None, 0) at first."""
+    def mean(self) -> tuple[float | None, int]:
+        """Returns (seconds per step, steps measured) over all windows, without skipped steps and pauses.
+
+        Returns (None, 0) before the first window that contains measured steps.
+        """
         if not self._run_steps:
             return None, 0
         return (self._run_to - self._run_from) / self._run_steps, self._run_steps
