@@ -108,7 +108,7 @@ class IndexMaps:
         return name if name in self.names else None
 
     def cut(self, path, view, size):
-        """Returns uint8 [size, size, 11]: the parts within the view, not mirrored; raises BadImage for an invalid map."""
+        """Returns uint8 [size, size, 11]: the parts within the view, not mirrored; BadImage if the map is invalid."""
         index_map = self.index_map(path)
         return cut_parts(index_map, box_in(view, index_map, path), size)
 
@@ -122,7 +122,7 @@ class IndexMaps:
 
 
 def index_array(image, file):
-    """Returns uint8 [H, W], indices in CLASSES, of a PIL image from `file`; raises BadImage for an invalid map."""
+    """Returns uint8 [H, W], the index map in a PIL image from `file`; raises BadImage if invalid."""
     if image.mode not in ("L", "P"):
         raise BadImage(file, f"an index map must have one 8-bit channel (mode L or P), but its mode is {image.mode}")
     return checked_indices(np.asarray(image), file)  # for mode P: the palette indices, not the colours

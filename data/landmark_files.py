@@ -26,7 +26,8 @@ class LandmarkTable:
 
     def __init__(self, source, names, points, splits=None):
         self.source = str(source)
-        self.base = Path(os.path.abspath(source)).parent.parent  # two levels up: a split may be the name of the source's own folder
+        # Two levels up: a split may be the name of the source's own folder.
+        self.base = Path(os.path.abspath(source)).parent.parent
         keys = [without_extension(name) for name in names]
         if splits is not None:
             keys = [f"{split}/{key}" for split, key in zip(splits, keys, strict=True)]
@@ -153,7 +154,8 @@ def read_helen(path):
         try:
             x, y = map(float, line.replace(",", " ").split())
         except ValueError:
-            raise UserError(f"{path}, line {number}: `x , y` is expected, not {line.strip()[:40]!r}. {advice}") from None
+            raise UserError(f"{path}, line {number}: `x , y` is expected, not {line.strip()[:40]!r}. "
+                            f"{advice}") from None
         points.append((x, y))
     if len(points) != POINTS_OF_HELEN:
         raise UserError(f"{path}: after the image's name {POINTS_OF_HELEN} lines of `x , y` are expected, not "

@@ -92,7 +92,7 @@ def move_points(points, box, size):
 
 
 def mirror_points(points, size, mirror):
-    """Returns the points of the mirrored image, `size` pixels wide, in the point set's order (mirror: PointSet.mirror)."""
+    """Returns the points of the mirrored image, `size` pixels wide; mirror: PointSet.mirror."""
     return (points * (-1, 1) + (size - 1, 0))[mirror]
 
 
