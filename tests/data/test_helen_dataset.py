@@ -81,7 +81,7 @@ def test_upstream_and_flip_and_what_is_missing(tmp_path):
 
 @pytest.mark.parametrize("spoil, match", [
     (lambda lines: lines[:2], "1.txt: after the image's name 194 lines of `x , y` are expected, not 1. Fix "
-                              "the file, or remove it: its picture is then left out"),
+                              "the file, or remove it to skip its image"),
     (lambda lines: lines[1:], "1.txt: after the image's name 194 lines of `x , y` are expected, not 193"),
     (lambda lines: [], "1.txt: after the image's name .*, not 0"),
     (lambda lines: [*lines, "1 , 2"], "1.txt: after the image's name .*, not 195"),
