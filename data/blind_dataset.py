@@ -1,14 +1,14 @@
-"""Degraded and true faces from any folder of good ones: blind restoration as GPEN was trained for it, and harder."""
+"""Degraded and clean faces from any folder of clean faces: blind restoration with GPEN's or a harder degradation."""
 from data.degradations import FACE_SIZE, degrade_gpen, degrade_hard
 from data.square_folder import SquareFolder, area
 
 
 class BlindDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr through GPEN's published chain of degradations.
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr degraded by GPEN's published chain.
 
-    The chain counts in pixels of the network's size, 512 and more as published. For a smaller network it is done at
-    512, and both pictures are then taken to load_size by INTER_AREA: it sees the same faces, only smaller.
-    augmentation: 'none' leaves out the flip; the degradation stays, drawn from (seed, epoch, index) like all else.
+    The chain's ranges are in pixels at the network's size, which is 512 or more in the publication. For a smaller
+    network the chain runs at 512 pixels, and INTER_AREA then resizes both images to load_size.
+    augmentation: 'none' disables the flip only. The degradation depends on (seed, epoch, index).
     """
 
     to_side = staticmethod(area)
@@ -21,6 +21,6 @@ class BlindDataset(SquareFolder):
 
 
 class BlindHardDataset(BlindDataset):
-    """As BlindDataset, with the harder chain of two passes."""
+    """BlindDataset with a harder chain of two passes."""
 
     chain = staticmethod(degrade_hard)

@@ -1,11 +1,11 @@
-"""Grey and true faces from any folder of coloured ones: GPEN's colourization."""
+"""Grey and colour faces, generated from any folder of colour faces, for GPEN's colourization."""
 from data.degradations import grey
 from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder, area
 
 
 class ColorizationDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr without colour (ITU-R 601), in three channels."""
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; lr is hr as grey (ITU-R 601 luma), in three channels."""
 
     input_dataset = "grey_inputs"
     to_side = staticmethod(area)
@@ -15,7 +15,7 @@ class ColorizationDataset(SquareFolder):
 
 
 class GreyInputs(SingleDataset):
-    """As SingleDataset; what has colour is greyed."""
+    """SingleDataset that converts its images to grey."""
 
     input_dataset = "grey_inputs"
 

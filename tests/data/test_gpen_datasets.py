@@ -182,7 +182,7 @@ def test_celebamask_as_published_gives_the_same_maps(tmp_path, drawn):
     assert shown <= {"hair", "hat", "ear_r", "neck_l", "neck", "cloth"} and "hair" in shown
     Image.new("L", (8, 8)).save(root / "CelebAMask-HQ-mask-anno/1/00001_nose.png")
     sample = open_set("seg2face", root)[Place(0, 1)]
-    assert sample["replaced"] and "00001_nose.png has another size" in sample["notes"][0][2]
+    assert sample["replaced"] and "00001_nose.png differs in size" in sample["notes"][0][2]
 
 
 def test_a_wide_picture_and_its_map_are_cut_alike(tmp_path, drawn):
@@ -215,7 +215,7 @@ def test_pictures_that_are_no_maps_are_refused(tmp_path, drawn):
     Image.fromarray(np.repeat(parsing[..., None], 3, 2)).save(tmp_path / "2.png")
     maps = find_dataset("map_inputs")(sorted(map(str, tmp_path.iterdir())), SIZE, on_bad_image="stop")
     assert maps[Place(0, 0)]["lr"].shape == (SIZE, SIZE, 3)
-    for i, reason in ((1, "no map of a face's parts"), (2, "grey in three channels; indices have one channel")):
+    for i, reason in ((1, "not a map of face parts"), (2, "grey in three channels; indices have one channel")):
         assert reason in maps[Place(0, i)]["notes"][0][2]
 
 

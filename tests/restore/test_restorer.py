@@ -53,7 +53,7 @@ def test_each_task_prepares_arrays_as_it_prepares_files(tmp_path, weights, task)
     if task == "colorization":  # the colour is of no use to it
         assert np.ptp(restorer.prepare(pictures(inputs)), axis=3).max() == 0
     if task == "seg2face":  # a photograph is no map
-        with pytest.raises(UserError, match="image 1: no map of a face's parts"):
+        with pytest.raises(UserError, match="image 1: not a map of face parts"):
             restorer([pictures(inputs)[0], draw_face(0, 48).image])
 
 
