@@ -10,6 +10,7 @@ DATASETS = {
     "celeba": "data.celeba_dataset:CelebADataset",
     "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
     "colorization": "data.colorization_dataset:ColorizationDataset",
+    "face128": "data.face128_dataset:Face128Dataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
     "grey_inputs": "data.colorization_dataset:GreyInputs",
     "helen": "data.helen_dataset:HelenDataset",
@@ -38,6 +39,8 @@ def training_dataset(options):
     o, dataset = options, find_dataset(options.dataset_name)
     if not dataset.trains:
         raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
+    if o.augmentation == "aligned" and not dataset.aligns:
+        raise UserError(f"--augmentation aligned: --dataset_name {o.dataset_name} has it not; celeba and face128 have.")
     if o.cache_folder and not dataset.caches:
         raise UserError(f"--cache_folder: --dataset_name {o.dataset_name} resizes its faces anew each time.")
     if o.priors and not dataset.takes_priors:

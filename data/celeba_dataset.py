@@ -6,13 +6,15 @@ face benchmark has it.
 """
 import math
 
+import cv2
 import numpy as np
 
+from data.augment import crop_aligned
 from data.face_folder import FaceFolder
 from utils.errors import UserError
 from utils.images import centre_square, degrade, resize
 
-AUGMENTATIONS = ("mended", "upstream", "none")
+AUGMENTATIONS = ("aligned", "mended", "upstream", "none")
 FLIP, LARGEST_SCALE, CROP_AREA, CROP_RATIO = 0.5, 1.3, (0.7, 1.0), (3 / 4, 4 / 3)
 
 
@@ -70,16 +72,23 @@ def check_scale(load_size, scale_factor):
 class CelebADataset(FaceFolder):
     """Samples {'lr', 'hr'}: uint8 HWC RGB, both load_size x load_size.
 
-    augmentation: 'mended' (as published, without its fault), 'upstream' (with it), 'none'. Flip 0.5 in both.
+    augmentation: 'mended' (as published, without its fault), 'upstream' (with it), 'aligned' (data/augment.py), 'none'.
+    Flip 0.5 in all but the last.
     """
+
+    aligns = True
 
     def __init__(self, paths, load_size, scale_factor, augmentation="none", **folder_options):
         super().__init__(paths, load_size, **folder_options)
         check_scale(load_size, scale_factor)
         self.scale_factor = scale_factor
-        self.crop = {"mended": crop_mended, "upstream": crop_upstream, "none": None}[augmentation]
+        self.crop = {"aligned": crop_aligned, "mended": crop_mended, "upstream": crop_upstream,
+                     "none": None}[augmentation]
+        if augmentation == "aligned":
+            cv2.setNumThreads(1)  # there are many workers
 
-    def make_sample(self, image, rng, path):
+    def make_face(self, image, rng):
+        """The true face of a sample: an RGB PIL image, load_size x load_size."""
         flip = self.crop is not None and rng.random() < FLIP
         if self.crop is None:
             hr = resize(image, self.load_size, centre_square(image.size))
@@ -87,5 +96,9 @@ class CelebADataset(FaceFolder):
             hr = self.crop(image, self.load_size, rng)
         if flip:
             hr = hr.transpose(0)  # left to right
+        return hr
+
+    def make_sample(self, image, rng, path):
+        hr = self.make_face(image, rng)
         lr = degrade(hr, self.scale_factor)
         return {"lr": np.asarray(lr), "hr": np.asarray(hr)}

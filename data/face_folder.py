@@ -23,7 +23,8 @@ class FaceFolder(Dataset):
     """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
 
     trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
-    caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
+    aligns: whether --augmentation aligned is known. caches: whether it takes cache_folder.
+    takes_priors: whether it takes priors (data/prior_folder.py).
     enlarges: whether it is made for pictures smaller than load_size, so that none of them is worth a note.
     warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
     input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
@@ -39,6 +40,7 @@ class FaceFolder(Dataset):
     """
 
     trains = True
+    aligns = False
     caches = False
     takes_priors = False
     enlarges = False

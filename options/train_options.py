@@ -32,8 +32,9 @@ def train_parser(model):
     data.add_argument("--dataroot", "--data_path", "--data_url", default="../celeba_crop_train",
                       help="folder of faces to train on, nested folders included")
     data.add_argument("--dataset_name", default="celeba", help="how to read it, a name in data/__init__.py")
-    data.add_argument("--augmentation", choices=["mended", "upstream", "none"], default="mended",
-                      help="flip and random crop as published, with the crop fault mended or kept; datasets with a "
+    data.add_argument("--augmentation", choices=["aligned", "mended", "upstream", "none"], default="mended",
+                      help="flip and random crop as published, with the crop fault mended or kept; aligned, of celeba "
+                           "and face128: flip, shift, turn and scale (data/augment.py); datasets with a "
                            "--cache_folder only flip")
     data.add_argument("--cache_folder", default=None,
                       help="of --dataset_name ffhq, blind, blind_hard, colorization, inpainting and seg2face: a "
