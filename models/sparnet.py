@@ -36,16 +36,20 @@ class SPARNet(nn.Module):
     min_ch and max_ch must be multiples.
     checkpointing: in training, keep only each block's input and compute the rest anew backward (a third more
     arithmetic for a fraction of the memory). Not with batch norm, whose statistics would be counted twice.
+    residual: the output is the input plus what the last convolution gives; in_size and out_size must be the same.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1, checkpointing=False):
+                 channel_multiple=1, checkpointing=False, residual=False):
         super().__init__()
         if checkpointing and norm_type == "bn":
             raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
         self.checkpointing = checkpointing
+        if residual and in_size != out_size:
+            raise ValueError(f"residual: in_size {in_size} and out_size {out_size} must be the same")
+        self.residual = residual
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -90,13 +94,20 @@ class SPARNet(nn.Module):
         self.decoder = nn.Sequential(*decoder)
         self.out_conv = ConvLayer(clip(channels), 3)
 
+    def start_at_input(self):
+        """Let a residual network give back its input, bit for bit, until it has learned something."""
+        nn.init.zeros_(self.out_conv.conv2d.weight)
+        nn.init.zeros_(self.out_conv.conv2d.bias)
+
     def forward(self, x):
+        given = x
         for block in (*self.encoder, *self.res_layers, *self.decoder):
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        return self.out_conv(x)
+        out = self.out_conv(x)
+        return given + out if self.residual else out
 
 
 @contextmanager

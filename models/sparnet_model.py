@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from models.base_model import AdamSpec, BaseModel
 from models.networks import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
-from options.base_options import at_least
+from options.base_options import at_least, boolean
 
 
 class SPARNetModel(BaseModel):
@@ -21,6 +21,8 @@ class SPARNetModel(BaseModel):
         group.add_argument("--min_ch", type=at_least(1), default=32, help="fewest channels")
         group.add_argument("--max_ch", type=at_least(1), default=128, help="most channels")
         group.add_argument("--hourglass_ch", type=at_least(1), default=64, help="channels in an hourglass")
+        group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
+                           help="add the input to the output, which is the input at first: for inputs that may be good")
         group.add_argument("--init_type", choices=INITS, default="normal",
                            help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
         group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the L1 loss")
@@ -29,8 +31,11 @@ class SPARNetModel(BaseModel):
         network = SPARNet(
             in_size=options.load_size, out_size=options.load_size, norm_type=options.Gnorm,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
-            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch)
+            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
+            residual=options.residual)
         init_weights(network, options.init_type)
+        if options.residual:
+            network.start_at_input()
         self.networks = {"G": network}
         self.released = self.networks
         self.lambda_pix = options.lambda_pix
