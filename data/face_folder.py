@@ -24,7 +24,8 @@ class FaceFolder(Dataset):
 
     Class attributes:
     trains: whether a network can be trained on it (each lr has an hr, and --augmentation is supported).
-    caches: whether it accepts cache_folder. takes_priors: whether it accepts priors (data/prior_folder.py).
+    aligns: whether it supports --augmentation aligned. caches: whether it accepts cache_folder.
+    takes_priors: whether it accepts priors (data/prior_folder.py).
     enlarges: inputs are expected to be smaller than load_size, so there is no "small" note.
     warnings: problems found while the dataset was built, logged at start.
     input_dataset: name of the dataset that reads such inputs from a folder (newtest.py's --dataroot) instead of
@@ -40,6 +41,7 @@ class FaceFolder(Dataset):
     """
 
     trains = True
+    aligns = False
     caches = False
     takes_priors = False
     enlarges = False

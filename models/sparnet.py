@@ -36,15 +36,19 @@ class SPARNet(nn.Module):
     min_ch and max_ch must be multiples.
     checkpointing: in training, keeps only each block's input and recomputes the rest in backward (a third more
     arithmetic, a fraction of the memory). Not with batch norm, whose statistics would be updated twice.
+    residual: the output is the input plus the last convolution's output; in_size and out_size must be equal.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1, checkpointing=False):
+                 channel_multiple=1, checkpointing=False, residual=False):
         super().__init__()
         self.norm_type = norm_type
         self.set_checkpointing(checkpointing)
+        if residual and in_size != out_size:
+            raise ValueError(f"residual: in_size {in_size} and out_size {out_size} must be the same")
+        self.residual = residual
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -95,13 +99,20 @@ class SPARNet(nn.Module):
             raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
         self.checkpointing = on
 
+    def start_at_input(self):
+        """Sets the last convolution to 0: a residual network then returns its input, bit for bit, until it learns."""
+        nn.init.zeros_(self.out_conv.conv2d.weight)
+        nn.init.zeros_(self.out_conv.conv2d.bias)
+
     def forward(self, x):
+        given = x
         for block in (*self.encoder, *self.res_layers, *self.decoder):
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        return self.out_conv(x)
+        out = self.out_conv(x)
+        return given + out if self.residual else out
 
 
 @contextmanager

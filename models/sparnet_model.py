@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from models.base_model import AdamSpec, BaseModel
 from models.init import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
-from utils.option_types import at_least
+from utils.option_types import at_least, boolean
 
 
 class SPARNetModel(BaseModel):
@@ -13,6 +13,13 @@ class SPARNetModel(BaseModel):
 
     @staticmethod
     def add_network_options(group):
+        SPARNetModel.add_shape_options(group)
+        group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
+                           help="the network's output is added to its input, so that training starts from the input")
+
+    @staticmethod
+    def add_shape_options(group):
+        """Adds the options that SPARNet and SPARNetHD share."""
         group.add_argument("--Gnorm", choices=["bn", "in", "none"], default="bn",
                            help="generator's normalisation: batch norm, instance norm or none")
         group.add_argument("--res_depth", type=int, default=10, help="residual blocks in the generator's body")
@@ -34,10 +41,13 @@ class SPARNetModel(BaseModel):
         self.networks["G"] = SPARNet(
             in_size=options.load_size, out_size=options.load_size, norm_type=options.Gnorm,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
-            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch)
+            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
+            residual=options.residual)
 
     def set_up_training(self, options):
         init_weights(self.networks["G"], options.init_type)
+        if options.residual:
+            self.networks["G"].start_at_input()
         self.lambda_pix = options.lambda_pix
         self.optimizers = {"G": AdamSpec(("G",), options.lr, (options.beta1, options.beta2), options.weight_decay)}
         self.ema_decay = {"G": options.ema_decay} if options.ema_decay else {}

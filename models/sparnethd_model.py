@@ -23,7 +23,7 @@ class SPARNetHDModel(SPARNetModel):
 
     @staticmethod
     def add_network_options(group):
-        SPARNetModel.add_network_options(group)
+        SPARNetModel.add_shape_options(group)
         group.add_argument("--min_feat_size", type=at_least(1), default=32,
                            help="smallest feature map of the generator, in pixels")
         group.add_argument("--channel_multiple", type=at_least(1), default=1,
