@@ -17,6 +17,8 @@ FREE_TO_CHANGE = {
     "keep_checkpoints", "max_minutes", "name", "preset", "pretrain_d_path", "pretrain_model_path", "print_freq",
     "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps", "val_batch_size", "valroot",
     "visual_freq", "workers"}
+# What a checkpoint that lacks these options was trained with: it is older than they are.
+BEFORE = {"residual": False}
 LAUNCH_FILE = ".launch"  # holds the id of the torchrun launch that writes into the folder
 
 
@@ -65,7 +67,7 @@ def load_checkpoint(folder: Path, options: Namespace) -> dict:
         raise UserError(f"the ranks see different checkpoints in {folder} (steps {steps}): --checkpoints_dir must be "
                         f"one folder that all nodes share.")
     changed = [f"{name} {before} -> {now}" for name, now in vars(options).items()
-               if (before := current_word(name, state.get("options", {}).get(name, now))) != now
+               if (before := current_word(name, state.get("options", {}).get(name, BEFORE.get(name, now)))) != now
                and name not in FREE_TO_CHANGE]
     if changed:
         warnings.append(f"warning: --continue_train changes options of the run: {', '.join(changed)}.")

@@ -15,7 +15,8 @@ class SPARNetModel(BaseModel):
     def add_network_options(group):
         SPARNetModel.add_shape_options(group)
         group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
-                           help="the network's output is added to its input, so that training starts from the input")
+                           help="adds the network's input to its output, so that training starts from the input; "
+                                "default: off")
 
     @staticmethod
     def add_shape_options(group):

@@ -10,6 +10,7 @@ Network=$(basename -- "$repo_dir")
 # Built-in faces, drawn if no --data_path is given. Different seeds draw different people.
 builtin_dir=$repo_dir/.cache/builtin_faces
 builtin_train_faces=2000
+builtin_quick_faces=1000  # for sparnet_builtin, which `make train` runs within minutes
 builtin_val_faces=100
 builtin_val_seed=1000000
 
@@ -130,12 +131,14 @@ prepare_output() {
 
 # Adds --dataroot, and --valroot or --val_count, to `options`: no face is used for both training and validation.
 choose_training_data() {
-    local val
+    local val train_faces train_folder
     if [ -z "$data_path" ]; then
-        draw_builtin_faces "$builtin_train_faces" 0 train
-        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
-        options+=("--dataroot=$builtin_dir/train/images" "--valroot=$builtin_dir/val/images")
         preset=${preset:-${model:-sparnet}_builtin}
+        train_faces=$builtin_train_faces train_folder=train
+        [ "$preset" != sparnet_builtin ] || train_faces=$builtin_quick_faces train_folder=quick
+        draw_builtin_faces "$train_faces" 0 "$train_folder"
+        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
+        options+=("--dataroot=$builtin_dir/$train_folder/images" "--valroot=$builtin_dir/val/images")
     elif [ -d "$data_path/train" ]; then
         options+=("--dataroot=$data_path/train")
         val=$(first_folder "$data_path/val" "$data_path/test")

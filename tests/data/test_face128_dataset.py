@@ -89,7 +89,7 @@ def test_only_datasets_that_align_take_the_aligned_augmentation(faces):
         options = parse_train(["--dataset_name", name, "--augmentation", "aligned", "--dataroot", str(faces)])
         assert training_dataset(options)[0] is find_dataset(name)
     options = parse_train(["--dataset_name", "ffhq", "--augmentation", "aligned", "--dataroot", str(faces)])
-    with pytest.raises(UserError, match="--augmentation aligned: --dataset_name ffhq"):
+    with pytest.raises(UserError, match="--augmentation aligned is for --dataset_name celeba and face128, not for f"):
         training_dataset(options)
 
 

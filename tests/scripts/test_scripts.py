@@ -121,12 +121,12 @@ def test_finetune_starts_from_the_weights_and_keeps_train_and_val_apart(full, ch
 
 @pytest.fixture
 def few_builtin_faces(checkout):
-    """The scripts draw 6 faces to train on and 2 to validate on."""
+    """The scripts draw 6 faces to train on, 5 for sparnet_builtin, and 2 to validate on."""
     common = checkout.repo / "test/common.sh"
     text = common.read_text()
     small = text.replace("builtin_train_faces=2000", "builtin_train_faces=6").replace(
-        "builtin_val_faces=100", "builtin_val_faces=2")
-    assert small.count("faces=6\n") == small.count("faces=2\n") == 1
+        "builtin_val_faces=100", "builtin_val_faces=2").replace("builtin_quick_faces=1000", "builtin_quick_faces=5")
+    assert small.count("faces=6\n") == small.count("faces=2\n") == small.count("faces=5 ") == 1
     common.write_text(small)
     yield
     common.write_text(text)
