@@ -23,7 +23,8 @@ PATH_DECAY = 0.01  # weight of the new value in the running mean path length
 class GPENModel(BaseModel):
     """Generator: logistic adversarial loss, lambda_pix smooth L1, lambda_id identity, lambda_fm feature matching and
     lambda_pcp perceptual loss; --stage prior has only the adversarial loss. Phases: G; every path_every steps G_reg
-    (path length, Karras et al., CVPR 2020); D on the same fakes; every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
+    (path length, Karras et al., CVPR 2020); D on the same fakes; every r1_every steps D_reg
+    (R1, Mescheder et al., ICML 2018).
 
     The lazy phases run in float32 in every precision. They also step the optimizers, so learning rates and betas are
     adjusted to compensate (StyleGAN2, appendix B). The generator's average (EMA) is released.
