@@ -248,7 +248,7 @@ def test_inputs_from_a_folder_are_read_as_the_task_has_them(tmp_path, drawn):
     Image.new("I;16", (8, 8)).save(tmp_path / "0.png")
     kind = find_dataset("map_inputs")
     notes = kind(kind.list_faces(str(tmp_path), "--dataroot"), SIZE)[Place(0, 0)]["notes"]
-    assert "8 bits and one channel, this is of mode I;16" in notes[0][2]
+    assert "one 8-bit channel (mode L or P), but its mode is I;16" in notes[0][2]
     assert np.array_equal(inputs("colorization", drawn / "images"), d.grey(face.image))
     for name in ("blind", "blind_hard", "inpainting"):
         assert np.array_equal(inputs(name, drawn / "images"), face.image)

@@ -281,7 +281,8 @@ def network():
 
 
 def parse_and_build_test(weights, faces):
-    return build_recipe(parse_test(["--pth_path", weights, "--gtroot", str(faces)]))
+    recipe = build_recipe(parse_test(["--pth_path", weights, "--gtroot", str(faces)]))
+    recipe.check_restores()
 
 
 def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_path):
