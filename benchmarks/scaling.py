@@ -82,16 +82,10 @@ def gradient_rows(presets):
             net = build_training_recipe(parse_train(["--preset", preset])).networks["G"]
             adam = utils.device.adam(net.parameters(), torch.device("cpu"), level, 1e-3, (0.9, 0.99))
             optimizer = amp.initialize(net, adam, level, average=distributed.average_)[1]
-<<<<<<< HEAD
-            size = sum(part.nbytes for part in optimizer._travelling)
+            size = sum(part.nbytes for part in optimizer._to_average)
             row |= {f"{level} MB per step": size / 1e6,
                     f"{level} MB sent per device (of 8)": size * 2 * 7 / 8 / 1e6}
-        rows.append(row | {"tensors": len(optimizer._travelling)})
-=======
-            size = sum(part.nbytes for part in optimizer._to_average)
-            row |= {f"{level} MB a step": size / 1e6, f"{level} sent by each of 8 MB": size * 2 * 7 / 8 / 1e6}
         rows.append(row | {"tensors": len(optimizer._to_average)})
->>>>>>> en-core
     return rows
 
 
