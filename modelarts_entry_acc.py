@@ -1,4 +1,4 @@
-"""ModelArts entry: test/train_full_1p.sh on --data_url, results into --train_url.
+"""ModelArts entry: runs test/train_full_1p.sh on the faces of --data_url and writes the results to --train_url.
 
     python modelarts_entry_acc.py --data_url=FACES --train_url=RESULTS [arguments of the script]
 """

@@ -1,4 +1,4 @@
-"""Restore a folder of faces; with references, score it under every protocol beside bicubic.
+"""Restores a folder of faces; with references, scores the inputs and the restored faces under every protocol.
 
     python newtest.py --pth_path check_points/NAME/best_net_G.pth --gtroot FACES
     python newtest.py --pth_path WEIGHTS.pth --preset sparnet_light_attn3d --dataroot SMALL_FACES

@@ -1,9 +1,9 @@
-"""Train a face super-resolution network.
+"""Trains a face super-resolution network.
 
-    python newtrain.py --dataroot FACES                     the published SPARNet, 16 -> 128 pixels
+    python newtrain.py --dataroot FACES                          trains the published SPARNet, 16 to 128 pixels
     python newtrain.py --preset sparnet_light_attn3d --dataroot FACES --valroot OTHER_FACES --name light
     python newtrain.py --name light --preset sparnet_light_attn3d --dataroot FACES --continue_train
-    torchrun --nproc_per_node=8 newtrain.py --dataroot FACES     on 8 devices, --batch_size faces each
+    torchrun --nproc_per_node=8 newtrain.py --dataroot FACES     trains on 8 devices, --batch_size faces per device
     python newtrain.py --help
 """
 import sys

@@ -1,2 +1,2 @@
-"""What is measured, by what; RESULTS.md is what came out. Run as modules: python -m benchmarks.train_step"""
-import utils  # noqa: F401 (sets what torch reads while it loads)
+"""Benchmarks; RESULTS.md lists their results. Run them as modules: python -m benchmarks.train_step"""
+import utils  # noqa: F401 (sets environment variables that torch reads at import)

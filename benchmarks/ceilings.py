@@ -1,10 +1,10 @@
-"""What share of the device's own rates a training step reaches, and where the rest of its time goes.
+"""Compares a training step with the device's peak rates, and profiles where its time is spent.
 
     python -m benchmarks.ceilings [--preset sparnet_celeba] [--batch_size 32] [--opt_level O2] [--json FILE]
 
-Measured here: the rate of a large matrix product in the step's precision, and the bandwidth of a large copy (bytes
-read plus bytes written). The step's floating-point operations are counted by torch (convolutions and products). The
-profile sums the device's own time by kind of operator.
+Peak rates: a large matrix product in the step's precision, and a large copy (bytes read plus bytes written). torch
+counts the step's floating-point operations (convolutions and matrix products). The profile sums the device time per
+kind of operator, without the time of nested operators.
 """
 import argparse
 import statistics
@@ -21,14 +21,14 @@ from benchmarks.measuring import machine, show
 from benchmarks.train_step import bare_step, fixed_batch
 from options.train_options import parse_train
 
-KINDS = {  # an operator belongs to the first kind that has a part of its name
+KINDS = {  # an operator belongs to the first kind with a substring of its name
     "convolution": ("conv", "addmm", "mm"), "normalisation": ("norm",), "optimizer": ("adam", "foreach"),
     "activation": ("relu", "sigmoid"), "padding, resizing": ("pad", "upsample", "interpolate"),
     "copies, casts, zeroing": ("copy", "fill", "zero", "cat")}
 
 
 def seconds_of(job, device, repeats=10):
-    """Median seconds of `job()`, the device synchronised around each, after two calls that warm up."""
+    """Returns the median seconds of `job()` after two warm-up calls; the device is synchronised around each call."""
     times = []
     for _ in range(repeats + 2):
         utils.device.synchronize(device)
@@ -40,13 +40,13 @@ def seconds_of(job, device, repeats=10):
 
 
 def matrix_rate(device, dtype, size):
-    """TFLOP/s of a product of two size x size matrices of random numbers."""
+    """Returns the TFLOP/s of a product of two random size x size matrices."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size ** 3 / seconds_of(lambda: torch.mm(a, b), device) / 1e12
 
 
 def bandwidth(device, megabytes):
-    """GB/s of a copy within the device's memory, bytes read plus bytes written."""
+    """Returns the GB/s of a copy within the device's memory: bytes read plus bytes written."""
     source = torch.randn(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds_of(lambda: target.copy_(source), device) / 1e9
@@ -57,7 +57,7 @@ def kind_of(operator):
 
 
 def time_by_kind(step, device, steps=3):
-    """{kind of operator: share of the time}, of the operators' own time on the device (on a CPU, there)."""
+    """Returns {kind of operator: share of the device time}, without the time of nested operators."""
     with profile(activities=supported_activities()) as seen:
         for _ in range(steps):
             step()
@@ -71,11 +71,13 @@ def time_by_kind(step, device, steps=3):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"])
-    parser.add_argument("--batch_size", type=int, nargs="+", default=None, help="8 on a CPU, 32 and 256 elsewhere")
-    parser.add_argument("--opt_level", default="O2")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"],
+                        help="presets to measure (default: sparnet_celeba sparnet_light_attn3d)")
+    parser.add_argument("--batch_size", type=int, nargs="+", default=None,
+                        help="faces per step, one or more values (default: 8 on a CPU, 32 and 256 elsewhere)")
+    parser.add_argument("--opt_level", default="O2", help="precision: O0, O1 or O2 (default: O2)")
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
+    parser.add_argument("--json", default=None, help="JSON file to write; the profile goes to FILE_profile.json")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
     on_cpu = device.type == "cpu"

@@ -1,11 +1,11 @@
-"""How fast one worker prepares CelebA faces, against bare decoding and the three resizes alone.
+"""Measures how fast one worker prepares CelebA faces, against the bare minimum: decoding and three resizes.
 
     python -m benchmarks.data_loading [--dataroot FACES] [--json FILE]
 
-bare      open, decode, resize to 128, down to 16, up to 128 (PIL BICUBIC), to an array: no protocol needs less
-none, fixed, upstream   data/celeba_dataset.py with that augmentation, one process, no worker
-loader N  the whole loader with N workers and batches of 32, augmentation fixed
-Without --dataroot: built-in faces as JPEG of 178 x 178 pixels, CelebA's size.
+bare      opens, decodes, resizes to 128, to 16 and to 128 (PIL BICUBIC), converts to an array: the minimum
+fixed, upstream, none   data/celeba_dataset.py with that augmentation, in one process, without workers
+loader N  the whole loader with N workers, batches of 32 and augmentation fixed
+Without --dataroot: built-in faces as JPEG files of 178 x 178 pixels, CelebA's size.
 """
 import argparse
 import statistics
@@ -24,6 +24,8 @@ from data.drawn.builtin_faces import draw_face
 from data.face_folder import Place
 from data.loader import TrainingOrder, make_loader
 from utils.images import list_images, resize
+
+FIXED = AUGMENTATIONS[0]  # newtrain.py's default --augmentation
 
 
 def write_jpegs(folder, count):
@@ -49,7 +51,7 @@ def through(dataset):
 
 
 def loader_speed(dataset, workers, batches=40):
-    """Images a second of the loader, from its 5th batch on."""
+    """Returns the loader's images per second; the first 5 batches are excluded."""
     loader = iter(make_loader(dataset, TrainingOrder(len(dataset), 32, batches + 5), workers))
     for _ in range(5):
         next(loader)
@@ -61,11 +63,12 @@ def loader_speed(dataset, workers, batches=40):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataroot", default=None)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--dataroot", default=None, help="folder of faces (default: built-in faces)")
+    parser.add_argument("--count", type=int, default=200, help="number of faces per round (default: 200)")
+    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2],
+                        help="numbers of workers to measure the loader with (default: 1 2)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +83,7 @@ def main():
                  "share of bare": f"{100 * median_ratio(seconds['bare'], values):.0f} %"}
                 for name, values in seconds.items()]
         for workers in a.workers:
-            rows.append({"what": f"loader {workers}", "images/s": loader_speed(datasets["fixed"], workers),
+            rows.append({"what": f"loader {workers}", "images/s": loader_speed(datasets[FIXED], workers),
                          "share of bare": ""})
     show(f"CelebA faces on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
 

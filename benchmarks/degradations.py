@@ -1,11 +1,11 @@
-"""The published degradation chains at 512 pixels: images/s of one worker, against straightforward PIL/numpy versions.
+"""Measures the published degradation chains at 512 pixels: images/s of one worker, against simple PIL/numpy versions.
 
     python -m benchmarks.degradations [--json FILE]
 
-Both draw the same numbers. The straightforward one blurs and resizes with Pillow, makes its motion blur by adding up
-shifted pictures and its noise in float64; Pillow has no average blur of any size but the box, and no area filter but
-the box either, which stand for them. GPEN's straightforward chain filters every Gaussian with its whole kernel, and
-keeps float32 to the end, as its published code does. The harder chain is GPEN's twice, and stands alone.
+Both draw the same random numbers. The straightforward FFHQ chain blurs and resizes with Pillow (its box filters replace
+average blur and area resizing), computes motion blur as a sum of shifted images, and noise in float64. The
+straightforward GPEN chain filters every Gaussian with its whole kernel and keeps float32 to the end, as the published
+code does. The harder chain, two passes of GPEN's, has no straightforward version.
 """
 import argparse
 import io
@@ -24,8 +24,8 @@ FILTERS = {"nearest": Image.Resampling.NEAREST, "linear": Image.Resampling.BILIN
 
 
 def straightforward(image, rng):
-    """(target, degraded) as data.degradations.degrade_ffhq, with Pillow and numpy."""
-    _, _, record = degradations.degrade_ffhq(np.zeros((64, 64, 3), np.uint8), rng)  # the numbers; small, so cheap
+    """Returns (target, degraded), as data.degradations.degrade_ffhq does, computed with Pillow and numpy."""
+    _, _, record = degradations.degrade_ffhq(np.zeros((64, 64, 3), np.uint8), rng)  # draws the random numbers
     face = Image.fromarray(image)
     if "grey" in record:
         face = face.convert("L").convert("RGB")
@@ -56,7 +56,7 @@ def straightforward(image, rng):
 
 
 def straightforward_gpen(image, rng):
-    """(target, degraded) as data.degradations.degrade_gpen, in float32."""
+    """Returns (target, degraded), as data.degradations.degrade_gpen does, computed in float32."""
     _, _, record = degradations.degrade_gpen(np.zeros((64, 64, 3), np.uint8), rng)
     target = (degradations.grey(image) if "grey" in record else image).astype(np.float32)
     widths = [record.get(name, record.get("sigma")) for name in ("sigma_x", "sigma_y")]
@@ -72,10 +72,10 @@ def straightforward_gpen(image, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--images", type=int, default=60, help="a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--size", type=int, default=512, help="side of the images in pixels (default: 512)")
+    parser.add_argument("--images", type=int, default=60, help="number of images per round (default: 60)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of alternating rounds (default: 5)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     cv2.setNumThreads(1)  # as in a worker
     faces = [draw_face(seed, a.size).image for seed in range(4)]

@@ -1,8 +1,8 @@
-"""GPEN's networks computed as public code does without its CUDA kernels: what the project's form is measured against.
+"""GPEN's networks computed as public code does without its CUDA kernels: the baseline of benchmarks and tests.
 
-Weights made anew for each sample and a convolution of as many groups; upfirdn2d by inserting zeros, padding and a
-convolution of each channel by itself, at full size, whatever is dropped afterwards; bias, leaky ReLU and its factor one
-after the other; noise weighted, then concatenated. Slow, but nothing is rearranged: the tests' reference as well.
+Computes weights per sample and a grouped convolution with one group per sample. upfirdn2d inserts zeros, pads and
+filters each channel at full size, including pixels dropped afterwards. Bias, leaky ReLU and its factor are separate
+operations; noise is weighted, then concatenated. It is slow, but follows the definition step by step.
 """
 import torch
 from torch.nn import functional as F
@@ -11,9 +11,9 @@ from models import stylegan2
 
 
 def grouped_form(net):
-    """Make `net` (a GPEN, its decoder, a discriminator or a layer) compute in the grouped form; returns it.
+    """Makes `net` (a GPEN, its decoder, a discriminator or a layer) compute in the grouped form and returns it.
 
-    Parameters and keys stay as they are.
+    Parameters and keys are unchanged.
     """
     for module in net.modules():
         form = FORMS.get(type(module))
@@ -23,7 +23,7 @@ def grouped_form(net):
 
 
 def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):
-    """As models.stylegan2.upfirdn2d, step by step."""
+    """Computes models.stylegan2.upfirdn2d step by step."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch * channels, 1, height, 1, width, 1)
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1)).reshape(batch * channels, 1, height * up, width * up)
@@ -45,14 +45,14 @@ def linear(layer, x):
 
 
 def modulated_conv(layer, x, latent, demodulate):
-    """The modulated convolution of `layer` (demodulated or not), with weights [N, c_out, c_in, size, size]."""
+    """Computes the modulated convolution of `layer` with weights [N, c_out, c_in, size, size]."""
     batch, c_in, height, width = x.shape
     _, c_out, _, size, _ = layer.weight.shape
     style = layer.modulation(latent).view(batch, 1, c_in, 1, 1)
     weight = layer.scale * layer.weight * style
     if demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
-    weight = weight.to(x.dtype)  # half where the style is not
+    weight = weight.to(x.dtype)  # x may be in half precision; the style is float32
     x = x.reshape(1, batch * c_in, height, width)
     if layer.blur is None:
         y = F.conv2d(x, weight.view(batch * c_out, c_in, size, size), padding=size // 2, groups=batch)
@@ -75,7 +75,7 @@ def to_rgb(layer, x, latent, skip=None):
 
 
 def conv_layer(layer, x):
-    """The blur keeps every pixel and the convolution drops some, also where its kernel is 1x1."""
+    """Blurs at full size; then the convolution drops pixels by its stride, also with a 1x1 kernel."""
     for part in layer:
         if isinstance(part, stylegan2.Resample):
             x = upfirdn2d(x, part.kernel, pad=part.pad)

@@ -1,10 +1,11 @@
-"""GPEN restoring faces in half precision (O2) against float32: PSNR in dB between the two results of the same weights.
+"""Compares GPEN in half precision (O2) with float32: PSNR in dB between the outputs of the same weights.
 
     python -m benchmarks.gpen_half FACES --pth_path check_points/NAME/best_net_G.pth [--json FILE]
     python -m benchmarks.gpen_half FACES --network gpen_512
 
-The first takes trained weights, with the options.yml beside them; the second a network of the released shapes with
-random weights, the encoder's features counting as much as the decoder's own. The peak is the range of float32's result.
+The first command uses trained weights, with the options.yml beside them. The second uses a network of the released
+shapes with random weights; the encoder's features count as much as the decoder's. PSNR's peak is the range of the
+float32 output.
 """
 import argparse
 import copy
@@ -26,13 +27,16 @@ from utils.images import list_images, to_tensor_range
 
 
 def trained(path, faces):
-    """(network, pixels) of a run's weights file."""
+    """Returns (network, input size in pixels) of a training's weights file."""
     options = parse_test(["--pth_path", path, "--dataroot", faces])
     return load_weights(build_recipe(options).networks["G"], path), options.load_size
 
 
 def untrained(name):
-    """(network, pixels): random weights, those too that a training begins at 0 (biases, what weighs the features)."""
+    """Returns (network, input size in pixels) with random weights.
+
+    Parameters that a training starts at 0 (biases, the weights of the encoder's features) are random, too.
+    """
     torch.manual_seed(0)
     net = create_network(name)
     for parameter in net.parameters():
@@ -43,38 +47,41 @@ def untrained(name):
 
 @torch.no_grad()
 def decibels(net, rounded, faces):
-    """[PSNR of what `rounded` makes of a face against what `net` does] for each of faces, float NCHW."""
-    found = []
+    """Returns the PSNR of `rounded`'s output against `net`'s output for each of `faces` (float NCHW)."""
+    psnrs = []
     for face in faces.split(1):
         wanted = net(face)
         error = (rounded(face) - wanted).square().mean()
-        found.append(10 * math.log10((wanted.max() - wanted.min()) ** 2 / error))
-    return found
+        psnrs.append(10 * math.log10((wanted.max() - wanted.min()) ** 2 / error))
+    return psnrs
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of degraded faces")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--pth_path")
-    which.add_argument("--network", choices=[n for n, (target, _) in NETWORKS.items() if target.endswith(":GPEN")])
-    parser.add_argument("--half", nargs="+", default=["bfloat16", "float16"], choices=["bfloat16", "float16"])
-    parser.add_argument("--count", type=int, default=16, help="faces, the folder's first")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", default=None)
+    which.add_argument("--pth_path", help="trained weights to measure")
+    which.add_argument("--network", choices=[n for n, (target, _) in NETWORKS.items() if target.endswith(":GPEN")],
+                       help="network to measure with random weights")
+    parser.add_argument("--half", nargs="+", default=["bfloat16", "float16"], choices=["bfloat16", "float16"],
+                        help="types of half precision to measure (default: both)")
+    parser.add_argument("--count", type=int, default=16,
+                        help="number of faces, from the start of the folder (default: 16)")
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
     utils.device.set_up(device)
     net, size = trained(a.pth_path, a.faces) if a.pth_path else untrained(a.network)
     net.to(device, memory_format=utils.device.memory_format(device)).eval()
     dataset = SingleDataset(list_images(a.faces, "FACES")[:a.count], size)
-    pictures = np.stack([dataset[Place(0, i)]["lr"] for i in range(len(dataset))])
-    faces = to_tensor_range(torch.from_numpy(pictures).to(device))
+    images = np.stack([dataset[Place(0, i)]["lr"] for i in range(len(dataset))])
+    faces = to_tensor_range(torch.from_numpy(images).to(device))
     rows = []
     for half in a.half:
-        found = decibels(net, amp.prepare_inference(copy.deepcopy(net), "O2", getattr(torch, half)), faces)
-        rows.append({"network": a.network or "trained", "pixels": size, "half": half, "faces": len(found),
-                     "worst dB": min(found), "median dB": statistics.median(found)})
+        psnrs = decibels(net, amp.prepare_inference(copy.deepcopy(net), "O2", getattr(torch, half)), faces)
+        rows.append({"network": a.network or "trained", "pixels": size, "half": half, "faces": len(psnrs),
+                     "worst dB": min(psnrs), "median dB": statistics.median(psnrs)})
     show(f"GPEN in half precision against float32, on {machine(device)}", rows, a.json)
 
 

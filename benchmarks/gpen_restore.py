@@ -1,11 +1,12 @@
-"""GPEN restoring faces and learning: the project's form against the grouped, unfused one (benchmarks/gpen_grouped.py).
+"""Measures GPEN's restoring and learning: this project's form against the grouped form (benchmarks/gpen_grouped.py).
 
     python -m benchmarks.gpen_restore --json benchmarks/results/gpen_restore_cpu.json
 
-Restoring: gpen_512, float32 and half (O2), faces by themselves and four together. Learning: gpen_256_narrow and its
-discriminator in float32, both phases forward and backward, without an optimizer, four faces. The forms take turns;
-`faster` is the median over the rounds of grouped / project, `than one by one` that of one face by itself / a face of
-the batch. GB is the peak of a process that does this alone, on a CPU all of its memory. Threads: OMP_NUM_THREADS.
+Restoring: gpen_512, float32 and half precision (O2), batches of one and four faces. Learning: gpen_256_narrow and its
+discriminator in float32, both phases forward and backward, without an optimizer, four faces. The two forms alternate.
+`faster` is the median over rounds of grouped / project time. `than one by one` is the median of the time per face in
+batches of the smallest size / in this batch. GB is the peak memory of a separate process; on a CPU this is all of its
+memory. OMP_NUM_THREADS sets the number of threads.
 """
 import argparse
 import multiprocessing
@@ -25,14 +26,14 @@ FORMS = ("project", "grouped")
 
 
 def built(form, name, device):
-    """(network called `name` in `form`, that form's memory layout)."""
+    """Returns (the network `name` in `form`, the memory layout of that form)."""
     layout = utils.device.memory_format(device) if form == "project" else torch.contiguous_format
     net = create_network(name).to(device, memory_format=layout)
     return (grouped_form(net) if form == "grouped" else net), layout
 
 
 def restoring(form, precision, batches, device):
-    """{batch: function that restores as many faces at once}."""
+    """Returns {batch size: function that restores one batch}."""
     net, layout = built(form, "gpen_512", device)
     amp.prepare_inference(net.eval(), precision, utils.device.default_half(device))
 
@@ -47,7 +48,7 @@ def restoring(form, precision, batches, device):
 
 
 def learning(form, precision, batches, device):
-    """{batch: function that goes forward and backward through G and D}; `precision` is O0."""
+    """Returns {batch size: function that runs G and D forward and backward}; `precision` must be O0."""
     generator, layout = built(form, "gpen_256_narrow", device)
     discriminator, _ = built(form, "gpen_256_narrow_discriminator", device)
 
@@ -68,18 +69,18 @@ def learning(form, precision, batches, device):
 
 
 def peak_gb(job, form, precision, batch, device):
-    """Most memory that this process holds while it does the job twice; meant for a process of its own."""
+    """Returns the peak memory of this process, in GB, while it runs the job twice; call it in a new process."""
     function = job(form, precision, [batch], device)[batch]
     for _ in range(2):
         function()
     if device.type != "cpu":
         return utils.device.peak_memory_gb(device)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024 / 1e9  # getrusage would count what the parent held, too
+    return int(status["VmHWM"].split()[0]) * 1024 / 1e9  # getrusage would include the parent's memory
 
 
 def measure(job, precision, batches, device, rounds):
-    """Rows of the table: one a batch."""
+    """Returns the table's rows, one per batch size."""
     jobs = {(form, batch): function for form in FORMS
             for batch, function in job(form, precision, batches, device).items()}
     alternate(jobs, 1, device)  # warm up
@@ -100,9 +101,9 @@ def measure(job, precision, batches, device, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of alternating rounds (default: 3)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
     utils.device.set_up(device)

@@ -1,4 +1,4 @@
-"""Instance norm, forward and backward: torch's own and the project's, on channels_last pictures.
+"""Measures instance norm, forward and backward: torch's against this project's, on channels_last tensors.
 
     python -m benchmarks.instance_norm --json benchmarks/results/instance_norm_cpu.json
 """
@@ -16,25 +16,25 @@ SHAPES = ((2, 96, 256), (2, 192, 128), (2, 512, 64), (8, 16, 256), (8, 64, 64)) 
 
 
 def measure(norm, shape, device, half, repeats):
-    """A function that goes through `norm` forward and backward `repeats` times."""
+    """Returns a function that runs `norm` forward and backward `repeats` times."""
     batch, channels, side = shape
     norm = norm.to(device, half)
-    pictures, gradient = (torch.randn(batch, channels, side, side, device=device).to(half).contiguous(
+    features, gradient = (torch.randn(batch, channels, side, side, device=device).to(half).contiguous(
         memory_format=torch.channels_last) for _ in range(2))
-    pictures.requires_grad_()
+    features.requires_grad_()
 
     def run():
         for _ in range(repeats):
-            norm(pictures).backward(gradient)
+            norm(features).backward(gradient)
     return run
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
+    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
+    parser.add_argument("--repeats", type=int, default=5, help="forward and backward passes per round (default: 5)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
     rows = []
@@ -44,7 +44,8 @@ def main():
             seconds = alternate({
                 "torch": measure(nn.InstanceNorm2d(channels, affine=True), shape, device, dtype, a.repeats),
                 "own": measure(InstanceNorm(channels), shape, device, dtype, a.repeats)}, a.rounds, device)
-            rows.append({"pictures": "x".join(map(str, shape)), "type": str(dtype).removeprefix("torch."),
+            rows.append({"batch x channels x side": "x".join(map(str, shape)),
+                         "type": str(dtype).removeprefix("torch."),
                          **{f"{name} ms": statistics.median(s) / a.repeats * 1e3 for name, s in seconds.items()},
                          "faster": median_ratio(seconds["torch"], seconds["own"])})
     show(f"Instance norm, forward and backward, channels_last, on {machine(device)}; medians of {a.rounds} alternating "

@@ -1,10 +1,10 @@
-"""Memory of a training step by counting: bytes that a phase's forward pass keeps for its backward pass, and the states.
+"""Counts the memory of a training step: bytes kept for the backward pass, and those of weights and optimizer states.
 
     python -m benchmarks.kept_for_backward --preset sparnethd_ffhq --json benchmarks/results/kept_sparnethd.json
 
-Nothing is computed: the networks are built on torch's device `meta`, which knows shapes and types only, so that sizes
-which no CPU could run take seconds. A device needs what is counted here and, for a moment, the largest operator's
-workspace and gradients on their way: a lower bound, no measurement.
+Nothing is computed: the networks are built on torch's device `meta`, which knows only shapes and types. So networks too
+large for a CPU are counted in seconds. The result is a lower bound, not a measurement: a device also needs the largest
+operator's workspace and temporary gradients.
 """
 import argparse
 import tempfile
@@ -24,7 +24,7 @@ GB = 1e9
 
 
 class Kept:
-    """Counts each storage once that autograd keeps while it is entered."""
+    """Collects the storages that autograd saves, each once, except those of the tensors `without`."""
 
     def __init__(self, without):
         self.storages = {}
@@ -33,7 +33,7 @@ class Kept:
     def pack(self, tensor):
         storage = tensor.untyped_storage()
         if storage._cdata not in self.without:
-            self.storages[storage._cdata] = storage  # kept alive, so that its number stays its own
+            self.storages[storage._cdata] = storage  # the reference prevents reuse of the address
         return tensor
 
     def gb(self):
@@ -41,11 +41,11 @@ class Kept:
 
 
 def measure(words, opt_level):
-    """One row: gigabytes kept for backward at the end of phase G's forward pass, and those of the states."""
+    """Returns one row: gigabytes kept for backward after phase G's forward pass, and gigabytes of the states."""
     options = parse_train([*words, f"--opt_level={opt_level}"])
     device = torch.device("meta")
     with device, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of weights that meta does not hold
+        warnings.simplefilter("ignore")  # torch warns that loading weights to `meta` has no effect
         recipe = build_training_recipe(options)
     optimizers = {}
     for name, spec in recipe.optimizers.items():
@@ -63,23 +63,23 @@ def measure(words, opt_level):
     low = sum(block.low.numel() for optimizer in optimizers.values() for block in optimizer.blocks
               if block.low is not None)
     averages = sum(p.numel() for role in recipe.ema_decay for p in recipe.networks[role].parameters())
-    states = (16 * count + 4 * low + 4 * averages) / GB  # master, gradient, Adam's two; half weight and gradient
+    states = (16 * count + 4 * low + 4 * averages) / GB  # float32 master, gradient, two Adam states; half copies; EMA
     return {"precision": opt_level, "checkpointing": "--checkpointing" in words, "batch": options.batch_size,
             "pixels": options.load_size, "kept GB": kept.gb(), "states GB": states, "sum GB": kept.gb() + states}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="sparnethd_ffhq")
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--preset", default="sparnethd_ffhq",
+                        help="preset to count (default: sparnethd_ffhq); other options go to newtrain.py's parser")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        vgg19 = Path(folder) / "vgg19.pth"  # its shapes count, not its weights
+        vgg19 = Path(folder) / "vgg19.pth"  # random weights: only their shapes matter
         torch.save(VGG19Features().state_dict(), vgg19)
         words = ["--preset", a.preset, *others, f"--vgg19_path={vgg19}"]
         rows = [measure([*words, *more], level) for level in ("O0", "O2") for more in ([], ["--checkpointing"])]
-    show(f"Kept for backward by {' '.join([a.preset, *others])}, counted, not measured (no device was there)", rows,
-         a.json)
+    show(f"Kept for backward by {' '.join([a.preset, *others])}, counted without a device, not measured", rows, a.json)
 
 
 if __name__ == "__main__":

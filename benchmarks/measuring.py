@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternation, medians, the machine in words, a table and JSON."""
+"""Functions that the benchmarks share: alternating rounds, medians, machine description, table and JSON output."""
 import json
 import platform
 import shlex
@@ -10,31 +10,35 @@ from pathlib import Path
 import torch
 
 import utils.device
+from utils.files import write_file
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
 
 
-def alternate(jobs, rounds, device):
-    """{name: [seconds of each round]} of {name: function}, run in turn, the device synchronised around each."""
+def alternate(jobs, rounds, device, clock=time.perf_counter):
+    """Returns {name: [seconds of each round, by `clock`]} of {name: function}.
+
+    The functions run in turn; the device is synchronised before and after each.
+    """
     seconds = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
             utils.device.synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             job()
             utils.device.synchronize(device)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
 def median_ratio(slow, fast):
-    """Median over the rounds of slow / fast: how many times faster `fast` is, whatever the machine's mood."""
+    """Returns the median over rounds of slow / fast; the ratio varies less than the times on a noisy machine."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def machine(device):
-    """One line: processor or accelerator, threads, torch."""
+    """Returns one line: processor and threads, or accelerator; torch's version."""
     if device.type == "cpu":
         names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                  if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
@@ -45,7 +49,7 @@ def machine(device):
 
 
 def show(title, rows, path=None):
-    """Print dicts as a table and, with `path`, write them there as JSON with command, commit and time."""
+    """Prints dicts as a table and as JSON with command, commit and date; writes the JSON to `path` if given."""
     columns = list(rows[0])
     cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
@@ -57,4 +61,4 @@ def show(title, rows, path=None):
               "date": time.strftime("%Y-%m-%d"), "rows": rows}
     print(json.dumps(record))
     if path:
-        Path(path).write_text(json.dumps(record, indent=1) + "\n")
+        write_file(path, json.dumps(record, indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""What OpenMP's waiting costs on a CPU: one training alone, and two at a time, for settings of the environment.
+"""Measures the cost of OpenMP's wait policies on a CPU: one training alone, and two at a time.
 
     python -m benchmarks.openmp_waiting [--json FILE]
 
-utils/__init__.py takes the setting that is best in both. Each run is newtrain.py with the preset sparnet_builtin.
+utils/__init__.py sets GOMP_SPINCOUNT=1000, a compromise. Each run is newtrain.py with the preset sparnet_builtin.
 """
 import argparse
 import os
@@ -18,17 +18,17 @@ import torch
 from benchmarks.measuring import machine, show
 from data.drawn.builtin_faces import write_faces
 
-SETTINGS = {  # an empty variable counts as none, and keeps utils/__init__.py from setting it
+SETTINGS = {  # OpenMP ignores an empty variable, and utils/__init__.py does not overwrite it
     "GNU's default": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"},
     "GOMP_SPINCOUNT=1000": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "1000"},
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": ""},
 }
 ROUNDS = 2
-PATIENCE = 60  # seconds; a run that takes longer is stopped
+PATIENCE = 60  # seconds; longer runs are stopped
 
 
 def train(folder, name, setting):
-    """A process that trains for 40 steps."""
+    """Starts a process that trains for 40 steps and returns it."""
     return subprocess.Popen(
         [sys.executable, "newtrain.py", "--preset", "sparnet_builtin", "--batch_size", "16", "--workers", "1",
          "--dataroot", f"{folder}/faces/images", "--checkpoints_dir", folder, "--name", name, "--train_steps", "40",
@@ -37,7 +37,7 @@ def train(folder, name, setting):
 
 
 def speed(process):
-    """Images a second as the run printed it, or None for one that was stopped."""
+    """Returns the images per second that the run printed, or None if it was stopped."""
     try:
         out, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -49,7 +49,7 @@ def speed(process):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def main():
             rows.append({"setting": title, "alone, images/s (median)": statistics.median(alone[title]),
                          "two at a time, images/s each":
                          " and ".join(f"{s:.1f}" if s else f"stopped after {PATIENCE} s" for s in both)})
-    show(f"Waiting of OpenMP's threads on {machine(torch.device('cpu'))}", rows, a.json)
+    show(f"OpenMP's wait policies on {machine(torch.device('cpu'))}", rows, a.json)
 
 
 if __name__ == "__main__":

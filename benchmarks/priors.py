@@ -1,11 +1,11 @@
-"""Facial priors: drawing heatmaps against full-image Gaussians one by one, and whole samples of one worker.
+"""Measures facial priors: heatmaps against full-image Gaussians drawn one by one, and whole samples of one worker.
 
     python -m benchmarks.priors [--json FILE]
 
-one by one   the published way: a Gaussian over the whole image for each point, in plain numpy
-heatmaps, parts   data/priors.py: the heatmaps, and the 9 parsing maps, of as many points
-samples      data/*_dataset.py in one process, --augmentation fixed, reading, cropping, resizing and degrading
-             included: built-in faces, as JPEG of 178 pixels with 68 landmarks, and of 512 pixels with their masks
+one by one   the published method: one Gaussian over the whole image per point, in numpy
+heatmaps, parts   data/priors.py: heatmaps of the same number of points, and the 9 parsing maps
+samples      data/*_dataset.py in one process with --augmentation fixed, including reading, cropping, resizing and
+             degrading: built-in faces as JPEG files of 178 pixels with 68 landmarks, and of 512 pixels with masks
 """
 import argparse
 import statistics
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.data_loading import through
+from benchmarks.data_loading import FIXED, through
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from data import find_dataset
 from data.drawn.builtin_faces import draw_face, write_landmarks
@@ -25,11 +25,11 @@ from data.face_parts import POINTS_68
 from data.priors import draw_parts, heatmaps, move_points
 from utils.device import pick_device
 
-DRAWN = 50  # faces drawn a round
+DRAWN = 50  # number of faces drawn per round
 
 
 def one_by_one(points, size):
-    """uint8 [size, size, L], as heatmaps."""
+    """Returns uint8 [size, size, L], as data.priors.heatmaps does."""
     x = np.arange(size, dtype=float)
     y = x[:, None]
     sigma = 3 * size / 64
@@ -40,7 +40,7 @@ def one_by_one(points, size):
 
 
 def each(draw, shapes):
-    """A job: draw them one after the other, keeping none, as a worker does."""
+    """Returns a function that draws each of `shapes` and discards the result, as a worker does."""
     def run():
         for points in shapes:
             draw(points)
@@ -48,7 +48,7 @@ def each(draw, shapes):
 
 
 def write_samples(folder, count, size):
-    """Built-in faces as JPEG files, with their masks and landmarks."""
+    """Writes built-in faces as JPEG files, with their masks and landmarks."""
     rows = []
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -62,10 +62,11 @@ def write_samples(folder, count, size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="pixels of a map; samples have twice as many")
-    parser.add_argument("--count", type=int, default=60, help="samples a round")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--size", type=int, default=64,
+                        help="side of the maps in pixels; the faces' side is twice that (default: 64)")
+    parser.add_argument("--count", type=int, default=60, help="number of samples per round (default: 60)")
+    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     cv2.setNumThreads(1)  # as in a worker
     device = pick_device("cpu")
@@ -87,7 +88,7 @@ def main():
             if not root.exists():
                 write_samples(root, a.count, pixels)
             jobs[f"samples {name} {pixels} px, priors {priors}"] = through(
-                kind(kind.list_faces(str(root), "--dataroot"), 2 * a.size, 8, "fixed", priors=priors))
+                kind(kind.list_faces(str(root), "--dataroot"), 2 * a.size, 8, FIXED, priors=priors))
         rows += [{"what": name, "images/s": a.count / statistics.median(times), "times one by one": ""}
                  for name, times in alternate(jobs, a.rounds, device).items()]
     show(f"Facial priors at {a.size} pixels on one core: {machine(device)}; medians of {a.rounds} alternating rounds",

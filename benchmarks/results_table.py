@@ -1,4 +1,4 @@
-"""Write benchmarks/RESULTS.md from the JSON files that the benchmarks left in benchmarks/results/.
+"""Writes benchmarks/RESULTS.md from the benchmarks' JSON files in benchmarks/results/.
 
     python -m benchmarks.results_table
 """
@@ -7,22 +7,24 @@ import json
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-HEAD = """# What was measured
+HEAD = """# Benchmark results
 
-Written by `python -m benchmarks.results_table` from benchmarks/results/*.json, which the commands below wrote. Times
-are medians, ratios are medians over rounds that alternate (machines are noisy: trust the ratios). A `+` after a commit
-says that the files measured differed from it. Nothing here was measured on a GPU or an NPU yet.
-The rows of kills ran beside other programs: their seconds say nothing, their counts do.
-Facial priors were drawn beside other programs, too: their images/s are too low, their ratios hold.
-Training steps of commits be3259b and older ran with GNU's default waiting of OpenMP's threads, later ones with
-the project's own (utils/__init__.py).
-The step of gpen_builtin waits for its one worker: degrading a face at 512 pixels takes longer there than learning
-from it at 64. GPEN against the grouped form, and its step at 256 pixels, had one core; another training ran on the
-other.
+`python -m benchmarks.results_table` writes this file from benchmarks/results/*.json, which the commands below wrote.
+Times are medians. Ratios are medians over alternating rounds and are more reliable than times on a noisy machine. A `+`
+after a commit means that the measured files differed from the commit. Nothing was measured on a GPU or an NPU yet.
+
+- Kills: other programs ran at the same time, so the counts are valid but the seconds are not.
+- Facial priors: other programs ran at the same time, so images/s are too low, but the ratios are valid.
+- Training steps: commit be3259b and older used GNU OpenMP's default wait policy; later commits use the project's
+  (utils/__init__.py).
+- gpen_builtin: the step waits for its one worker, because degrading a face at 512 pixels takes longer than a training
+  step at 64 pixels.
+- GPEN against the grouped form, and gpen_256_narrow's step: ran on one core; another training used the other core.
 """
 
 
 def section(record):
+    """Returns the Markdown section of one benchmark's JSON record."""
     rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in record["rows"]]
     lines = [f"\n## {record['title']}\n", f"`{record['command']}`, commit {record['commit']}, {record['date']}\n",
              "| " + " | ".join(record["rows"][0]) + " |", "|" + "---|" * len(record["rows"][0])]

@@ -1,13 +1,13 @@
-"""What several devices cost that does not depend on the accelerator.
+"""Measures costs of training on several devices that do not depend on the accelerator.
 
     python -m benchmarks.scaling [--ranks 2] [--json_folder benchmarks/results]
 
 files     listing a folder, reading its index, and the sampler: for 200,000 files on disk, and for 70 million names in
-          memory (a folder of so many is not made; its listing is the smaller one's, times 350)
-gradient  bytes that each device sends and receives a step, for the networks of the presets
-ranks     torchrun's start until all ranks have met, one word between the hosts (asked once a step), and a training
-          step of two ranks on a CPU: combined flat gradient against DistributedDataParallel's buckets, in alternation
-workers   images/s of one process that prepares batches, and how many of them 8 devices need at a given speed
+          memory (listing and reading 70 million files is extrapolated: times 350)
+gradient  bytes that each device sends and receives per step, for the networks of the presets
+ranks     time from torchrun's start until all ranks are connected; one message between hosts (sent once per step); a
+          training step of two ranks on a CPU: flat gradient against DistributedDataParallel's buckets, alternating
+workers   images/s of one loader process, and the number of such processes that 8 devices need at a given speed
 """
 import argparse
 import json
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 import utils.device
+from benchmarks.data_loading import FIXED
 from benchmarks.measuring import show
 from benchmarks.train_step import bare_step, fixed_batch
 from data.celeba_dataset import CelebADataset
@@ -49,7 +50,7 @@ def sampler_row(files, batch=32, ranks=8, steps=1000):
     first, batches = timed(lambda: iter(order))
     first, _ = timed(lambda: next(batches))
     rest, _ = timed(lambda: [[files[place.index] for place in b] for b in batches])
-    return {"epoch begins s": first, "indices and paths us/step": 1e6 * rest / (steps - 1)}
+    return {"epoch start s": first, "indices and paths us/step": 1e6 * rest / (steps - 1)}
 
 
 def files_rows(folder, count):
@@ -81,20 +82,21 @@ def gradient_rows(presets):
             net = build_training_recipe(parse_train(["--preset", preset])).networks["G"]
             adam = utils.device.adam(net.parameters(), torch.device("cpu"), level, 1e-3, (0.9, 0.99))
             optimizer = amp.initialize(net, adam, level, average=distributed.average_)[1]
-            size = sum(part.nbytes for part in optimizer._travelling)
-            row |= {f"{level} MB a step": size / 1e6, f"{level} sent by each of 8 MB": size * 2 * 7 / 8 / 1e6}
-        rows.append(row | {"tensors": len(optimizer._travelling)})
+            size = sum(part.nbytes for part in optimizer._to_average)
+            row |= {f"{level} MB per step": size / 1e6,
+                    f"{level} MB sent per device (of 8)": size * 2 * 7 / 8 / 1e6}
+        rows.append(row | {"tensors": len(optimizer._to_average)})
     return rows
 
 
 def rank_part(rounds=7, steps=4):
-    """What each rank of a torchrun does; rank 0 prints the result."""
+    """Measures on each rank of a torchrun; rank 0 prints the result."""
     begun = float(os.environ["BEGUN"])
     options = parse_train(["--preset", "sparnet_builtin", "--batch_size", "2", "--device", "cpu"])
     device = distributed.join_ranks(options)
-    row = {"ranks": distributed.world_size(), "start until all have met s": time.time() - begun}
-    words = [timed(lambda: distributed.largest(0))[0] for _ in range(300)]
-    row["a word between hosts us"] = 1e6 * statistics.median(words)
+    row = {"ranks": distributed.world_size(), "start until connected s": time.time() - begun}
+    messages = [timed(lambda: distributed.largest(0))[0] for _ in range(300)]
+    row["message between hosts us"] = 1e6 * statistics.median(messages)
     batch = fixed_batch(options, device, torch.channels_last)
     jobs = {"alone": bare_step(options, device, "O0", torch.bfloat16),
             "flat gradient": bare_step(options, device, "O0", torch.bfloat16, distributed.average_),
@@ -121,26 +123,29 @@ def ranks_row(ranks):
     return json.loads(line.removeprefix(RESULT))
 
 
-def workers_rows(faces, eaten=(100, 300, 1000, 3000), batches=40):
-    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, "fixed", seed=0)
+def workers_rows(faces, speeds=(100, 300, 1000, 3000), batches=40):
+    """Returns the rows for devices that train at each of `speeds` images/s."""
+    dataset = CelebADataset(list_images(str(faces), "FACES"), 128, 8, FIXED, seed=0)
     loader = make_loader(dataset, TrainingOrder(len(dataset), 32, batches), workers=1)
     start = time.perf_counter()
     for seen, _ in enumerate(loader):
         if seen == 3:
             start = time.perf_counter()
-    speed = (batches - 4) * 32 / (time.perf_counter() - start)
-    return [{"images/s of one worker": speed, "a device's images/s": rate, "8 devices' images/s": 8 * rate,
-             "workers a device": -(-rate // int(speed)), "cores of the machine": 8 * (1 + -(-rate // int(speed)))}
-            for rate in eaten]
+    measured = (batches - 4) * 32 / (time.perf_counter() - start)
+    return [{"images/s of one worker": measured, "images/s of one device": speed, "images/s of 8 devices": 8 * speed,
+             "workers per device": -(-speed // int(measured)),
+             "cores of the machine": 8 * (1 + -(-speed // int(measured)))}
+            for speed in speeds]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=200_000)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[2])
+    parser.add_argument("--files", type=int, default=200_000, help="number of files to list (default: 200000)")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2], help="numbers of ranks to measure (default: 2)")
     parser.add_argument("--presets", nargs="+",
                         default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half_width", "sparnet_builtin"])
-    parser.add_argument("--json_folder", type=Path, default=None)
+    parser.add_argument("--json_folder", type=Path, default=None,
+                        help="folder for the JSON files scaling_*.json (default: none)")
     parser.add_argument("--rank_part", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.rank_part:
@@ -151,10 +156,10 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         write_faces(Path(folder) / "faces", 400, first_seed=0)
-        show("One worker's speed, and what 8 devices eat", workers_rows(Path(folder) / "faces" / "images"),
+        show("One worker's speed, and the workers that 8 devices need", workers_rows(Path(folder) / "faces" / "images"),
              path("workers"))
-        show(f"Files and the order of samples, 8 ranks of 32 (listing {MILLIONS:,} files and reading their index was "
-             f"not done: {MILLIONS // a.files} times the row above)", files_rows(Path(folder) / "many", a.files),
+        show(f"Files and the order of samples, 8 ranks of 32 (listing {MILLIONS:,} files and reading their index are "
+             f"extrapolated: {MILLIONS // a.files} times the row above)", files_rows(Path(folder) / "many", a.files),
              path("files"))
     show("Gradient bytes", gradient_rows(a.presets), path("gradient"))
     show("Ranks on a CPU (gloo)", [ranks_row(ranks) for ranks in a.ranks], path("ranks"))

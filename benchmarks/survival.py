@@ -1,12 +1,12 @@
-"""Kill a tiny training at random moments, start it again each time, and compare with one that nobody disturbed.
+"""Kills a tiny training at random times, restarts it each time, and compares it with an undisturbed training.
 
     python -m benchmarks.survival [--kills 100] [--ranks 1 2] [--json FILE]
 
-Each kill is SIGKILL to one rank, after a random time or (every third) in the middle of the first save after it; the
-other ranks get SIGTERM at once, as from torchrun. What is counted: kills during a save (a half-written temporary file
-was left), checkpoints that could not be read afterwards (looked at after every kill), how long the other ranks took
-to end, and whether the final weights and optimizer states equal the undisturbed run's bit for bit. Runs on a CPU;
-processes are forked from this one, which has torch loaded already, so that a start takes a tenth of a second.
+Each kill sends SIGKILL to one rank after a random time; every third kill waits for the next save and hits it. The other
+ranks get SIGTERM at once, as from torchrun. Reports the kills during a save (a partial temporary file was left), the
+unreadable checkpoints (checked after every kill), the time until the other ranks ended, and whether the final weights
+and optimizer states equal those of the undisturbed run bit for bit. Runs on a CPU. The ranks are forked from this
+process, which has loaded torch, so that a start takes a tenth of a second.
 """
 import argparse
 import importlib
@@ -32,12 +32,12 @@ from utils.errors import run_main
 TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
         "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",
         "--save_latest_freq=4", "--ema_decay=0.99"]
-LONGEST_MOMENT = 2.0  # seconds until a kill
-LONGEST_WAIT = 60  # seconds for a rank to notice that another one is gone
+LONGEST_DELAY = 2.0  # seconds from a start to a kill, at most
+LONGEST_WAIT = 60  # seconds until a rank must end after another one was killed
 
 
 def start(folder, faces, ranks, steps):
-    """Fork the ranks of one training, resumed where there is a checkpoint; returns their pids."""
+    """Forks the ranks of one training, which resumes if there is a checkpoint, and returns their pids."""
     run = Path(folder) / "run"
     words = [*TINY, f"--dataroot={faces}", f"--checkpoints_dir={folder}", "--name=run", f"--train_steps={steps}"]
     if checkpoint.list_states(run):
@@ -73,18 +73,21 @@ def train(words):
 
 
 def wait(pids):
-    """{pid: exit status, negative for a signal} once all have ended."""
+    """Waits for all processes; returns {pid: exit status, negative for a signal}."""
     return {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids}
 
 
-def kill_one(pids, run, moment, in_save):
-    """SIGKILL to a random rank after `moment` seconds, or in the first save after. Seconds until the others ended."""
-    time.sleep(moment)
+def kill_one(pids, run, delay, in_save):
+    """Kills a random rank after `delay` seconds or, if `in_save`, rank 0 during the next save.
+
+    Returns the seconds until the other ranks ended.
+    """
+    time.sleep(delay)
     victim = random.choice(pids)
     if in_save:
-        victim = pids[0]  # the one that writes
+        victim = pids[0]  # rank 0 writes the checkpoints
         patience = time.monotonic() + 5
-        while not any(run.glob(".state_*.tmp")) and time.monotonic() < patience:
+        while not any(run.glob(".*.tmp")) and time.monotonic() < patience:
             time.sleep(0.0003)
     for pid in pids:
         os.kill(pid, signal.SIGKILL if pid == victim else signal.SIGTERM)
@@ -96,11 +99,11 @@ def kill_one(pids, run, moment, in_save):
 
 
 def survive(folder, faces, ranks, steps, kills, seed=0):
-    """One row: what `kills` kills did to a training of `steps` steps."""
+    """Kills a training of `steps` steps `kills` times and returns the table's row."""
     random.seed(seed)
     whole, disturbed = Path(folder) / "whole", Path(folder) / "disturbed"
-    for place in (whole, disturbed):
-        place.mkdir(parents=True)
+    for root in (whole, disturbed):
+        root.mkdir(parents=True)
     began = time.monotonic()
     if any(wait(start(whole, faces, ranks, steps)).values()):
         raise RuntimeError((whole / "rank_0.log").read_text())
@@ -110,14 +113,14 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
     longest = 0.0
     while done < kills:
         pids = start(disturbed, faces, ranks, steps)
-        longest = max(longest, kill_one(pids, run, random.uniform(0.05, LONGEST_MOMENT), done % 3 == 0))
+        longest = max(longest, kill_one(pids, run, random.uniform(0.05, LONGEST_DELAY), done % 3 == 0))
         done += 1
-        in_save += any(run.glob(".state_*.tmp"))
+        in_save += any(run.glob(".*.tmp"))
         unreadable += sum(checkpoint.find_damage(path) is not None for path in checkpoint.list_states(run))
     step = max((int(p.stem.split("_")[1]) for p in checkpoint.list_states(run)), default=0)
     if any(wait(start(disturbed, faces, ranks, steps)).values()):
         raise RuntimeError((disturbed / "rank_0.log").read_text())
-    newest = [checkpoint.list_states(place / "run")[-1] for place in (whole, disturbed)]
+    newest = [checkpoint.list_states(root / "run")[-1] for root in (whole, disturbed)]
     states = [torch.load(path, weights_only=True) for path in newest]
     return {"ranks": ranks, "steps": steps, "kills": done, "in a save": in_save, "last kill at or after step": step,
             "unreadable checkpoints": unreadable, "longest wait for the others s": longest,
@@ -126,7 +129,7 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
 
 
 def equal(a, b):
-    """Whether two nested states are the same, tensors bit for bit."""
+    """Returns whether two nested states are equal, tensors bit for bit."""
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
     if isinstance(a, list):
@@ -136,12 +139,13 @@ def equal(a, b):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--kills", type=int, default=100, help="number of kills per training (default: 100)")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2],
+                        help="numbers of ranks, one training each (default: 1 2)")
+    parser.add_argument("--steps", type=int, default=4000, help="length of the training in steps (default: 4000)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
-    # What a start imports late, so that the forked ranks need not; otherwise kills hit little but imports.
+    # Imports lazily loaded modules before the forks; otherwise most kills would hit imports.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)
     importlib.import_module("torch.distributed.nn.functional")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,14 @@
-"""The whole Trainer iteration against a plain float32 loop over the same network, in alternation.
+"""Measures the Trainer's iteration against a plain float32 loop over the same network, alternating.
 
     python -m benchmarks.train_step [--preset sparnet_celeba] [--batch_size 8] [--opt_level O0] [--json FILE]
                                     [any other option of newtrain.py]
 
-trainer   Trainer.fit's own loop: loader, augmentation, copy to the device, step, checks, log lines
-fed       the same network, layout, precision, loader and copy to the device, and nothing else: what the Trainer
-          adds (log, checks, timing) is the rest
-bare      as fed, with one batch over and over
-plain     float32, NCHW, torch.optim's Adam or RMSprop as in the published code, one batch over and over
-The time of writing a checkpoint is measured apart and spread over the default --save_latest_freq.
+trainer   Trainer.fit's loop: loader, augmentation, copy to the device, step, checks, log lines
+fed       the same network, layout, precision, loader and copy to the device, without the Trainer's log, checks and
+          timing
+bare      like fed, but repeats one batch
+plain     float32, NCHW, torch.optim's Adam or RMSprop as in the published code, repeats one batch
+The time to write a checkpoint is measured separately and divided by the default --save_latest_freq.
 """
 import argparse
 import contextlib
@@ -36,7 +36,7 @@ SAVE_EVERY = 500  # newtrain.py's default --save_latest_freq
 
 
 class SteppedTrainer(Trainer):
-    """A Trainer whose loop hands over to `between` after every `stride` steps."""
+    """A Trainer that calls `between` after every `stride` steps."""
 
     stride, between = 1, None
 
@@ -51,9 +51,10 @@ class SteppedTrainer(Trainer):
 
 
 def bare_step(options, device, opt_level, half, average=None, combine_grad=True):
-    """A function that takes a step as the Trainer does, without log and checks, on the batch it is given.
+    """Returns a function that takes a batch and trains on it like the Trainer, without log and checks.
 
-    average: as of amp.initialize; without combined gradients, DistributedDataParallel averages those of one phase.
+    average: argument of amp.initialize. Without combine_grad, DistributedDataParallel averages the gradients of a
+    recipe with one optimizer.
     """
     recipe = build_training_recipe(options)
     recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
@@ -80,7 +81,7 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True)
 
 
 def bare_loop(options, trainer, steps, batches):
-    """A function that takes `steps` bare steps on the iterator's batches."""
+    """Returns a function that takes `steps` bare steps on batches of the iterator `batches`."""
     step = bare_step(options, trainer.device, trainer.opt_level, trainer.half, combine_grad=options.combine_grad)
 
     def run():
@@ -90,12 +91,12 @@ def bare_loop(options, trainer, steps, batches):
 
 
 def plain_optimizer(spec, params):
-    """torch's own optimizer of an OptimizerSpec."""
+    """Returns torch's optimizer for an OptimizerSpec."""
     return {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[spec.kind](params, **spec.numbers())
 
 
 def plain_loop(options, trainer, steps):
-    """A function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
+    """Returns a function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
     recipe = build_training_recipe(options)
     recipe.state = {name: value.to(trainer.device) for name, value in recipe.state.items()}
     optimizers = {}
@@ -125,7 +126,10 @@ def fixed_batch(options, device, memory_format):
 
 
 def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folder, others=()):
-    """One row: seconds a step of each loop and the ratios of their rounds; others: further words for newtrain.py."""
+    """Returns one row: seconds per step of each loop and the ratios of their rounds.
+
+    others: further arguments for newtrain.py's parser.
+    """
     faces = Path(folder) / "faces"
     write_faces(faces, max(256, 2 * batch_size), first_seed=0)
     options = parse_train([
@@ -143,7 +147,7 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
     seconds = {"trainer": [], **{name: [] for name in others}}
 
     def between(now):
-        if hasattr(trainer, "window_began"):  # the first window warms up
+        if hasattr(trainer, "window_began"):  # the first window is a warm-up
             seconds["trainer"].append(now - trainer.window_began)
             for name, (value,) in alternate(others, 1, device).items():
                 seconds[name].append(value)
@@ -151,7 +155,7 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.fit()
-    print(f"{preset} batch {batch_size}: measured for {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    print(f"{preset} batch {batch_size}: measuring took {time.perf_counter() - start:.0f} s", file=sys.stderr)
     start = time.perf_counter()
     trainer._save()
     save = time.perf_counter() - start
@@ -168,14 +172,16 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"])
-    parser.add_argument("--batch_size", type=int, nargs="+", default=None, help="8 on a CPU, 32 and 256 elsewhere")
-    parser.add_argument("--opt_level", default=None)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--steps", type=int, default=5, help="a round")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--json", default=None)
+    parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"],
+                        help="presets to measure (default: sparnet_celeba sparnet_light_attn3d)")
+    parser.add_argument("--batch_size", type=int, nargs="+", default=None,
+                        help="faces per step, one or more values (default: 8 on a CPU, 32 and 256 elsewhere)")
+    parser.add_argument("--opt_level", default=None, help="precision: O0, O1 or O2 (default: newtrain.py's)")
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
+    parser.add_argument("--steps", type=int, default=5, help="number of steps per round (default: 5)")
+    parser.add_argument("--rounds", type=int, default=7, help="number of alternating rounds (default: 7)")
+    parser.add_argument("--workers", type=int, default=1, help="number of loader processes (default: 1)")
+    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a, others = parser.parse_known_args()
     device = utils.device.pick_device(a.device)
     sizes = a.batch_size or ([8] if device.type == "cpu" else [32, 256])

@@ -13,6 +13,7 @@ DATASETS = {
     "celeba": "data.celeba_dataset:CelebADataset",
     "celebamask": "data.celebamask_dataset:CelebAMaskDataset",
     "colorization": "data.ffhq_dataset:ColorizationDataset",
+    "face128": "data.face128_dataset:Face128Dataset",
     "ffhq": "data.ffhq_dataset:FFHQDataset",
     "grey_inputs": "data.grey_inputs:GreyInputs",
     "helen": "data.helen_dataset:HelenDataset",
@@ -91,6 +92,8 @@ def training_dataset(options):
     o, dataset = options, find_dataset(options.dataset_name)
     if not dataset.trains:
         raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
+    if o.augmentation == "aligned" and not dataset.aligns:
+        raise UserError(f"--augmentation aligned is for --dataset_name celeba and face128, not for {o.dataset_name}.")
     arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
                  "on_bad_image": o.on_bad_image}
     if dataset.degradable:

@@ -1,13 +1,13 @@
-"""The faces that the project draws (data/drawn/builtin_faces.py), with priors that are exact."""
+"""The project's own drawn faces (data/drawn/builtin_faces.py), with exact priors."""
 from data.celebamask_dataset import CelebAMaskDataset
 from data.face_parts import POINTS_68
 from data.landmark_files import FILES_68, find_landmarks_68
 
 
 class BuiltinDataset(CelebAMaskDataset):
-    """11 parsing maps from the faces' masks and, where --priors says so, 68 heatmaps before them.
+    """11 parsing maps from the faces' masks; with --priors, 68 heatmaps before them or instead of them.
 
-    So it also reads CelebAMask-HQ's faces with a file of landmarks beside their folders.
+    It also reads CelebAMask-HQ if a landmark file lies beside its folders.
     """
 
     point_set = POINTS_68

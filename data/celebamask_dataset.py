@@ -1,4 +1,4 @@
-"""CelebAMask-HQ (Lee et al., CVPR 2020): faces with masks of their parts, as published or as maps of indices."""
+"""CelebAMask-HQ (Lee et al., CVPR 2020): faces with part masks, as published or as class index maps."""
 import os
 from pathlib import Path
 
@@ -16,7 +16,7 @@ LAYOUTS = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/
 
 
 def open_masks(root):
-    """PartFiles or IndexMaps of the faces below `root`, None where neither is beside them."""
+    """Returns the PartFiles or IndexMaps beside the folder of faces `root`, or None if there are none."""
     faces = Path(root).absolute()
     if faces.name == OFFICIAL and (faces.parent / PARTS).is_dir():
         return PartFiles(faces.parent / PARTS)
@@ -26,10 +26,10 @@ def open_masks(root):
 
 
 class CelebAMaskDataset(PriorFolder):
-    """11 parsing maps (data/priors.py: MASK_PARTS), cut out of masks of any size. A part without a mask is black.
+    """11 parsing maps (data/face_parts.py: MASK_PARTS), cut out of masks of any size. A part without a mask is black.
 
-    Recognised: CelebA-HQ-img/N.jpg beside CelebAMask-HQ-mask-anno, where NNNNN_part.png lie in numbered folders, in
-    one or in none; and images/NAME.jpg beside masks/NAME.png, maps of the 19 classes' indices.
+    Supported layouts: CelebA-HQ-img/N.jpg beside CelebAMask-HQ-mask-anno, which holds NNNNN_part.png at any depth;
+    and images/NAME.jpg beside masks/NAME.png, index maps of the 19 classes.
     """
 
     parsing_names = MASK_PARTS
@@ -46,7 +46,7 @@ class CelebAMaskDataset(PriorFolder):
 
 
 class PartFiles:
-    """CelebAMask-HQ as published: a PNG file a part, white where it is, somewhere below `folder`."""
+    """CelebAMask-HQ as published: one PNG file per part, white inside the part, at any depth below `folder`."""
 
     def __init__(self, folder):
         self.folders = {name.partition("_")[0]: parent for parent, _, files in os.walk(folder, followlinks=True)
@@ -57,7 +57,10 @@ class PartFiles:
         return number if number in self.folders else None
 
     def cut(self, path, view, size):
-        """uint8 [size, size, 11]: the parts within the view, not mirrored. Parts may overlap, as in the files."""
+        """Returns uint8 [size, size, 11]: the parts within the view, not mirrored. Parts may overlap, as in the files.
+
+        Raises BadImage if a mask has another aspect ratio than its image.
+        """
         number = self._number(path)
         maps = np.zeros((size, size, len(MASK_PARTS)), np.uint8)
         for place, part in enumerate(MASK_PARTS):
@@ -67,21 +70,24 @@ class PartFiles:
         return maps
 
     def index_map(self, path):
-        """uint8 [H, W] of indices in CLASSES. Where parts overlap the later class shows, as in the set's own tool."""
+        """Returns uint8 [H, W], indices in CLASSES. Where parts overlap, the later class wins, as in the official tool.
+
+        Raises BadImage if no mask has a known name or the masks differ in size.
+        """
         number = self._number(path)
         parts = {index: self._part(number, name) for index, name in enumerate(CLASSES)}
         parts = {index: mask for index, mask in parts.items() if mask is not None}
         if not parts:
-            raise BadImage(path, f"none of its masks has a name that is known: {number}_PART.png")
+            raise BadImage(path, f"none of its masks has a known name ({number}_PART.png)")
         index_map = np.zeros(next(iter(parts.values())).shape, np.uint8)
         for index, mask in parts.items():
             if mask.shape != index_map.shape:
-                raise BadImage(path, f"its mask {number}_{CLASSES[index]}.png has another size than those before")
+                raise BadImage(path, f"its mask {number}_{CLASSES[index]}.png differs in size from its other masks")
             index_map[mask > 127] = index
         return index_map
 
     def _part(self, number, part):
-        """uint8 [H, W], 255 where the part is; None where the face has none."""
+        """Returns uint8 [H, W], 255 inside the part, or None if the face has no such mask."""
         file = os.path.join(self.folders[number], f"{number}_{part}.png")
         return np.asarray(open_image(file).convert("L")) if os.path.exists(file) else None
 
@@ -91,7 +97,7 @@ class PartFiles:
 
 
 class IndexMaps:
-    """A PNG file a face: the index in CLASSES of what each pixel shows; named as the face, below `folder`."""
+    """One PNG file per face below `folder`, with the face's relative path; each pixel is an index in CLASSES."""
 
     def __init__(self, faces, folder):
         self.faces, self.folder = faces, folder
@@ -102,12 +108,12 @@ class IndexMaps:
         return name if name in self.names else None
 
     def cut(self, path, view, size):
-        """uint8 [size, size, 11]: the parts within the view, not mirrored. BadImage for what is not such a map."""
+        """Returns uint8 [size, size, 11]: the parts within the view, not mirrored; BadImage if the map is invalid."""
         index_map = self.index_map(path)
         return cut_parts(index_map, box_in(view, index_map, path), size)
 
     def index_map(self, path):
-        """uint8 [H, W] of indices in CLASSES; BadImage for what is not such a map."""
+        """Returns uint8 [H, W], indices in CLASSES; raises BadImage for an invalid map."""
         file = self.folder / self._name(path)
         return index_array(open_image(file), file)
 
@@ -116,10 +122,10 @@ class IndexMaps:
 
 
 def index_array(image, file):
-    """uint8 [H, W] of indices in CLASSES, from the PIL image that `file` holds; BadImage for what is not such a map."""
+    """Returns uint8 [H, W], the index map in a PIL image from `file`; raises BadImage if invalid."""
     if image.mode not in ("L", "P"):
-        raise BadImage(file, f"a map of indices has 8 bits and one channel, this is of mode {image.mode}")
-    return checked_indices(np.asarray(image), file)  # the indices of a palette, not its colours
+        raise BadImage(file, f"an index map must have one 8-bit channel (mode L or P), but its mode is {image.mode}")
+    return checked_indices(np.asarray(image), file)  # for mode P: the palette indices, not the colours
 
 
 def checked_indices(index_map, file):
@@ -130,9 +136,9 @@ def checked_indices(index_map, file):
 
 
 def box_in(view, mask, path):
-    """The view's box in pixels of a mask [H, W] of the picture at `path`, which may have another size.
+    """Returns the view's box (left, top, right, bottom) in pixels of a mask [H, W], which may differ in size.
 
-    BadImage where it has another shape, by more than a pixel: it would be squashed.
+    path: the view's image, for messages. Raises BadImage if the aspect ratios differ by more than about one pixel.
     """
     (height, width), (whole_width, whole_height) = mask.shape, view.size
     if abs(width * whole_height - height * whole_width) > max(view.size):

@@ -1,4 +1,4 @@
-"""What all datasets of faces share: a list of files, randomness by sample, and the care for damaged files."""
+"""Base class of all face datasets: file list, random generator per sample, and replacement of corrupted files."""
 import os
 from typing import NamedTuple
 
@@ -7,41 +7,44 @@ from torch.utils.data import Dataset
 
 from utils.images import BadImage, list_images, read_rgb
 
-# The folder of faces, the folder of their parts' masks beside it: CelebAMask-HQ as published, and maps of indices.
+# Folder of faces and the folder of masks beside it: CelebAMask-HQ as published, and maps of class indices.
 OFFICIAL, PARTS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
 IMAGES, MASKS = "images", "masks"
-MAX_REPLACEMENTS = 100  # in a row; so many damaged neighbours mean that the folder is not what it should be
+MAX_REPLACEMENTS = 100  # in a row; more corrupted neighbours mean that the folder itself is wrong
 
 
 class Place(NamedTuple):
-    """Where a sample stands in the training: its epoch, and its index in the dataset."""
+    """Position of a sample in the training: its epoch and its index in the dataset."""
     epoch: int
     index: int
 
 
 class FaceFolder(Dataset):
-    """Base of the datasets. A subclass makes a sample from one picture: `make_sample(image, rng, path)`.
+    """Base class of the datasets. A subclass implements `make_sample(image, rng, path)` for one image.
 
-    trains: whether a network can be trained on it (there is an hr to each lr, and --augmentation is known).
-    degradable: whether it takes degradation (data/pair_folder.py). names_degradation: see there.
-    caches: whether it takes cache_folder. takes_priors: whether it takes priors (data/prior_folder.py).
-    enlarges: whether it is made for pictures smaller than load_size, so that none of them is worth a note.
-    warnings: lines for the start of the log, on what was found to be amiss when the dataset was made.
-    input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
-    --dataroot). input_title: what the input is called where it is scored beside the output.
+    Class attributes:
+    trains: whether a network can be trained on it (each lr has an hr, and --augmentation is supported).
+    degradable: whether it accepts degradation; names_degradation: whether its name says which (data/pair_folder.py).
+    aligns: whether it supports --augmentation aligned. caches: whether it accepts cache_folder.
+    takes_priors: whether it accepts priors (data/prior_folder.py).
+    enlarges: inputs are expected to be smaller than load_size, so there is no "small" note.
+    warnings: problems found while the dataset was built, logged at start.
+    input_dataset: name of the dataset that reads such inputs from a folder (newtest.py's --dataroot) instead of
+    generating them. input_title: name of the input where it is scored beside the output.
 
-    paths: files, in a fixed order. seed: a sample's randomness comes from (seed, epoch, index) alone, so that
-    neither workers nor the order of arrival nor a resumed run change it. min_size: a picture whose shorter side
-    is smaller counts as a bad one. load_size: pictures smaller than it are used, and counted.
+    paths: files, in a fixed order. seed: a sample's randomness depends on (seed, epoch, index) only, so the number of
+    workers, the loading order and resuming do not change it. min_size: an image whose shorter side is smaller (pixels)
+    counts as bad. load_size: side of the samples in pixels; smaller images are enlarged and counted.
 
-    Samples carry `index`, `replaced` (another file stands in) and, in `notes`, a list of (kind, path, what):
-    ("bad", ...) for each damaged file that was replaced (by the next one in the list that can be read),
-    ("small", ...) for a picture that had to be enlarged, ("cache", ...) for one that could not be kept as asked.
+    Each sample has `index`, `replaced` (whether another file was used instead) and `notes`, a list of
+    (kind, path, what): ("bad", ...) per corrupted file, which the next readable file in the list replaces;
+    ("small", ...) for an enlarged image; ("cache", ...) for an image that could not be written to the cache.
     """
 
     trains = True
     degradable = False
     names_degradation = False
+    aligns = False
     caches = False
     takes_priors = False
     enlarges = False
@@ -51,9 +54,9 @@ class FaceFolder(Dataset):
 
     @classmethod
     def list_faces(cls, folder, option, index_folder=None):
-        """FileList of the faces below `folder`: all pictures, but for the masks where their folder lies beside theirs.
+        """Returns the FileList of the faces below `folder`: all images except a masks folder beside the faces folder.
 
-        As utils.images.list_images, which see. A dataset may know others that are no faces.
+        Arguments and errors: see utils.images.list_images. Subclasses may exclude further files.
         """
         for faces, masks in ((OFFICIAL, PARTS), (IMAGES, MASKS)):
             if all(os.path.isdir(os.path.join(folder, name)) for name in (faces, masks)):
@@ -87,8 +90,11 @@ class FaceFolder(Dataset):
         return {"notes": notes}
 
     def read(self, path, notes):
-        """The upright RGB PIL image at `path`; BadImage where it cannot be used, a note where it is small."""
-        image = self.open_picture(path)
+        """Returns the upright RGB PIL image at `path`; adds a note to `notes` if it is small.
+
+        Raises BadImage if it cannot be read or is smaller than min_size.
+        """
+        image = self.open_image(path)
         size = f"{image.size[0]}x{image.size[1]} pixels"
         if min(image.size) < self.min_size:
             raise BadImage(path, f"{size}, smaller than --min_size {self.min_size}")
@@ -96,13 +102,14 @@ class FaceFolder(Dataset):
             notes.append(("small", path, size))
         return image
 
-    def open_picture(self, path):
-        """The upright RGB PIL image at `path`, or BadImage: where a dataset reads files that are no photographs."""
+    def open_image(self, path):
+        """Returns the upright RGB PIL image at `path`; raises BadImage. Override it for files that are not photos."""
         return read_rgb(path)
 
     def make_sample(self, image, rng, path):
-        """{'lr', 'hr', ...: uint8 HWC RGB} from what `read` gave of the picture at `path` and numpy's generator.
+        """Returns {'lr', 'hr', ...: uint8 HWC RGB}.
 
-        May raise BadImage where what belongs to the picture (its reference, say) cannot be used.
+        image: result of `read` for `path`. rng: numpy Generator of this sample. May raise BadImage if a file that
+        belongs to the image (for example its reference) cannot be used.
         """
         raise NotImplementedError

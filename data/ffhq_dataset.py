@@ -1,36 +1,36 @@
-"""Pairs from any folder of good faces (FFHQ, CelebA-HQ): centred squares, degraded; and the names of GPEN's tasks."""
+"""Degraded and clean faces from any folder of clean faces (FFHQ, CelebA-HQ): SPARNetHD's task, and GPEN's by name."""
 from data.pairs import DEGRADATIONS
 from data.square_folder import SquareFolder
 
 
 class FFHQDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square. By default SPARNetHD's task: lr is hr through its chain.
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square. By default lr is hr degraded by SPARNetHD's chain.
 
-    Chains count in pixels of a face of 512 pixels or more: a network of 128 pixels sees the same faces, only smaller.
+    augmentation: 'none' disables the flip only. The degradation depends on (seed, epoch, index).
     """
 
     default_degradation = DEGRADATIONS["sparnethd"]
 
 
 class BlindDataset(FFHQDataset):
-    """Blind restoration as GPEN was trained for it."""
+    """Blind restoration with GPEN's published chain."""
     default_degradation = DEGRADATIONS["gpen"]
     names_degradation = True
 
 
 class BlindHardDataset(FFHQDataset):
-    """Blind restoration of worse faces."""
+    """Blind restoration with a harder chain of two passes."""
     default_degradation = DEGRADATIONS["gpen_hard"]
     names_degradation = True
 
 
 class ColorizationDataset(FFHQDataset):
-    """GPEN's colourization."""
+    """GPEN's colourization: lr is hr as grey, in three channels."""
     default_degradation = DEGRADATIONS["grey"]
     names_degradation = True
 
 
 class InpaintingDataset(FFHQDataset):
-    """GPEN's inpainting."""
+    """GPEN's inpainting: lr is hr with white holes."""
     default_degradation = DEGRADATIONS["holes"]
     names_degradation = True

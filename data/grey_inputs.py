@@ -1,10 +1,10 @@
-"""A folder of faces whose colour a network restores."""
+"""Inputs of GPEN's colourization from a folder."""
 from data.degradations import grey
 from data.single_dataset import SingleDataset
 
 
 class GreyInputs(SingleDataset):
-    """As SingleDataset; what has colour is greyed."""
+    """SingleDataset that converts its images to grey."""
 
     input_dataset = "grey_inputs"
 

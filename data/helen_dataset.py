@@ -3,19 +3,20 @@ from data.face_parts import POINTS_194
 from data.landmark_files import find_helen
 from data.prior_folder import PriorFolder
 
-FACE_SHARE = 0.5  # of the square's side that the landmarks take up, as in the public code and about as in CelebA
+FACE_SHARE = 0.5  # landmarks' extent / the square's side, as in the public code and about as in CelebA
 
 
 class HelenDataset(PriorFolder):
-    """194 heatmaps and 9 parsing maps (data/priors.py: FACE_PARTS), both drawn from the landmarks.
+    """194 heatmaps and 9 parsing maps (data/face_parts.py: FACE_PARTS), both drawn from the landmarks.
 
-    The face is the square twice as large as the landmarks' extent, moved and shrunk until it lies within the
-    photograph. 'upstream' takes twice their width by twice their height about their mean, and squashes it.
+    The crop is a square of twice the landmarks' larger extent, shrunk and moved to lie within the photograph.
+    The 'upstream' crop is twice the landmarks' width by twice their height, centred on their mean; it is resized to a
+    square, which changes its aspect ratio.
     """
 
     point_set = POINTS_194
     crops_by_landmarks = True
-    layouts = "annotation/*.txt in this folder or beside it: a picture's name, then 194 lines of `x , y`"
+    layouts = "annotation/*.txt in this folder or beside it: an image's name, then 194 lines of `x , y`"
 
     def open_annotations(self, root):
         self.landmarks = find_helen(root)

@@ -1,25 +1,25 @@
-"""Random holes in a face, strokes and boxes: what GPEN's inpainting fills in."""
+"""Random holes in a face, strokes and boxes, for GPEN's inpainting."""
 import math
 
 import cv2
 import numpy as np
 
-# What is drawn, in shares of the picture's side. Strokes are as in GPEN's published code (which draws at 1024 pixels);
-# boxes are added, as whole parts of a face may be gone.
+# KINDS: probabilities. Lengths are fractions of the image's side. Strokes follow GPEN's published code, which draws at
+# 1024 pixels. Boxes are an addition: in practice whole parts of a face may be missing.
 KINDS = {"strokes": 0.5, "boxes": 0.25, "both": 0.25}
 STROKES, VERTICES, WIDTH = (1, 3), (8, 27), (12 / 1024, 80 / 1024)
 TURN, TURN_SPREAD = 2 * math.pi / 5, 2 * math.pi / 15
-STEP = math.sqrt(2) / 8  # mean length from vertex to vertex; the deviation is half of it, the longest is twice
+STEP = math.sqrt(2) / 8  # mean length of a segment; its standard deviation is half of this, its maximum twice
 BOXES, BOX_SIDE = (1, 3), (1 / 8, 3 / 8)
 HOLE = 255  # white
 SUBPIXEL_BITS = 4  # of OpenCV's fixed-point coordinates
 
 
 def random_stroke(rng):
-    """(vertices float64 [N, 2], width) of a zigzag in the unit square, as a hand leaves that scribbles over a picture.
+    """Returns (vertices float64 [N, 2], width) of a zigzag in the unit square, like a scribble by hand.
 
-    It has a heading of its own and is mirrored at the edges. (The published one always runs to the right, until it
-    meets the edge, and then along it.)
+    Its heading is random, and it is reflected at the edges. (In the published code it always runs to the right, and
+    along the edge once it meets it.)
     """
     count, heading = int(rng.integers(*VERTICES, endpoint=True)), rng.uniform(0, 2 * math.pi)
     turns = rng.uniform(TURN - rng.uniform(0, TURN_SPREAD), TURN + rng.uniform(0, TURN_SPREAD), count)
@@ -31,14 +31,14 @@ def random_stroke(rng):
 
 
 def random_box(rng):
-    """float64 [2, 2]: upper left and lower right corner of a box within the unit square."""
+    """Returns float64 [2, 2]: upper left and lower right corner of a box within the unit square."""
     sides = rng.uniform(*BOX_SIDE, 2)
     corner = rng.uniform(0, 1 - sides)
     return np.array([corner, corner + sides])
 
 
 def random_holes(size, rng):
-    """bool [size, size], True where a face loses its pixels; the same numbers make the same holes at every size."""
+    """Returns bool [size, size], True inside the holes; the same `rng` state gives the same holes at every size."""
     holes = np.zeros((size, size), np.uint8)
     kind = rng.choice(list(KINDS), p=list(KINDS.values()))
     if kind != "boxes":

@@ -1,4 +1,4 @@
-"""Files of landmarks: whose face has which points. 68 of them in a CSV or .npz file, Helen's 194 in text files."""
+"""Landmark files: 68 points per image in a CSV or .npz file, Helen's 194 points in text files."""
 import csv
 import os
 import zipfile
@@ -13,20 +13,21 @@ from utils.images import EXTENSIONS
 FILES_68 = ("landmarks68.csv", "landmarks68.npz", "landmarks.csv", "landmarks.npz")
 COLUMNS = [f"{axis}{point}" for point in range(68) for axis in "xy"]
 POINTS_OF_HELEN = 194
-MAX_DISAGREEMENT = 10  # pixels between two detectors; beyond, neither of them is trusted
+MAX_DISAGREEMENT = 10  # pixels between two detectors; rows above it are dropped
 
 
 class LandmarkTable:
-    """Landmarks by picture, from the file or folder `source`.
+    """Landmarks per image, from the file or folder `source`.
 
-    names: of the pictures, with or without extension and folders. points: [N, L, 2], (x, y) in pixels of the
-    picture, pixel centres at whole numbers. splits: for each name the folder that its picture lies in, at whatever
-    depth, or None. Rows that are not numbers count as missing. UserError for two rows of one picture.
+    names: image names, with or without extension and folders. points: [N, L, 2], (x, y) in pixels of the image, pixel
+    centres at whole numbers. splits: per name, a folder at any depth above the image, or None. Rows with non-finite
+    values count as missing. Raises UserError if an image has two rows.
     """
 
     def __init__(self, source, names, points, splits=None):
         self.source = str(source)
-        self.base = Path(os.path.abspath(source)).parent.parent  # a split may be the name of the source's own folder
+        # Two levels up: a split may be the name of the source's own folder.
+        self.base = Path(os.path.abspath(source)).parent.parent
         keys = [without_extension(name) for name in names]
         if splits is not None:
             keys = [f"{split}/{key}" for split, key in zip(splits, keys, strict=True)]
@@ -40,7 +41,7 @@ class LandmarkTable:
                 del self.rows[key]
 
     def key(self, path):
-        """What the picture at `path` is called here, with as many of its folders as are named; None: it is not here."""
+        """Returns the table's key of the image at `path`, the one with the most folders; None if it has no row."""
         *folders, name = without_extension(os.path.relpath(os.path.abspath(path), self.base)).split(os.sep)
         for start in range(len(folders) + 1):
             key = "/".join([*folders[start:], name])
@@ -49,18 +50,18 @@ class LandmarkTable:
         return next((key for key in (f"{folder}/{name}" for folder in reversed(folders)) if key in self.rows), None)
 
     def of(self, path):
-        """float32 [L, 2]: the points of a picture that has some."""
+        """Returns float32 [L, 2], the points of the image at `path`, which must have a row."""
         return self.points_of_row[self.rows[self.key(path)]]
 
 
 def without_extension(name):
-    """'a/b' of 'a/b.jpg'; other dots stay ('mr.b')."""
+    """Returns `name` without an image extension: 'a/b.jpg' becomes 'a/b'; 'mr.b' is unchanged."""
     stem, extension = os.path.splitext(name)
     return stem if extension.lower() in EXTENSIONS else name
 
 
 def find_landmarks_68(folder):
-    """The LandmarkTable of the first of FILES_68 in `folder` or its parent, None where there is none."""
+    """Returns the LandmarkTable of the first of FILES_68 in `folder` or its parent, or None."""
     for place in (Path(folder), Path(folder).absolute().parent):
         for name in FILES_68:
             if (place / name).is_file():
@@ -69,9 +70,10 @@ def find_landmarks_68(folder):
 
 
 def read_csv(path):
-    """A CSV file with the columns file (or name), x0, y0, x1 .. y67 and, if it has it, split; others are passed over.
+    """Reads a CSV file with the columns file (or name), x0, y0, x1 .. y67 and optionally split into a LandmarkTable.
 
-    UserError where columns are missing or values are not numbers; 'nan' is one.
+    Other columns and blank lines are ignored. Raises UserError if columns are missing or values are not numbers;
+    'nan' is accepted.
     """
     names, splits, points = [], [], []
     try:
@@ -83,7 +85,7 @@ def read_csv(path):
             if name is None or not place.keys() >= set(COLUMNS):
                 raise UserError(f"{path}: the columns file (or name), x0, y0, x1, y1 .. x67, y67 are needed.")
             places = [place[column] for column in COLUMNS]
-            for row in filter(None, rows):  # blank lines are passed over
+            for row in filter(None, rows):  # skips blank lines
                 try:
                     points.append(np.array([row[i] for i in places], np.float32))
                     names.append(row[name].strip())
@@ -97,13 +99,14 @@ def read_csv(path):
 
 
 def read_npz(path):
-    """A .npz file with the arrays name [N] and landmarks [N, 68, 2], or landmarks_x10 in tenths of a pixel.
+    """Reads a .npz file with name [N] and landmarks [N, 68, 2] (or landmarks_x10, 0.1 pixels) into a LandmarkTable.
 
-    If it has them: split [N], and max_disagreement_px [N], whose rows above 10 are dropped: two detectors, of which
-    at least one is wrong. UserError where arrays are missing or of another shape.
+    Optional arrays: split [N]; max_disagreement_px [N], the distance between two detectors. Rows above
+    MAX_DISAGREEMENT are dropped, because at least one detector is wrong. Raises UserError if arrays are missing or
+    have an invalid shape.
     """
     try:
-        with np.load(path) as file:  # a single array is no context: TypeError, before Python 3.11 AttributeError
+        with np.load(path) as file:  # a .npy array is no context manager: TypeError (AttributeError before Python 3.11)
             arrays = dict(file)
         points = np.asarray(arrays["landmarks"] if "landmarks" in arrays else arrays["landmarks_x10"], np.float32)
         names = arrays["name"].astype(str)
@@ -117,15 +120,15 @@ def read_npz(path):
     splits = arrays.get("split", names)
     if names.ndim != 1 or points.shape != (*names.shape, 68, 2) or not (
             disagreement.shape == splits.shape == names.shape):
-        raise UserError(f"{path}: the arrays name [N] and landmarks [N, 68, 2] (or landmarks_x10) are needed, and "
-                        f"split [N] and max_disagreement_px [N] if they are there.")
+        raise UserError(f"{path}: the arrays name [N] and landmarks [N, 68, 2] (or landmarks_x10) are needed; "
+                        f"split [N] and max_disagreement_px [N] are optional.")
     kept = disagreement <= MAX_DISAGREEMENT
     return LandmarkTable(path, names[kept].tolist(), points[kept],
                          splits.astype(str)[kept].tolist() if "split" in arrays else None)
 
 
 def find_helen(folder):
-    """The LandmarkTable of Helen's files, in `folder`/annotation or beside the folder; None where there are none."""
+    """Returns the LandmarkTable of Helen's files in annotation/, in `folder` or its parent, or None."""
     for place in (Path(folder), Path(folder).absolute().parent):
         files = sorted((place / "annotation").glob("*.txt"))
         if files:
@@ -137,23 +140,24 @@ def find_helen(folder):
 
 
 def read_helen(path):
-    """(the picture's name, float32 [194, 2]) of one of Helen's text files.
+    """Reads one of Helen's text files: the image's name, then 194 lines of `x , y`.
 
-    The picture's name is the first line, 194 lines of `x , y` follow. UserError names the line that is different.
+    Returns (image name, float32 [194, 2]). Raises UserError, naming the invalid line, for any other content.
     """
-    mend = "Mend the file, or remove it: its picture is then left out."
+    advice = "Fix the file, or remove it to skip its image."
     try:
         name, *lines = path.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}. {mend}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}. {advice}") from None
     points = []
     for number, line in enumerate(lines, 2):
         try:
             x, y = map(float, line.replace(",", " ").split())
         except ValueError:
-            raise UserError(f"{path}, line {number}: `x , y` is expected, not {line.strip()[:40]!r}. {mend}") from None
+            raise UserError(f"{path}, line {number}: `x , y` is expected, not {line.strip()[:40]!r}. "
+                            f"{advice}") from None
         points.append((x, y))
     if len(points) != POINTS_OF_HELEN:
-        raise UserError(f"{path}: after the picture's name {POINTS_OF_HELEN} lines of `x , y` are expected, not "
-                        f"{len(points)}. {mend}")
+        raise UserError(f"{path}: after the image's name {POINTS_OF_HELEN} lines of `x , y` are expected, not "
+                        f"{len(points)}. {advice}")
     return name.strip(), np.array(points, np.float32)

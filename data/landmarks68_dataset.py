@@ -1,4 +1,4 @@
-"""Any folder of faces with 68 landmarks each, in the order of iBUG 300-W, in a CSV or .npz file."""
+"""Any folder of faces with a CSV or .npz file of 68 landmarks per face, in iBUG 300-W order."""
 import os
 
 import numpy as np
@@ -11,15 +11,15 @@ from utils.images import list_images
 
 
 class Landmarks68Dataset(PriorFolder):
-    """68 heatmaps and 9 parsing maps (data/priors.py: FACE_PARTS), both drawn from the landmarks.
+    """68 heatmaps and 9 parsing maps (data/face_parts.py: FACE_PARTS), both drawn from the landmarks.
 
-    The file lies in the folder of faces or its parent, and names pictures by name, by path, or by split (a folder
-    that they are in) and name. Folders called masks hold no faces.
+    The landmark file lies in the folder of faces or its parent. It identifies images by name, by path, or by split (a
+    folder that contains them) and name. Folders named masks are skipped.
     """
 
     point_set = POINTS_68
-    layouts = (f"one of {', '.join(FILES_68)} in this folder or its parent, with the columns file (or name), split (if "
-               f"need be), x0, y0 .. x67, y67; .npz: arrays name, landmarks (or landmarks_x10)")
+    layouts = (f"one of {', '.join(FILES_68)} in this folder or its parent, with the columns file (or name), split "
+               f"(optional), x0, y0 .. x67, y67; .npz: arrays name, landmarks (or landmarks_x10)")
 
     @classmethod
     def list_faces(cls, folder, option, index_folder=None):

@@ -1,4 +1,4 @@
-"""From datasets to batches: order of samples, workers, and the report on damaged files."""
+"""Data loading: sample order, worker processes, batches, and the report on corrupted files."""
 import atexit
 import multiprocessing
 import os
@@ -15,12 +15,11 @@ MAX_BAD_SHARE = 0.01
 
 
 class TrainingOrder(Sampler):
-    """Batches of Places without end: each epoch a new permutation from (seed, epoch), each image once in it.
+    """Yields `batches` batches of Places; each epoch is a permutation of all images, seeded by (seed, epoch).
 
-    Starts at sample number `start` of the whole training, counted in images, so that a resumed run goes on
-    exactly where it stopped. Batches are all equally large: one that an epoch does not fill takes the first
-    images of the next epoch. With several ranks, the ranks' batches laid side by side are what one rank with a
-    batch so large would take: each image is used exactly once over all ranks.
+    start: number of images that the training has already used, so that a resumed run continues exactly where it
+    stopped. All batches have batch_size images per rank: a batch may cross into the next epoch. The ranks' batches
+    concatenated equal the batch of a single rank with batch_size * ranks, so no image is used twice per epoch.
     """
 
     def __init__(self, length, batch_size, batches, seed=0, start=0, rank=0, ranks=1):
@@ -50,9 +49,9 @@ class TrainingOrder(Sampler):
 
 
 class InOrder(Sampler):
-    """Batches of Places once through a dataset, the last one as large as what is left.
+    """Yields batches of Places, one pass through a dataset in order; the last batch may be smaller.
 
-    With several ranks, this one's part: every `ranks`-th image, so that all parts together hold each image once.
+    With several ranks, each rank reads every `ranks`-th image; together they read each image once.
     """
 
     def __init__(self, length, batch_size, rank=0, ranks=1):
@@ -67,7 +66,10 @@ class InOrder(Sampler):
 
 
 def collate(samples):
-    """{name: uint8 tensor [N, H, W, 3]; 'index', 'replaced', 'notes': lists; 'complete': bool} of samples."""
+    """Returns {name: uint8 tensor [N, H, W, C]; 'index', 'replaced', 'notes': lists; 'complete': bool}.
+
+    complete: False if a sample could not be read or replaced; such samples are dropped and only their notes are kept.
+    """
     usable = [s for s in samples if "index" in s]
     batch = {"notes": [note for sample in samples for note in sample["notes"]],
              "complete": len(usable) == len(samples), "index": [], "replaced": []}
@@ -80,66 +82,74 @@ def collate(samples):
 
 
 def make_loader(dataset, order, workers, pin_memory=False):
-    """A DataLoader of `order`'s batches, prepared by `workers` processes (0: in this one) ahead of time."""
+    """Returns a DataLoader of the batches of `order`; `workers` processes prefetch them (0: loads in this process)."""
     return DataLoader(
         dataset, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
         persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
         worker_init_fn=set_up_worker if workers else None,
-        generator=torch.Generator())  # its own: starting a loader must not move the random numbers of the training
+        generator=torch.Generator())  # starting a loader must not advance the global random generator
 
 
 def set_up_worker(worker):
-    torch.set_num_threads(1)  # there are many workers
-    # A signal to the trainer's whole group (Ctrl-C, a scheduler), or to all processes of its name (pkill), is the
-    # trainer's affair, which still needs the workers for its step. It ends them itself, and they end when it is gone.
+    torch.set_num_threads(1)  # parallelism comes from the number of workers
+    # Ctrl-C, a scheduler or pkill may signal the workers together with the trainer. Only the trainer must react: it
+    # still needs the workers to finish its step. It stops them itself, and they exit when it is gone.
     os.setpgrp()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @atexit.register
 def end_workers():
-    """Of a program that ends while it still holds a loader, by an exception say: multiprocessing would ask them by
-    SIGTERM, which they ignore, and wait for ever."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each as a failure
+    """Kills the workers at exit: they ignore SIGTERM, so multiprocessing's clean-up would wait forever."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each killed worker as a failure
     for worker in multiprocessing.active_children():
         worker.kill()
 
 
 class BadImages:
-    """Counts what the datasets' notes say; stops the run where too much is wrong."""
+    """Counts and logs the bad, small and uncached images in the datasets' notes; stops the run at too many bad ones.
+
+    total: number of images in the dataset. on_bad_image: 'stop' or 'replace'. log: function of a line of text.
+    bad: {path: message}, updated in place.
+    """
 
     def __init__(self, total, on_bad_image, log, bad=None):
         self.total, self.stop_at_first, self.log = total, on_bad_image == "stop", log
-        self.bad = {} if bad is None else bad  # {path: message}; updated in place
+        self.bad = {} if bad is None else bad
         self.small, self.cache_failed = set(), False
 
     def check(self, batch):
-        """Take in a batch's notes. UserError at the first bad file or past 1 %, as --on_bad_image has it."""
+        """Records the notes of one batch.
+
+        Raises UserError at the first bad image with --on_bad_image stop, if more than 1 % of all images are bad, or
+        if the batch is incomplete.
+        """
         now_bad = [f"{path}: {what}" for kind, path, what in batch["notes"] if kind == "bad"]
         for kind, path, what in batch["notes"]:
             if kind == "small":
                 if not self.small:
-                    self.log(f"warning: {path} ({what}) is smaller than --load_size and is enlarged; the log's "
-                             f"end says how many were (--min_size refuses them).")
+                    self.log(f"warning: {path} ({what}) is smaller than --load_size and is enlarged; the end of "
+                             f"the log counts such images (--min_size refuses them).")
                 self.small.add(path)
             elif kind == "cache":
                 if not self.cache_failed:
-                    self.log(f"warning: --cache_folder: cannot write into {what}; such faces are resized each time.")
+                    self.log(f"warning: --cache_folder: cannot write into {what}; such "
+                             f"faces are resized in each epoch.")
                 self.cache_failed = True
             elif path not in self.bad:
                 self.bad[path] = f"{path}: {what}"
                 self.log(f"warning: bad image {len(self.bad)}: {path}: {what}")
-        if now_bad and self.stop_at_first:  # a resumed run may know of others, mended since
+        if now_bad and self.stop_at_first:  # not self.bad: a resumed run may list files that have been fixed since
             raise UserError(f"bad image (and --on_bad_image stop): {now_bad[0]}", status=1)
         if len(self.bad) > MAX_BAD_SHARE * self.total:
-            raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %; the last: "
-                            f"{list(self.bad.values())[-1]}. Mend or remove them.", status=1)
+            raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %. The last: "
+                            f"{list(self.bad.values())[-1]}. Fix or remove them.", status=1)
         if not batch["complete"]:
-            raise UserError(f"too many bad images in a row, the last: {': '.join(batch['notes'][-1][1:])}.",
+            raise UserError(f"too many bad images in a row. The last: {': '.join(batch['notes'][-1][1:])}.",
                             status=1)
 
     def report(self):
-        """Lines for the end of the log; none where all was well."""
+        """Returns the lines for the end of the log: bad and small images; empty if there are none."""
         lines = [f"Bad images: {len(self.bad)}, each replaced by the next one in the folder:"] if self.bad else []
         lines += [f"  {text}" for text in self.bad.values()]
         if self.small:
@@ -148,14 +158,14 @@ class BadImages:
 
 
 def spread(count, total):
-    """`count` of the indices 0..total-1, evenly spread."""
+    """Returns `count` evenly spaced indices of 0..total-1."""
     return [i * total // count for i in range(count)]
 
 
 def hold_out(files, count):
-    """(FileList to train on, FileList to validate on): `count` files, evenly spread over the list, held out.
+    """Returns (training FileList, validation FileList); validation gets `count` evenly spaced files.
 
-    UserError when fewer than `count` would be left to train on.
+    Raises UserError if fewer than `count` files would be left for training.
     """
     if count * 2 > len(files):
         raise UserError(f"--val_count {count}: the dataroot has only {len(files)} images; hold out at most half.")

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data.degradations import FACE_SIZE, degrade_ffhq, degrade_gpen, degrade_hard, grey
+from data.face128_chain import degrade_face128
 from data.holes import HOLE, random_holes
 from utils.images import degrade, resize
 
@@ -75,6 +76,12 @@ def _by_chain(chain, face, rng, load_size):
     return area(hr, load_size), area(lr, load_size)
 
 
+def face128_pair(face, rng, load_size, scale_factor):
+    """A chain meant for faces of 128 pixels, done at load_size: small, noisy, blurred, or clean."""
+    hr, lr, _ = degrade_face128(face, rng)
+    return hr, lr
+
+
 def grey_pair(face, rng, load_size, scale_factor):
     """lr: the face without colour (ITU-R 601), in three channels: GPEN's colourization."""
     return face, grey(face)
@@ -92,6 +99,7 @@ DEGRADATIONS = {
     "sparnethd": Degradation(sparnethd_pair, smallest_face=FACE_SIZE),
     "gpen": Degradation(gpen_pair, area, FACE_SIZE),
     "gpen_hard": Degradation(gpen_hard_pair, area, FACE_SIZE),
+    "face128": Degradation(face128_pair),
     "grey": Degradation(grey_pair, area, input_dataset="grey_inputs"),
     "holes": Degradation(holes_pair, area),
 }

@@ -1,4 +1,4 @@
-"""Maps of a face's parts and the faces: GPEN's synthesis of a face from its segmentation."""
+"""Segmentation maps and faces, for GPEN's synthesis of a face from its segmentation."""
 import cv2
 import numpy as np
 from PIL import Image
@@ -11,26 +11,26 @@ from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder
 from utils.images import BadImage, centre_square, list_images, open_image
 
-# RGB of each of CLASSES (data/face_parts.py), in order: the colours in which CelebAMask-HQ's own tools show its maps.
+# RGB colour per class, in the order of CLASSES (data/face_parts.py), as in CelebAMask-HQ's own tools.
 PALETTE = np.array([
     (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255), (255, 204, 204),
     (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204), (255, 51, 153), (0, 204, 204),
     (0, 51, 0), (255, 153, 51), (0, 204, 0)], np.uint8)
-NEAR, MOSTLY = 24, 0.65  # a map in colours: of each channel, in 0..255, and of the pixels
+NEAR, MOSTLY = 24, 0.65  # largest difference per channel (0..255), smallest share of pixels within it
 
 
 def centred_map(values, side):
-    """The centred square of a map [H, W] or [H, W, 3], as side x side: the nearest pixel, for classes do not mix."""
+    """Returns the centred square of a map [H, W] or [H, W, 3] at side x side by nearest pixel: classes must not mix."""
     left, top, right, bottom = centre_square(values.shape[1::-1])
     return cv2.resize(values[top:bottom, left:right], (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 class Seg2FaceDataset(SquareFolder):
-    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; hr is a face, lr its map of classes in PALETTE's colours.
+    """Samples {'lr', 'hr'}: uint8 HWC RGB, load_size square; hr is a face, lr its class map in PALETTE's colours.
 
-    Reads what --dataset_name celebamask reads, and so the built-in faces, too. Faces without a map are left out of
-    paths, and told in `warnings`. A flip also exchanges left and right parts.
-    paths: a FileList, as list_faces gives it.
+    Reads the same folders as --dataset_name celebamask, and therefore the built-in faces. Faces without a map are
+    dropped and listed in `warnings`. A flip also exchanges left and right parts.
+    paths: a FileList from list_faces.
     """
 
     degradable = False
@@ -49,32 +49,38 @@ class Seg2FaceDataset(SquareFolder):
         return {"lr": PALETTE[index_map], "hr": face}
 
 
-def check_colours(picture, path):
-    """BadImage unless most of a uint8 [H, W, 3] picture has PALETTE's colours; a map's JPEG file blurs its edges."""
-    if picture.any() and not np.ptp(picture, axis=2).any():
-        raise BadImage(path, "no map in colours, but grey in three channels; indices have one channel")
-    near = np.zeros(picture.shape[:2], bool)
+def check_colours(image, path):
+    """Raises BadImage unless most pixels of an image, uint8 [H, W, 3] RGB, have PALETTE's colours.
+
+    Other colours are tolerated in a minority of pixels: JPEG compression blurs a map's edges.
+    """
+    if image.any() and not np.ptp(image, axis=2).any():
+        raise BadImage(path, "not a colour map: it is grey in three channels; indices have one channel")
+    near = np.zeros(image.shape[:2], bool)
     for colour in PALETTE.astype(np.int16):
-        near |= np.abs(picture - colour).max(2) <= NEAR
+        near |= np.abs(image - colour).max(2) <= NEAR
     if near.mean() < MOSTLY:
-        raise BadImage(path, f"no map of a face's parts: {near.mean():.0%} of it has their colours")
+        raise BadImage(path, f"not a map of face parts: only {near.mean():.0%} of its pixels have their colours")
 
 
 class MapInputs(SingleDataset):
-    """As SingleDataset, of maps: of the 19 classes' indices (one channel of 8 bits), or in colours already."""
+    """SingleDataset for maps: indices of the 19 classes (one 8-bit channel), or PALETTE's colours (RGB)."""
 
     input_dataset = "map_inputs"
-    list_faces = staticmethod(list_images)  # maps, not what may lie beside them
+    list_faces = staticmethod(list_images)  # the input is the maps themselves, so a masks folder is not excluded
 
-    def open_picture(self, path):
+    def open_image(self, path):
         image = open_image(path)
         if image.mode in ("RGB", "RGBA"):
-            return self.from_array(np.asarray(super().open_picture(path)), path)
+            return self.from_array(np.asarray(super().open_image(path)), path)
         return self.from_array(index_array(image, path), path)
 
     @staticmethod
     def from_array(array, name):
-        """Returns the PIL image in PALETTE's colours of a uint8 map: indices [H, W], or such colours [H, W, 3]."""
+        """Returns a uint8 map, indices [H, W] or colours [H, W, 3], as a PIL image in PALETTE's colours.
+
+        Raises BadImage, naming `name`, if it is not such a map.
+        """
         if array.ndim == 2:
             return Image.fromarray(PALETTE[checked_indices(array, name)])
         image = SingleDataset.from_array(array, name)

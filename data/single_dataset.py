@@ -1,4 +1,4 @@
-"""A folder of faces to restore, with or without references of the same names."""
+"""A folder of faces to restore, optionally with reference images of the same names."""
 import os
 
 import numpy as np
@@ -12,9 +12,9 @@ from utils.images import BadImage, centre_square, read_rgb, resize
 class SingleDataset(FaceFolder):
     """Samples {'lr'} or, with `references` (a list of files), {'lr', 'hr'}: uint8 HWC RGB, load_size square.
 
-    The centred square of each picture, taken by PIL BICUBIC to load_size: a 16-pixel face is so enlarged to
-    what the network expects, and one that was enlarged already stays as it is. A reference belongs to the face
-    of the same file name, whatever its extension and folder; UserError names a face that has none.
+    PIL BICUBIC resizes the centred square of each image to load_size; an image of that size is unchanged.
+    A reference belongs to the face of the same file name; extension and folder do not matter. Raises UserError if a
+    face has no reference or several.
     """
 
     trains = False
@@ -32,9 +32,9 @@ class SingleDataset(FaceFolder):
 
     @staticmethod
     def from_array(array, name):
-        """Returns the RGB PIL image of a uint8 array [H, W, 3], RGB, in place of one that `read` read.
+        """Returns a uint8 RGB array [H, W, 3] as the PIL image that `read` would return for a file.
 
-        Raises BadImage, calling the array `name`, if it is none that the dataset could have read.
+        Raises BadImage, naming the array `name`, if its shape is invalid.
         """
         if array.ndim != 3 or array.shape[2] != 3:
             raise BadImage(name, f"its shape is {array.shape}; an image [height, width, 3] is needed")
@@ -42,17 +42,20 @@ class SingleDataset(FaceFolder):
 
     @staticmethod
     def to_input(image, size):
-        """Returns the network's input, uint8 [size, size, 3], RGB, of an RGB PIL image of any size."""
+        """Returns the network's input, uint8 [size, size, 3] RGB, for an RGB PIL image of any size."""
         return square(image, size)
 
 
 def square(image, size):
-    """Returns the centred square of a PIL image as uint8 [size, size, 3], by PIL BICUBIC."""
+    """Returns the centred square of a PIL image, resized by PIL BICUBIC, as uint8 [size, size, 3]."""
     return np.asarray(resize(image, size, centre_square(image.size)))
 
 
 def match_names(paths, references):
-    """{path: reference of the same name without extension}; UserError for a missing or ambiguous one."""
+    """Returns {path: reference of the same name without extension}.
+
+    Raises UserError if a path has no reference or several.
+    """
     by_name = {}
     for reference in references:
         by_name.setdefault(_name(reference), []).append(reference)

@@ -1,4 +1,4 @@
-"""What the datasets share whose faces are centred squares, resized once and flipped: reading, and the cache."""
+"""Base of datasets whose faces are centred squares, resized once and flipped: reading, and the cache."""
 import contextlib
 import hashlib
 import os
@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 from data.pair_folder import PairFolder
+from utils.files import WriteError
 from utils.images import BadImage, centre_square, read_rgb, save_image
 
 FLIP = 0.5
 
 
 class SquareFolder(PairFolder):
-    """Base of such datasets.
+    """Base class of such datasets. Squares are resized to face_size by the degradation's to_side.
 
-    augmentation: 'none' leaves out the flip, 'fixed' and 'upstream' are the same. Degradations stay, drawn from (seed,
-    epoch, index) like all else. Squares are resized as the degradation has it (to_side), to face_size.
-    cache_folder: where the squares, resized once, are kept as BMP files, read thirty times as fast as a 1024-pixel JPEG
-    is read and resized (786 kB each at 512 pixels).
+    augmentation: 'none' disables the flip; 'fixed' and 'upstream' are the same here.
+    cache_folder: folder where the squares, resized once, are kept as BMP files. They are read thirty times as fast as a
+    1024-pixel JPEG is read and resized (786 kB each at 512 pixels).
     """
 
     caches = True
@@ -32,23 +32,23 @@ class SquareFolder(PairFolder):
         cv2.setNumThreads(1)  # there are many workers
 
     def read(self, path, notes):
-        """The picture's centred square at face_size, from the cache where it is there, and put there where not."""
+        """Returns the image's centred square at face_size: from the cache, or made and put there."""
         kept = self._cache_path(path) if self.cache_folder else None
         if kept and kept.exists():
-            with contextlib.suppress(BadImage):  # a power cut, say, has spoilt it: it is made anew
+            with contextlib.suppress(BadImage):  # e.g. cut off by a power cut: it is made again
                 return read_rgb(kept)
         found = len(notes)
         image = super().read(path, notes)
         square = self.degradation.to_side(image, self.face_size, centre_square(image.size))
-        if kept and len(notes) == found:  # of a small picture the note must come again
+        if kept and len(notes) == found:  # the note on a small image must come again
             try:
                 save_image(square, kept)
-            except OSError as error:
-                notes.append(("cache", path, f"{self.cache_folder}: {error.strerror}"))
+            except WriteError as error:
+                notes.append(("cache", path, f"{self.cache_folder}: {error.reason}"))
         return square
 
     def _cache_path(self, path):
-        """Under a name that changes with the file, with how it is resized, and with what decides whether it is used."""
+        """Returns a name that changes with the file, with how it is resized, and with what decides if it is used."""
         try:
             state = os.stat(path)
         except OSError:
@@ -67,6 +67,6 @@ class SquareFolder(PairFolder):
     def make_pair(self, face, rng, path, mirrored):
         """Returns {'lr', 'hr'}: uint8 HWC RGB, load_size square, of a face [face_size, face_size, 3], mirrored or not.
 
-        For datasets whose input is read from a file that belongs to the face.
+        Override it if the input is read from a file that belongs to the face.
         """
         return self.pair(face, rng)

@@ -1,66 +1,46 @@
-"""Checkpoints: complete, whole or not there at all, the last k kept, and weights as files of their own.
+"""Checkpoints of a run, written atomically; the newest k are kept. Weights are written as files of their own.
 
 A run's folder holds state_<step>.pth (everything that a resumed run needs) and float32 weights under the
 published names: latest_net_G.pth, iter_<step>_net_G.pth, best_net_G.pth (plain state dicts).
 """
-import errno
 import os
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from utils.errors import UserError, first_line
+from utils.files import replacing
 from utils.version import VERSION
 
 FORMAT = 1
 
 
-def save_atomically(content, path):
-    """torch.save to a temporary file in the same folder, flushed to disk, then renamed over `path`.
-
-    UserError (status 1) for a full disk or an unwritable folder; what stood at `path` is then untouched.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too, survives a power cut
-        finally:
-            os.close(folder)
-    except (OSError, RuntimeError) as error:  # torch wraps some write errors in RuntimeError
-        cause = error if isinstance(error, OSError) else error.__context__
-        temporary.unlink(missing_ok=True)
-        number = getattr(cause, "errno", None)
-        if not isinstance(cause, OSError):
-            raise
-        advice = ("Free some space and go on with --continue_train." if number in (errno.ENOSPC, errno.EDQUOT)
-                  else "Is the folder writable?")
-        raise UserError(f"could not save {path}: {os.strerror(number) if number else cause}. Earlier checkpoints "
-                        f"are untouched. {advice}", status=1) from None
+def save_atomically(content: Any, path: str | os.PathLike) -> None:
+    """Calls torch.save, atomically, and flushes to disk. Raises WriteError (utils/files.py)."""
+    with replacing(path, durable=True, repeat="continue the run with --continue_train") as file:
+        torch.save(content, file)
 
 
-def state_path(folder, step):
+def state_path(folder: str | os.PathLike, step: int) -> Path:
+    """Returns the path of the checkpoint of `step`."""
     return Path(folder) / f"state_{step:08d}.pth"
 
 
-def list_states(folder):
-    """Complete checkpoints of a run's folder, oldest first."""
+def list_states(folder: str | os.PathLike) -> list[Path]:
+    """Returns the checkpoints in a run's folder, oldest first."""
     return sorted(p for p in Path(folder).glob("state_*.pth") if re.fullmatch(r"state_\d+\.pth", p.name))
 
 
-def save_state(folder, step, state, keep):
-    """Write the complete checkpoint of `step`, its tensors on the CPU, and delete all but the newest `keep` up to it.
+def save_state(folder: str | os.PathLike, step: int, state: Mapping[str, Any], keep: int) -> None:
+    """Writes the checkpoint of `step`, tensors on the CPU. Deletes older checkpoints except the newest `keep`.
 
-    A damaged one of a later step, which the run went back from, stays until the run gets there again.
+    Checkpoints of later steps stay: a run that resumed from before a corrupted one overwrites it when it gets there.
     """
     path = state_path(folder, step)
     save_atomically({"format": FORMAT, "version": VERSION, **on_cpu(state)}, path)
@@ -68,8 +48,8 @@ def save_state(folder, step, state, keep):
         old.unlink()
 
 
-def on_cpu(state):
-    """A nested state (dicts, lists, tensors, plain values) with its tensors on the CPU."""
+def on_cpu(state: Any) -> Any:
+    """Returns a copy of a nested state (dicts, lists, tensors, plain values) with its tensors on the CPU."""
     if torch.is_tensor(state):
         return state.detach().cpu()
     if isinstance(state, dict):
@@ -79,54 +59,54 @@ def on_cpu(state):
     return state
 
 
-def save_weights(folder, label, networks):
-    """<label>_net_<role>.pth for each {role: module}: its float32 state dict, contiguous, on the CPU."""
+def save_weights(folder: str | os.PathLike, label: str, networks: Mapping[str, nn.Module]) -> None:
+    """Writes LABEL_net_ROLE.pth per {role: module}: its float32 state dict, contiguous, on the CPU."""
     for role, net in networks.items():
         weights = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in net.state_dict().items()}
         save_atomically(weights, Path(folder) / f"{label}_net_{role}.pth")
 
 
-def load_state(folder):
-    """(the newest whole checkpoint below `folder`, on the CPU; lines that say which damaged ones were passed over).
+def load_state(folder: str | os.PathLike) -> tuple[dict, list[str]]:
+    """Returns (the newest intact checkpoint in `folder`, on the CPU; warnings about corrupted ones that it skipped).
 
-    UserError where there is none, or none that is whole, or where it is of another make.
+    Raises UserError if no intact checkpoint exists or its format differs.
     """
     states = list_states(folder)
     if not states:
         raise UserError(f"--continue_train: no checkpoint (state_*.pth) in {folder}. Check --name and "
                         f"--checkpoints_dir, or start without --continue_train.")
-    said = []
+    warnings = []
     for path in reversed(states):
         state, damage = read_state(path)
         if not damage:
             break
-        said.append(f"warning: the checkpoint {path} is damaged ({damage}); going on from the one before it.")
+        warnings.append(f"warning: the checkpoint {path} is corrupted ({damage}); continuing from the one before it.")
     else:
-        raise UserError(f"--continue_train: each checkpoint in {folder} is damaged; the newest: {damage}. Weights in "
-                        f"latest_net_*.pth may be whole: start another run from them with --pth_path.")
+        raise UserError(f"--continue_train: each checkpoint in {folder} is corrupted; the newest: {damage}. Weights in "
+                        f"latest_net_*.pth may be intact: start another run from them with --pth_path.")
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"--continue_train: {path} is not a checkpoint of this version (format {FORMAT}).")
-    return state, said
+    return state, warnings
 
 
-def read_state(path):
-    """(a checkpoint's content on the CPU, None), or (None, why it cannot be read); (None, None): not one of ours."""
+def read_state(path: str | os.PathLike) -> tuple[dict | None, str | None]:
+    """Returns (content on the CPU, None), (None, why the file is corrupted), or (None, None) if it is no checkpoint."""
     damage = find_damage(path)
     if damage:
         return None, damage
     try:
         return torch.load(path, map_location="cpu", weights_only=True), None
-    except pickle.UnpicklingError:  # whole, but with more than tensors in it
+    except pickle.UnpicklingError:  # intact, but it holds more than tensors
         return None, None
-    except Exception as error:  # what zipfile does not look at is damaged, and torch may fail at any of it
+    except Exception as error:  # a part that zipfile does not check is corrupted; torch may fail anywhere
         return None, first_line(error)
 
 
-def find_damage(path):
-    """Why the checkpoint cannot be read (its zip structure and checksums are looked at), or None."""
+def find_damage(path: str | os.PathLike) -> str | None:
+    """Returns why the checkpoint is corrupted, or None. It checks the zip structure and checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except Exception as error:  # zipfile takes a damaged header at its word: other methods, encryption, odd names
+    except Exception as error:  # a corrupted header may name unknown methods, encryption or odd names
         return first_line(error)
     return f"the checksum of {broken} is wrong" if broken else None

@@ -2,25 +2,26 @@
 import copy
 
 import torch
+from torch import nn
 
 
 class Ema:
-    """A float32 copy of `net` that follows it: copy = decay * copy + (1 - decay) * net, buffers taken as they are.
+    """A float32 copy of `net` that follows it: copy = decay * copy + (1 - decay) * net; buffers are copied.
 
-    In the first steps the decay is at most (1 + step) / (10 + step): at 0.999 the untrained weights would otherwise
-    weigh 12 % after 2,125 steps (validation saw 18.8 dB there; a run without an average, 25.6). To be made before mixed
-    precision touches `net`, and updated after each step.
+    In the first steps the decay is at most (1 + step) / (10 + step). With 0.999 throughout, the untrained weights would
+    still make up 12 % after 2,125 steps (validation: 18.8 dB; without an average 25.6 dB). Create it before mixed
+    precision changes `net`; call `update` after each step.
     """
 
-    def __init__(self, net, decay):
+    def __init__(self, net: nn.Module, decay: float) -> None:
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.decay = decay
         self._pairs = None
 
     @torch.no_grad()
-    def update(self, net, step):
-        """Follow `net` after its step number `step`, counted from 0."""
-        if self._pairs is None:  # once, after the first step: by then the float32 masters are where they stay
+    def update(self, net: nn.Module, step: int) -> None:
+        """Follows `net` after its step number `step`, counted from 0."""
+        if self._pairs is None:  # after the first step: from then on the float32 masters keep their memory
             masters, buffers = net.state_dict(), dict(net.named_buffers())
             self._pairs = (
                 [p for _, p in self.net.named_parameters()], [masters[name] for name, _ in self.net.named_parameters()],

@@ -1,73 +1,80 @@
-"""What a run says: the ModelZoo's log lines, metrics.jsonl and tensorboard.
+"""The log of a run: the ModelZoo's lines, metrics.jsonl and tensorboard.
 
-Scripts read the ModelZoo's lines with awk: the step time is field 8 of lines with 'IterTotal:', the loss field 4
-of lines with 'Loss_Pix:'. No other line may hold those words.
+Scripts read the ModelZoo's lines with awk: the step time is field 8 of lines with 'IterTotal:', the loss is field 4 of
+lines with 'Loss_Pix:'. No other line may contain these words.
 """
 import contextlib
 import json
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 from tensorboardX import SummaryWriter
 
 from utils import distributed, strict_json
 
 
-def clock(seconds):
-    """H:MM:SS, the hours running past 24 ('31:05:09'): a day's word would shift awk's columns."""
+def clock(seconds: float) -> str:
+    """Returns H:MM:SS. Hours run past 24 ('31:05:09'): "1 day, " would shift awk's columns."""
     seconds = int(round(seconds))
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
 
 
-def time_line(elapsed, left, means):
-    """'<date> <time> Elapse: H:MM:SS TimeLeft: H:MM:SS IterTotal: 0.250000s DataTime|Forward|Backward: ...'."""
+def time_line(elapsed: float, left: float, means: dict[str, float]) -> str:
+    """Returns '<date> <time> Elapse: H:MM:SS TimeLeft: H:MM:SS IterTotal: 0.250000s DataTime|Forward|Backward: ...'.
+
+    elapsed, left: seconds. means: seconds per step, those of StepTimer.window.
+    """
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     parts = "|".join(f"{means[part]:.6f}s" for part in ("data", "forward", "backward"))
     return (f"{now}\tElapse: {clock(elapsed)}\tTimeLeft: {clock(left)}\t\tIterTotal: {means['total']:.6f}s"
             f"\tDataTime|Forward|Backward: {parts}")
 
 
-def loss_line(epoch, step_of_epoch, steps_of_epoch, step, total, losses):
-    """'Iter: [epoch|i/n]cur/total Loss_Pix: 0.123456 ...'."""
+def loss_line(epoch: int, step_of_epoch: int, steps_of_epoch: int, step: int, total: int,
+              losses: dict[str, float]) -> str:
+    """Returns 'Iter: [epoch|step_of_epoch/steps_of_epoch]step/total Loss_Pix: 0.123456 ...'."""
     values = "\t".join(f"Loss_{name}: {value:.6f}" for name, value in losses.items())
     return f"Iter: [{epoch}|{step_of_epoch}/{steps_of_epoch}]{step}/{total}\t\t{values}"
 
 
 class Logger:
-    """Prints, and keeps what is said in the run's folder: train.log, metrics.jsonl, tensorboard/.
+    """Prints messages and writes them into the run's folder: train.log, metrics.jsonl, tensorboard/.
 
-    A run that goes on after `step` drops the records that a stopped one wrote after its last checkpoint. Of several
-    ranks only 0 keeps these things; the others print their warnings, and what they say if `every_rank` is to speak.
+    A run resumed at `step` drops the records of later steps, which the stopped run wrote after its last checkpoint.
+    Only rank 0 writes files. Other ranks print their warnings, and with `every_rank` everything.
     """
 
-    def __init__(self, folder, step=0, every_rank=False):
+    def __init__(self, folder: str | os.PathLike, step: int = 0, every_rank: bool = False) -> None:
         self.folder = Path(folder)
         self._keeps = distributed.is_main()
         self._speaks = self._keeps or every_rank
         if not self._keeps:
             return
         self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1,  # noqa: SIM115 (see close)
-                         errors="backslashreplace")  # names of files may be no UTF-8
+                         errors="backslashreplace")  # file names may not be UTF-8
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
         self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
         self._metrics.writelines(json.dumps(record) + "\n" for record in kept)
         self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
-    def say(self, text):
+    def say(self, text: str) -> None:
+        """Prints a message and writes it into train.log."""
         if self._speaks:
             print(text, flush=True)
         if self._keeps:
             self._log.write(text + "\n")
 
-    def warn(self, text):
-        """For what happens to one rank alone."""
+    def warn(self, text: str) -> None:
+        """Prints a message that concerns this rank alone, whether or not it prints others."""
         if self._speaks:
             self.say(text)
         else:
             print(f"[rank {distributed.rank()}] {text}", flush=True)
 
-    def record(self, kind, step, **values):
-        """One line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""
+    def record(self, kind: str, step: int, **values: Any) -> None:
+        """Writes one line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""
         if not self._keeps:
             return
         self._metrics.write(strict_json.dumps({"kind": kind, "step": step, **values}) + "\n")
@@ -75,16 +82,17 @@ class Logger:
             if isinstance(value, (int, float)):
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
-    def close(self):
+    def close(self) -> None:
+        """Closes the files."""
         if not self._keeps:
             return
         for part in (self.board, self._log, self._metrics):
-            with contextlib.suppress(OSError):  # on a full disk; what ended the run is the error to show
+            with contextlib.suppress(OSError):  # on a full disk: the error that ended the run is the one to show
                 part.close()
 
 
-def read_metrics(folder):
-    """The records of metrics.jsonl as a list of dicts, none where it is not there; a cut-off line is passed over."""
+def read_metrics(folder: str | os.PathLike) -> list[dict]:
+    """Returns the records of metrics.jsonl, [] if there is no such file. A line that was cut off is skipped."""
     path = Path(folder) / "metrics.jsonl"
     records = []
     for line in path.read_text().splitlines() if path.exists() else ():

@@ -1,4 +1,6 @@
-"""The losses of a run on their way from the device to the log."""
+"""Collects losses on the device and transfers them for logging."""
+from collections.abc import Sequence
+
 import torch
 
 from utils import distributed
@@ -6,21 +8,25 @@ from utils.errors import UserError
 
 
 class PendingLosses:
-    """Losses since the last log line. They stay on the device until `read`, which brings them over in one transfer."""
+    """Losses since the last log line, kept on the device until `read` transfers all of them at once.
 
-    def __init__(self, paths, last):
-        self.paths = paths  # of the training set: a loss that is not finite names its batch
-        self.last = last  # {name: mean over the ranks} of the newest step that was read; updated in place
+    paths: files of the training set, used to name the batch of a non-finite loss.
+    last: {name: latest value, averaged over ranks}, updated in place.
+    """
+
+    def __init__(self, paths: Sequence[str], last: dict[str, float]) -> None:
+        self.paths, self.last = paths, last
         self._steps = []
 
-    def add(self, step, losses, indices):
-        """losses: {name: 0-d tensor} of one step on the images with these indices."""
+    def add(self, step: int, losses: dict[str, torch.Tensor], indices: list[int]) -> None:
+        """Stores the losses {name: 0-d tensor} of one step; indices: dataset indices of the step's images."""
         self._steps.append((step, losses, indices))
 
-    def read(self):
-        """Take in what was added, on all ranks at the same step; UserError at a loss that is not finite.
+    def read(self) -> None:
+        """Updates `last` from the stored losses. All ranks must call it at the same step.
 
-        Lazy phases leave steps without some of the losses; `last` keeps their newest values.
+        Lazy phases do not compute every loss in every step; `last` keeps the latest value of each.
+        Raises UserError if a loss is not finite.
         """
         if not self._steps:
             return
@@ -35,13 +41,13 @@ class PendingLosses:
         bad = table.isfinite().logical_not().nonzero().tolist()
         if not bad:
             return
-        # The first step; of its ranks this one first.
+        # Reports the earliest step; within it, this rank's own loss first.
         rank, found = min(bad, key=lambda b: (known[b[1]][0], b[0] != distributed.rank(), b[1]))
         place, name = known[found]
         step, _, indices = self._steps[place]
         if rank == distributed.rank():
             what = "The batch was: " + ", ".join(self.paths[i] for i in indices)
         else:
-            what = f"It was rank {rank}'s, which names the batch"
+            what = f"It occurred on rank {rank}, whose error names the batch"
         raise UserError(f"Loss_{name} is {float(table[rank, found])} at step {step}. {what}. "
-                        f"Checkpoints up to here are untouched.", status=1)
+                        f"Earlier checkpoints are unchanged.", status=1)

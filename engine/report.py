@@ -1,11 +1,13 @@
-"""Pictures of a run: the grid of faces (LR, SR, HR and what the recipe adds), and the curves of loss and PSNR."""
+"""Images of a run: the grid of faces (LR, SR, HR and what the recipe adds), and the curves of losses and PSNR."""
 import os
-from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 
 from engine.evaluate import input_psnr
+from models.base_model import BaseModel
+from utils.files import replacing
 from utils.images import grid, quantize
 
 matplotlib.use("Agg")
@@ -13,10 +15,11 @@ from matplotlib import pyplot  # noqa: E402  (the backend without a screen must 
 
 
 @torch.no_grad()
-def picture_grid(recipe, batch, rows):
-    """(uint8 HWC RGB: one row a face, one column for each of the recipe's pictures, in eval mode; the columns' titles).
+def picture_grid(recipe: BaseModel, batch: dict[str, torch.Tensor], rows: int) -> tuple[np.ndarray, str]:
+    """Returns (uint8 HWC RGB with one row per face and one column per image of the recipe, the columns' titles).
 
-    batch: {'lr', 'hr', ...: float32 NCHW in [-1, 1]} on the device; its first `rows` faces are shown.
+    batch: {'lr', 'hr', ...: float32 NCHW in [-1, 1]} on the device; its first `rows` faces are shown. The networks run
+    in eval mode and are then put back into the mode that they were in.
     """
     batch = {name: faces[:rows] for name, faces in batch.items()}
     modes = {net: net.training for net in (*recipe.released_networks().values(), *recipe.networks.values())}
@@ -29,13 +32,16 @@ def picture_grid(recipe, batch, rows):
     return grid(list(zip(*columns, strict=True)), titles=list(pictures)), " | ".join(pictures)
 
 
-def write_curves(records, input_title, path):
-    """A PNG of the losses and of PSNR against steps, from metrics.jsonl's records; input_title: of what is restored."""
+def write_curves(records: list[dict], input_title: str, path: str | os.PathLike) -> None:
+    """Writes a PNG with the losses and the PSNR against steps, whole or not at all.
+
+    records: those of metrics.jsonl. input_title: name of the curve of the network's input. Raises WriteError.
+    """
     train = [r for r in records if r["kind"] == "train"]
     val = [r for r in records if r["kind"] == "val"]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for name in sorted({key for r in train for key in r if key.startswith("Loss_")}):
-        having = [r for r in train if name in r]  # a run may have gone on with a loss that it had not before
+        having = [r for r in train if name in r]  # a resumed run may have a loss that it did not have before
         axes[0].plot([r["step"] for r in having], [r[name] for r in having], label=name, linewidth=1,
                      marker="o" if len(having) == 1 else None, markersize=3)  # a line through one point is invisible
     adversarial = any(r[name] <= 0 for r in train for name in r if name.startswith("Loss_"))  # hinge: below 0, too
@@ -51,8 +57,6 @@ def write_curves(records, input_title, path):
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend()
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp.png")
-    figure.savefig(temporary, dpi=110)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)
     pyplot.close(figure)
-    os.replace(temporary, path)

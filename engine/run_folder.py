@@ -1,27 +1,32 @@
-"""The folder of a run: made, found again, and marked with the launch that writes into it."""
+"""The folder of a run: creates it, finds it again, and marks it with the launch that writes into it."""
+from argparse import Namespace
 from pathlib import Path
 
 import yaml
 
 from engine import checkpoint
+from restore.description import OPTIONS_FILE
 from utils import distributed
 from utils.errors import UserError
+from utils.files import write_file
 from utils.option_types import current_word
 
-# Options that say nothing of what is learned.
+# A resumed run may change these options without a warning: they do not affect what is learned.
 FREE_TO_CHANGE = {
     "cache_folder", "checkpoints_dir", "continue_train", "dataroot", "device", "device_id", "dist_timeout",
     "keep_checkpoints", "max_minutes", "name", "preset", "pretrain_d_path", "pretrain_model_path", "print_freq",
     "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps", "val_batch_size", "valroot",
     "visual_freq", "workers"}
-LAUNCH_FILE = ".launch"  # which torchrun the run was started by
+# What a checkpoint that lacks these options was trained with: it is older than they are.
+BEFORE = {"residual": False}
+LAUNCH_FILE = ".launch"  # holds the id of the torchrun launch that writes into the folder
 
 
-def prepare(options):
-    """(the run's folder, made if need be; whether to go on from a checkpoint in it).
+def prepare(options: Namespace) -> tuple[Path, bool]:
+    """Returns (the run's folder, created if needed; whether to continue from a checkpoint in it).
 
-    For rank 0: on other nodes the launch has another id. UserError where the folder cannot be made, or holds another
-    run.
+    Only rank 0 calls it: on other nodes the launch has another id. Raises UserError if the folder cannot be created or
+    holds another run.
     """
     check_name(options.name)
     folder = Path(options.checkpoints_dir) / options.name
@@ -30,31 +35,31 @@ def prepare(options):
         states = checkpoint.list_states(folder)
         going_on = options.continue_train or (bool(states) and is_restarted(folder))
         if states and not going_on:
-            raise UserError(f"{folder} already holds checkpoints of a run: go on with it (--continue_train), "
+            raise UserError(f"{folder} already holds checkpoints of a run: continue it (--continue_train), "
                             f"or choose another --name, or remove the folder.")
-        for torn in folder.glob(".*.tmp"):  # of a save that kill -9 or a power cut ended
+        for torn in folder.glob(".*.tmp"):  # left by a save that was killed
             torn.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
     return folder, going_on
 
 
-def check_name(name):
-    """UserError, naming --name, unless `name` is that of a folder within another."""
+def check_name(name: str) -> None:
+    """Raises UserError, naming --name, unless `name` is a plain folder name."""
     if Path(name).name != name or name in ("", ".", ".."):
         raise UserError(f"--name {name!r} must be a plain folder name, without slashes.")
 
 
-def is_restarted(folder):
-    """Whether the run in `folder` failed, and the torchrun that started it starts it anew."""
+def is_restarted(folder: Path) -> bool:
+    """Returns whether the run in `folder` failed and its torchrun is restarting it."""
     mark = folder / LAUNCH_FILE
     return distributed.restarted() and mark.exists() and mark.read_text() == distributed.launch_id()
 
 
-def load_checkpoint(folder, options):
-    """The state to go on from, the same one on every rank; UserError where there is none, or not on all nodes.
+def load_checkpoint(folder: Path, options: Namespace) -> dict:
+    """Returns the state to continue from, the same on every rank. Raises UserError if there is none on some node.
 
-    Says which options are others than those of the run so far: a forgotten one would change the training in silence.
+    Prints which options differ from those of the run so far: a forgotten one would silently change the training.
     """
     state, warnings = checkpoint.load_state(folder)
     steps = distributed.gather(state["progress"]["step"])
@@ -62,21 +67,17 @@ def load_checkpoint(folder, options):
         raise UserError(f"the ranks see different checkpoints in {folder} (steps {steps}): --checkpoints_dir must be "
                         f"one folder that all nodes share.")
     changed = [f"{name} {before} -> {now}" for name, now in vars(options).items()
-               if (before := current_word(name, state.get("options", {}).get(name, now))) != now
+               if (before := current_word(name, state.get("options", {}).get(name, BEFORE.get(name, now)))) != now
                and name not in FREE_TO_CHANGE]
     if changed:
-        warnings.append(f"warning: --continue_train with other options than so far: {', '.join(changed)}.")
+        warnings.append(f"warning: --continue_train changes options of the run: {', '.join(changed)}.")
     for line in warnings if distributed.is_main() else ():
         print(line, flush=True)
     return state
 
 
-def write_options(options, folder):
-    """options.yml, from which newtest.py builds the network, and the mark of this launch."""
-    path = folder / "options.yml"
-    try:
-        path.write_text(yaml.safe_dump(vars(options), sort_keys=False))
-        if distributed.launched():
-            (folder / LAUNCH_FILE).write_text(distributed.launch_id())
-    except OSError as error:
-        raise UserError(f"--checkpoints_dir: cannot write {path}: {error.strerror}.") from None
+def write_options(options: Namespace, folder: Path) -> None:
+    """Writes options.yml, from which newtest.py builds the network, and the mark of this launch. Raises WriteError."""
+    write_file(folder / OPTIONS_FILE, yaml.safe_dump(vars(options), sort_keys=False))
+    if distributed.launched():
+        write_file(folder / LAUNCH_FILE, distributed.launch_id())

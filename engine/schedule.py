@@ -1,16 +1,19 @@
-"""Learning rate as a pure function of progress, so that nothing of it needs saving."""
+"""The learning rate as a pure function of progress: a checkpoint needs nothing of it."""
 import math
+from collections.abc import Iterable
 
-# What --scale_lr multiplies the base learning rate with, for a number of devices.
+# --scale_lr: the factor of the base learning rate for a number of devices.
 LR_SCALES = {"none": lambda devices: 1.0, "linear": float, "sqrt": math.sqrt}
 POLICIES = ("constant", "step", "cosine", "linear")
 
 
-def lr_factor(step, total, policy, warmup=0, decay_at=(), gamma=0.5, final=0.0):
-    """What the base learning rate is multiplied with at `step` (0-based) of `total` steps.
+def lr_factor(step: int, total: int, policy: str, warmup: int = 0, decay_at: Iterable[float] = (),
+              gamma: float = 0.5, final: float = 0.0) -> float:
+    """Returns the factor of the base learning rate at `step` (0-based) of `total` steps.
 
-    warmup: steps of linear rise from near 0 to 1. step: times gamma at each of the fractions `decay_at` of the
-    run. cosine, linear: from 1 after the warm-up down to `final` at the last step.
+    warmup: number of steps in which the factor rises linearly from near 0 to 1. policy: one of POLICIES; `step`
+    multiplies by `gamma` at each of the fractions `decay_at` of the run, `cosine` and `linear` fall from 1 after the
+    warm-up to `final` at the last step. Raises ValueError for another policy.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from metrics.prior_maps import PriorMetrics
 from metrics.prior_maps import summary_lines as prior_lines
 from metrics.psnr_ssim import PROTOCOLS
 from utils import strict_json
+from utils.files import write_file
 
 COLUMNS = ("restored", "input")  # order within a protocol's columns of faces.csv
 NAMED = 8  # files that a line names
@@ -98,18 +100,19 @@ class ScoreReport:
                   "protocols": {p: {which: scores._asdict() for which, scores in table.items()}
                                 for p, table in self.protocols.items()},
                   "identical": self.identical(), "priors": self.priors, **self.summary, **about}
-        path.write_text(strict_json.dumps(report, indent=1) + "\n")
+        write_file(path, strict_json.dumps(report, indent=1) + "\n")
 
     def write_csv(self, path: Path) -> None:
         """Writes faces.csv: the scores of every face. A PSNR may be inf, a metric that a face has none of is empty."""
         of_pictures = [metric for metric in ("lpips", "identity") if metric in self.summary]
         of_priors = self.prior_metrics.columns if self.prior_metrics else []
-        with open(path, "w", newline="", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(["file", *(f"{p}_{which}_{metric}" for p in self.protocols for which in COLUMNS
-                                      for metric in ("psnr", "ssim")),
-                            *(f"{metric}_{which}" for metric in of_pictures for which in COMPARED), *of_priors])
-            for name, row in zip(self.names, self.rows, strict=True):
-                table.writerow([name, *(value for p in self.protocols for which in COLUMNS for value in row[p][which]),
-                                *(row[metric][which] for metric in of_pictures for which in COMPARED),
-                                *(self.prior_metrics.cells(row) if of_priors else [])])
+        lines = io.StringIO(newline="")
+        table = csv.writer(lines)
+        table.writerow(["file", *(f"{p}_{which}_{metric}" for p in self.protocols for which in COLUMNS
+                                  for metric in ("psnr", "ssim")),
+                        *(f"{metric}_{which}" for metric in of_pictures for which in COMPARED), *of_priors])
+        for name, row in zip(self.names, self.rows, strict=True):
+            table.writerow([name, *(value for p in self.protocols for which in COLUMNS for value in row[p][which]),
+                            *(row[metric][which] for metric in of_pictures for which in COMPARED),
+                            *(self.prior_metrics.cells(row) if of_priors else [])])
+        write_file(path, lines.getvalue())

@@ -1,36 +1,38 @@
-"""How long steps take, measured with the device synchronised, first steps left out."""
+"""Seconds per step, measured with the device synchronised; the first steps do not count."""
 import time
+
+import torch
 
 import utils.device
 
-SKIPPED_STEPS = 10  # at the start of a run: they pay for warming up (kernels chosen, memory allocated, workers)
+SKIPPED_STEPS = 10  # at the start of a run, which warm up (kernels are chosen, memory is allocated, workers start)
 
 
 class HostClock:
-    """A clock reading with torch.Event's shape, for devices whose work is done when a call returns."""
+    """torch.Event's interface for a device whose work is done when a call returns."""
 
-    def record(self):
+    def record(self) -> None:
+        """Reads the clock."""
         self.time = time.perf_counter()
 
-    def elapsed_time(self, end):
-        """Milliseconds from this reading to `end`."""
+    def elapsed_time(self, end: "HostClock") -> float:
+        """Returns the milliseconds from this reading to `end`."""
         return (end.time - self.time) * 1e3
 
 
 class StepTimer:
-    """Mean seconds a step, over the windows between two log lines and over the run.
+    """Mean seconds per step, over the window between two log lines and over the run.
 
-    In a step: `start_step()`, `got_data()`, then `mark(part)` at the end of each part ('forward' or
-    'backward'), at last `step_done()`. `window()` waits for the device and gives the means since the window
-    before. `pause()` and `resume()` keep validation and saving out of the steps' time. The device is waited for
-    at windows and pauses, and once at the end of the steps left out: never within a step.
+    Call in each step: `start_step()`, `got_data()`, `mark(part)` at the end of each part ('forward' or 'backward'),
+    `step_done()`. `window()` returns the means since the previous window. `pause()` and `resume()` exclude validation
+    and saving. The timer waits for the device at windows and pauses and after the skipped steps, never within a step.
     """
 
-    def __init__(self, device, total_steps):
+    def __init__(self, device: torch.device, total_steps: int) -> None:
         self.device = device
         self.skip = min(SKIPPED_STEPS, total_steps // 2)
         self.steps = 0  # done in this process
-        self._active = 0.0  # seconds the clock ran, without pauses
+        self._active = 0.0  # seconds, without pauses
         self._run_from, self._run_to, self._run_steps = 0.0, 0.0, 0
         self._since = time.perf_counter()
         self._open_window()
@@ -40,21 +42,23 @@ class StepTimer:
         self._data_seconds = 0.0
         self._events = []  # (part that ends here, or None where one begins; event)
 
-    def start_step(self):
+    def start_step(self) -> None:
+        """The step begins: it asks for a batch."""
         self._began = time.perf_counter()
 
-    def got_data(self):
-        """The batch is here; what is queued on the device from now on is forward and backward."""
+    def got_data(self) -> None:
+        """The batch has arrived; forward and backward follow."""
         self._data_seconds += time.perf_counter() - self._began
         self.mark(None)
 
-    def mark(self, part):
-        """The work since the last mark belongs to `part`; None: to no part."""
+    def mark(self, part: str | None) -> None:
+        """Counts the work since the last mark as `part`, or as none if it is None."""
         event = HostClock() if self.device.type == "cpu" else utils.device.timing_event(self.device)
         event.record()
         self._events.append((part, event))
 
-    def step_done(self):
+    def step_done(self) -> None:
+        """The step has ended."""
         self._window_steps += 1
         self.steps += 1
         if self.steps == self.skip:
@@ -62,16 +66,17 @@ class StepTimer:
             self._run_from = self._active
             self.resume()
 
-    def pause(self):
-        """Wait for the device and stop the clock."""
+    def pause(self) -> None:
+        """Waits for the device and stops the clock."""
         utils.device.synchronize(self.device)
         self._active += time.perf_counter() - self._since
 
-    def resume(self):
+    def resume(self) -> None:
+        """Starts the clock again."""
         self._since = time.perf_counter()
 
-    def window(self):
-        """{'total', 'data', 'forward', 'backward'}: mean seconds of the steps since the last window."""
+    def window(self) -> dict[str, float]:
+        """Returns {'total', 'data', 'forward', 'backward'}: mean seconds per step since the previous window."""
         self.pause()
         self.resume()
         steps = self._window_steps
@@ -85,8 +90,11 @@ class StepTimer:
         self._open_window()
         return means
 
-    def mean(self):
-        """(seconds a step, steps measured) over all windows, first steps and pauses left out; (None, 0) at first."""
+    def mean(self) -> tuple[float | None, int]:
+        """Returns (seconds per step, number of steps) over all windows, without skipped steps and pauses.
+
+        (None, 0) before the first window with a step that counts.
+        """
         if not self._run_steps:
             return None, 0
         return (self._run_to - self._run_from) / self._run_steps, self._run_steps

@@ -108,7 +108,9 @@ class Trainer:
             load_pretrained(self.networks, o)
         self.state.add("networks", Networks(self.networks))
         self.state.add("recipe", RecipeState(self.recipe))
-        self.recipe.move(self.device, utils.device.memory_format(self.device))
+        for net in (*self.networks.values(), *self.recipe.frozen.values()):
+            net.to(self.device, memory_format=utils.device.memory_format(self.device))
+        self.recipe.state.update({name: value.to(self.device) for name, value in self.recipe.state.items()})
         for net in self.networks.values():
             net.train()
             distributed.share_from_main([*net.parameters(), *net.buffers()])

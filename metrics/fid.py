@@ -1,19 +1,18 @@
 """The Fréchet Inception distance between two sets of faces (Heusel et al., NeurIPS 2017)."""
-from __future__ import annotations
-
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from utils.errors import UserError
 
 
-def fid(real_features: np.ndarray | torch.Tensor, fake_features: np.ndarray | torch.Tensor) -> float:
-    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the sets' means m and covariances C (by N - 1), a float.
+def fid(real_features: ArrayLike, fake_features: ArrayLike) -> float:
+    """Returns |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the sets' means m and covariances C (divided by N - 1).
 
-    Both: features [N, D], arrays or tensors on any device; metrics/inception.py makes FID's. In float64 on the CPU.
-    Fewer faces make it larger, so that numbers compare only where as many were used. UserError for fewer than two.
+    real_features, fake_features: [N, D] and [M, D], arrays or tensors on any device, as metrics/inception.py makes
+    them; computed in float64 on the CPU. The distance grows as N and M shrink: compare only distances of equally many
+    faces. Raises UserError if a set has fewer than two.
     """
     sets = [torch.as_tensor(features, dtype=torch.float64, device="cpu") for features in (real_features, fake_features)]
     if min(map(len, sets)) < 2:

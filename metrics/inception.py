@@ -1,12 +1,10 @@
 """The InceptionV3 whose features FID compares (Heusel et al., NeurIPS 2017), equal to pytorch-fid's.
 
 It is the network of Szegedy et al. (CVPR 2016) with the weights that TensorFlow published on 2015-12-05, under the
-names of torchvision's InceptionV3. It computes something else than torchvision's in two places: average pools do not
-count their padding, and the last block has a max pool in place of the average pool.
+names of torchvision's InceptionV3. It differs from torchvision's in two places: average pools do not count their
+padding, and the last block has a max pool instead of the average pool.
 """
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+import os
 
 import torch
 from torch import nn
@@ -17,14 +15,14 @@ from utils.errors import UserError
 
 INCEPTION_ADDRESS = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth")
-SIDE = 299  # pixels that the network was trained on
-CLASSES = 1008  # in that file's classifier; torchvision's own file has 1000
+SIDE = 299  # pixels of the images that the network was trained on
+CLASSES = 1008  # of that file's classifier; torchvision's own file has 1000
 
 
 class ConvUnit(nn.Module):
-    """Convolution without bias, batch norm, ReLU. kernel: (height, width); padded: H and W stay at stride 1."""
+    """Convolution without bias, batch norm, ReLU. kernel: (height, width). padded: stride 1 keeps H and W."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: Sequence[int], stride: int = 1, padded: bool = True) -> None:
+    def __init__(self, c_in: int, c_out: int, kernel: tuple[int, int], stride: int = 1, padded: bool = True) -> None:
         super().__init__()
         padding = tuple(side // 2 for side in kernel) if padded else 0
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
@@ -38,11 +36,11 @@ class InceptionBlock(nn.Module):
     """Branches that read the same input, their outputs concatenated: [N, c_in, H, W] -> [N, c_out, H', W'].
 
     branches: {name: steps}. A step is one convolution (width, kernel height, kernel width), or a list of two that
-    read the same and are concatenated. The branch `branch_pool` reads `pool` of the input; it may have no step.
-    stride: that of each branch's last step. 1 keeps H and W; 2 makes (H - 1) // 2 of them, without padding.
+    read the same input and are concatenated. The branch `branch_pool` reads `pool` of the input; it may have no step.
+    stride: of each branch's last step. 1 keeps H and W; 2 (without padding) gives (H - 1) // 2 and (W - 1) // 2.
     """
 
-    def __init__(self, c_in: int, branches: Mapping[str, list], pool: nn.Module, stride: int = 1) -> None:
+    def __init__(self, c_in: int, branches: dict[str, list], pool: nn.Module, stride: int = 1) -> None:
         super().__init__()
         self.pool = pool
         self.branches = {}  # name: its steps, each as the names of its convolutions
@@ -70,7 +68,7 @@ class InceptionBlock(nn.Module):
         return torch.cat(found, 1)
 
 
-def _branches_a(pool_width: int) -> dict[str, list]:
+def _branches_a(pool_width):
     return {"branch1x1": [(64, 1, 1)],
             "branch5x5": [(48, 1, 1), (64, 5, 5)],
             "branch3x3dbl": [(64, 1, 1), (96, 3, 3), (96, 3, 3)],
@@ -82,7 +80,7 @@ BRANCHES_B = {"branch3x3": [(384, 3, 3)],
               "branch_pool": []}
 
 
-def _branches_c(width: int) -> dict[str, list]:
+def _branches_c(width):
     return {"branch1x1": [(192, 1, 1)],
             "branch7x7": [(width, 1, 1), (width, 1, 7), (192, 7, 1)],
             "branch7x7dbl": [(width, 1, 1), (width, 7, 1), (width, 1, 7), (width, 7, 1), (192, 1, 7)],
@@ -99,10 +97,10 @@ BRANCHES_E = {"branch1x1": [(320, 1, 1)],
 
 
 class InceptionFeatures(nn.Sequential):
-    """FID's features of pictures: [N, 3, H, W], RGB in [-1, 1] -> [N, 2048]. Frozen; float32.
+    """FID's features of images: [N, 3, H, W], RGB in [-1, 1] -> [N, 2048]. Frozen; float32.
 
-    Pictures become 299 x 299, bilinear without antialiasing, as pytorch-fid does it. FID compares pictures as they are
-    stored: a network's output must have been rounded to the 256 levels of uint8 first.
+    Images are resized to 299 x 299, bilinear without antialiasing, as in pytorch-fid. FID compares images as they are
+    stored: round a network's output to the 256 levels of uint8 first.
     """
 
     def __init__(self) -> None:
@@ -139,17 +137,18 @@ class InceptionFeatures(nn.Sequential):
         return super().forward(x).mean((2, 3))
 
 
-def load_inception(path: str) -> InceptionFeatures:
-    """InceptionFeatures with the weights of pytorch-fid's file; UserError, with where to get it, for any other file.
+def load_inception(path: str | os.PathLike) -> InceptionFeatures:
+    """Returns InceptionFeatures with the weights of pytorch-fid's file at `path`.
 
-    Classifiers in the file (`fc`, `AuxLogits`) are left out: features come before them.
+    Raises UserError, with the file's address, if `path` is another file. The file's classifiers (`fc`, `AuxLogits`) are
+    ignored: features are computed before them.
     """
     net = InceptionFeatures()
     try:
         state = read_weights(path)
         classes = len(state.get("fc.bias", range(CLASSES)))
         if classes != CLASSES:
-            # Same keys and shapes otherwise: it would load, and give numbers that compare with nobody's.
+            # Its other keys and shapes are the same: it would load, and give numbers that nobody can compare with.
             raise WeightsError(f"{str(path)!r} is an InceptionV3 of {classes} classes; FID's has {CLASSES}")
         state = {key: value for key, value in state.items() if not key.startswith(("fc.", "AuxLogits."))}
         net.load_state_dict(match_weights(net, state))

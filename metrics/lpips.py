@@ -1,7 +1,11 @@
-"""LPIPS, a distance between pictures learned from people's judgements (Zhang et al., CVPR 2018), v0.1 on AlexNet."""
-from __future__ import annotations
+"""LPIPS, a distance between images learned from people's judgements (Zhang et al., CVPR 2018), v0.1 on AlexNet.
 
-from importlib.resources import files
+The weights of its channels are LINEAR_FILE: those of https://github.com/richzhang/PerceptualSimilarity (BSD-2-Clause,
+copyright 2018 Richard Zhang, Phillip Isola, Alexei A. Efros, Eli Shechtman, Oliver Wang; the licence is beside them).
+AlexNet's own weights are the user's to get.
+"""
+import os
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,15 +13,19 @@ from torch.nn import functional as F
 
 from models.weights import match_weights, read_weights
 from utils.errors import UserError
+from utils.pretrained import sha256
 
 ALEXNET_ADDRESS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+LINEAR_FILE = Path(__file__).with_name("lpips_alex_v0.1.safetensors")
+LINEAR_SHA256 = "abc0385f36d86f2bb4d25087f982b9aa7f772f2db7c3f90cb47f15f085cc5c67"
 
 
 class LPIPS(nn.Module):
-    """Two pictures' distance, 0 for equal ones; both [N, 3, H, W], RGB in [-1, 1] -> [N]. Frozen; float32.
+    """The distance of two images, 0 if they are equal: both [N, 3, H, W], RGB in [-1, 1] -> [N]. Frozen; float32.
 
-    At each pixel of five of AlexNet's activations: the squared difference of the two channel vectors, each of length 1,
-    weighted by channel (`weights`). Averaged over pixels, summed over the five. H and W: 31 or more.
+    At each pixel of five of AlexNet's activations, both channel vectors are scaled to length 1; their squared
+    difference is weighted by channel (`weights`). The distance is the mean over pixels, summed over the activations.
+    H and W: 31 or more.
     """
 
     TAPS = (1, 4, 7, 9, 11)  # the ReLUs among `features`
@@ -38,8 +46,9 @@ class LPIPS(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        if a.shape != b.shape:  # which would broadcast
-            raise ValueError(f"LPIPS compares pictures of one size: got {tuple(a.shape)} and {tuple(b.shape)}.")
+        """Returns the distances [N]. Raises ValueError if the shapes differ: they would broadcast."""
+        if a.shape != b.shape:
+            raise ValueError(f"LPIPS compares images of one size: got {tuple(a.shape)} and {tuple(b.shape)}.")
         x = (torch.cat([a, b]) - self.mean) / self.std
         distance = 0
         for i, layer in enumerate(self.features):
@@ -51,17 +60,23 @@ class LPIPS(nn.Module):
         return distance
 
 
-def load_lpips(path: str) -> LPIPS:
-    """LPIPS with AlexNet's weights from torchvision's file at `path`; UserError, with where to get it, for any other.
+def load_lpips(path: str | os.PathLike) -> LPIPS:
+    """Returns LPIPS with AlexNet's weights from torchvision's file at `path`.
 
-    The channels' weights are those that the package torchmetrics holds.
+    Raises UserError, with the file's address, if `path` is another file, and if LINEAR_FILE is damaged.
     """
     net = LPIPS()
-    learned = read_weights(files("torchmetrics") / "functional/image/lpips_models/alex.pth")
-    state = {f"weights.{i}.weight": learned[f"lin{i}.model.1.weight"] for i in range(len(net.TAPS))}
+    state = _read_linear()
     try:
         state |= {key: value for key, value in read_weights(path).items() if not key.startswith("classifier.")}
         net.load_state_dict(match_weights(net, state))
     except UserError as error:
         raise UserError(f"--lpips_path: LPIPS needs AlexNet's weights ({ALEXNET_ADDRESS}). {error}") from None
     return net
+
+
+def _read_linear():
+    """Returns LINEAR_FILE's content, {weights.I.weight: float32 [1, channels, 1, 1]}, if its checksum is right."""
+    if not LINEAR_FILE.exists() or sha256(LINEAR_FILE) != LINEAR_SHA256:
+        raise UserError(f"--lpips_path: {LINEAR_FILE} is missing or damaged: restore it (git checkout).")
+    return read_weights(LINEAR_FILE)

@@ -1,12 +1,12 @@
-"""Networks and recipes by name, imported on demand: no model imports what only another one needs."""
+"""Networks and recipes by name. They are imported on demand, so that no model imports another one's dependencies."""
 
 import contextlib
 from importlib import import_module
 
-import utils  # noqa: F401 (sets what torch reads while it loads)
+import utils  # noqa: F401 (sets environment variables that torch reads when it loads)
 from utils.errors import UserError, nearest
 
-# name: ("module:Class", constructor arguments). Names are those of the released weights where there are any.
+# name: ("module:Class", constructor arguments). Released weights have the same names.
 NETWORKS = {
     "sparnet_v16_attn2d": ("models.sparnet:SPARNet", {"res_depth": 10, "att_name": "spar"}),
     "sparnet_light_attn3d": ("models.sparnet:SPARNet", {"res_depth": 1, "att_name": "spar3d"}),
@@ -18,7 +18,7 @@ NETWORKS = {
     "sparnethd_discriminator": ("models.sparnethd:MultiScaleDiscriminator", {}),
     "fsrnet_celebamask": ("models.fsrnet:FSRNet", {"hmaps_ch": 0, "pmaps_ch": 11, "tied": True}),
     "fsrnet_helen": ("models.fsrnet:FSRNet", {"hmaps_ch": 194, "pmaps_ch": 9, "tied": True}),
-    "fsrnet": ("models.fsrnet:FSRNet", {}),  # as the paper means it; no released weights
+    "fsrnet": ("models.fsrnet:FSRNet", {}),  # as in the paper; no released weights
     "fsrgan_discriminator": ("models.fsrnet:FSRGANDiscriminator", {}),
     "gpen_256_narrow": ("models.gpen:GPEN", {"size": 256, "channel_multiplier": 1, "narrow": 0.5}),
     "gpen_512": ("models.gpen:GPEN", {"size": 512}),
@@ -52,16 +52,16 @@ def _import(target):
 
 
 def create_network(name, **overrides):
-    """Build the network called `name` (see NETWORKS) on the CPU, in float32, with torch's default weights.
+    """Builds the network called `name` (see NETWORKS) on the CPU, in float32, with torch's default weights.
 
-    `overrides` replace constructor arguments. Raises UserError, with the nearest name, for an unknown name.
+    overrides: replace constructor arguments. Raises UserError, with the nearest name, if `name` is unknown.
     """
     target, arguments = _look_up(NETWORKS, name, "network")
     return _import(target)(**{**arguments, **overrides})
 
 
 def find_recipe(name):
-    """Return the recipe class called `name` (see RECIPES); UserError, with the nearest name, if unknown."""
+    """Returns the recipe class called `name` (see RECIPES). Raises UserError if it is unknown."""
     return _import(_look_up(RECIPES, name, "model"))
 
 

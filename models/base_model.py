@@ -8,22 +8,22 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """One optimizer: the roles of the networks it trains, and its numbers. A subclass says which kind it is.
+    """One optimizer: the roles of the networks it trains, and its hyperparameters. Subclasses define its `kind`.
 
-    lr_factors: ((start of parameters' names, factor), ...), of those that learn at `factor` times the learning rate.
+    lr_factors: ((prefix of parameter names, factor), ...); matching parameters learn at `factor` times the rate.
     """
     roles: tuple
     lr: float
     lr_factors: tuple = field(default=(), kw_only=True)
 
     def numbers(self):
-        """{name: value} of what the optimizer itself takes."""
+        """Returns {name: value} of the optimizer's own arguments."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("roles", "lr_factors")}
 
     def parameter_groups(self, networks):
-        """torch's parameter groups, one for each learning rate, of {role: nn.Module}; lr_factor is in each.
+        """Returns torch's parameter groups, one per learning rate, each with its lr_factor.
 
-        Parameters that are frozen (requires_grad false) are in none.
+        networks: {role: nn.Module}. Frozen parameters (requires_grad False) are left out.
         """
         groups = {}
         for role in self.roles:
@@ -45,21 +45,21 @@ class AdamSpec(OptimizerSpec):
 
 @dataclass(frozen=True)
 class RMSpropSpec(OptimizerSpec):
-    """RMSprop (Hinton, 2012); alpha: how much of the mean square stays at each step."""
+    """RMSprop (Hinton, 2012); alpha: decay of the mean square per step."""
     alpha: float = 0.99
     weight_decay: float = 0.0
     kind = "rmsprop"
 
 
 def optimizer_of(phase):
-    """The name of the optimizer that `phase` steps."""
+    """Returns the name of the optimizer that `phase` steps."""
     return phase.removesuffix("_reg")
 
 
 class PrecisionNeeds:
-    """What a layer may ask of mixed precision (utils/amp_state.py): a mixin for modules that half precision would harm.
+    """Mixin for modules that need float32 parameters or buffers in mixed precision (utils/amp_state.py).
 
-    In O2, parameters and buffers become half except those of batch norm and what is named here.
+    O2 casts parameters and buffers to half, except batch norm's and those that these attributes select.
     """
 
     float32_parameters = False  # True: parameters and buffers of this module stay float32
@@ -67,10 +67,10 @@ class PrecisionNeeds:
 
 
 class ChecksWeights:
-    """A mixin for networks that recognise weights which do not fit them and can say why (models/weights.py)."""
+    """Mixin for networks that can explain why given weights do not fit (models/weights.py)."""
 
     def refusal(self, state):
-        """Returns why the weights {key: tensor} are not of this network, or None; keys are those of the file."""
+        """Returns why the weights `state`, {key in the file: tensor}, do not fit this network, or None."""
 
 
 class BaseModel:
@@ -138,7 +138,7 @@ class BaseModel:
         raise NotImplementedError
 
     def restore(self, lr):
-        """Returns the restored faces, [N, 3, H, W] RGB about [-1, 1]; lr: low-resolution faces enlarged to H x W."""
+        """Returns the restored faces, [N, 3, H, W] RGB, about [-1, 1]; lr: low-resolution faces enlarged to H x W."""
         return self.released("G")(lr)
 
     def restore_with_priors(self, lr):
@@ -146,17 +146,11 @@ class BaseModel:
         return self.restore(lr), None
 
     def pictures(self, batch):
-        """Returns {title: [N, 3, H, W] in [-1, 1]}, the columns of a run's picture grid, of some faces of a batch."""
+        """Returns {title: [N, 3, H, W] in [-1, 1]}, the columns of a run's image grid, for the faces of `batch`."""
         sr = self.restore(batch["lr"])
         return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"]}
 
     # -- called by the trainer ------------------------------------------------------------------------------------
-
-    def move(self, device, memory_format):
-        """Moves networks, frozen networks and state to `device`."""
-        for net in (*self.networks.values(), *self.frozen.values()):
-            net.to(device, memory_format=memory_format)
-        self.state = {name: value.to(device) for name, value in self.state.items()}
 
     def replace(self, networks):
         """Calls these modules {role: nn.Module} from now on, e.g. the networks wrapped for data parallelism."""

@@ -1,4 +1,4 @@
-"""Layers that the SPARNet family shares: normalization, reflection-padded convolutions, attention hourglass.
+"""Shared layers of the SPARNet family: normalization, reflection-padded convolutions, attention hourglass.
 
 All tensors are [N, C, H, W], contiguous or channels_last. Module and parameter names follow the released
 checkpoints (`conv2d`, `norm.norm`, `b1_4` ...), so they must not be renamed.
@@ -21,8 +21,8 @@ def _check(what, value, allowed):
 class InstanceNorm(nn.InstanceNorm2d):
     """Affine instance norm without running statistics (Ulyanov et al., 2016), [N, C, H, W].
 
-    On a CPU, torch brings channels_last pictures into the other layout and back; a batch norm of each picture by itself
-    is the same function and takes less than half the time (benchmarks/instance_norm.py).
+    On a CPU, torch converts channels_last images to the contiguous layout and back. Batch norm of each image separately
+    computes the same and takes less than half the time (benchmarks/instance_norm.py).
     """
 
     def __init__(self, channels):
@@ -31,8 +31,8 @@ class InstanceNorm(nn.InstanceNorm2d):
     def forward(self, x):
         if x.device.type != "cpu" or x.is_contiguous():
             return super().forward(x)
-        return torch.cat([F.batch_norm(picture, None, None, self.weight, self.bias, training=True, eps=self.eps)
-                          for picture in x.split(1)])
+        return torch.cat([F.batch_norm(image, None, None, self.weight, self.bias, training=True, eps=self.eps)
+                          for image in x.split(1)])
 
 
 class Norm(nn.Module):
@@ -50,15 +50,15 @@ class Norm(nn.Module):
 
 
 def make_norm(norm_type, channels):
-    """Return the normalization called `norm_type` (see NORM_TYPES); ValueError for an unknown name."""
+    """Returns the normalization called `norm_type` (see NORM_TYPES). Raises ValueError if it is unknown."""
     _check("norm_type", norm_type, NORM_TYPES)
     return nn.Identity() if norm_type == "none" else Norm(norm_type, channels)
 
 
 def make_activation(relu_type, inplace=False):
-    """Return the activation called `relu_type` (see RELU_TYPES); ValueError for an unknown name.
+    """Returns the activation called `relu_type` (see RELU_TYPES). Raises ValueError if it is unknown.
 
-    `inplace` overwrites the input: only for an input that nothing else reads, in the backward pass included.
+    inplace: overwrites the input, which nothing else may read, not even the backward pass.
     """
     _check("relu_type", relu_type, RELU_TYPES)
     if relu_type == "leakyrelu":
@@ -67,7 +67,7 @@ def make_activation(relu_type, inplace=False):
 
 
 def _upsampling_matrix():
-    """[9, 16] matrix that turns a flat 3x3 kernel into the 4x4 kernel of `UpConv2d`."""
+    """Returns the [9, 16] matrix that turns a flat 3x3 kernel into the 4x4 kernel of `UpConv2d`."""
     # Along one axis, the kernel (a, b, c) after a nearest x2 upsampling is the transposed convolution with
     # (c, b + c, a + b, a): column k lists which of a, b, c reach output 2i + k - 1 from input i.
     axis = torch.tensor([[0.0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]])
@@ -77,9 +77,9 @@ def _upsampling_matrix():
 class UpConv2d(nn.Conv2d):
     """Nearest x2 upsampling, reflection padding and a 3x3 convolution: [N, Cin, H, W] -> [N, Cout, 2H, 2W].
 
-    The three are one transposed 4x4 convolution of stride 2 on the small input: 4 multiplications an output
-    and channel in place of 9, and no enlarged copy to write, pad and keep for the backward pass.
-    The result differs from the plain form by float rounding only (about 1e-6 of the largest output).
+    Computed as one transposed 4x4 convolution of stride 2 on the small input: 4 multiplications per output and channel
+    instead of 9, and no enlarged copy to write, pad and keep for the backward pass.
+    The result differs from the plain form only by float rounding (about 1e-6 of the largest output).
     """
 
     def __init__(self, c_in, c_out, bias=True):
@@ -99,7 +99,7 @@ class ConvLayer(nn.Module):
     """Reflection-padded 3x3 convolution, then normalization and activation.
 
     scale: 'none' keeps H and W, 'down' halves them (rounded up) by stride 2, 'up' doubles them with nearest
-    neighbours before the convolution. The convolution has a bias only where no normalization follows.
+    neighbours before the convolution. The convolution has a bias only if no normalization follows.
     """
 
     def __init__(self, c_in, c_out, scale="none", norm_type="none", relu_type="none"):
@@ -113,8 +113,8 @@ class ConvLayer(nn.Module):
             self.pad = nn.ReflectionPad2d(1)
             self.conv2d = nn.Conv2d(c_in, c_out, 3, stride=2 if scale == "down" else 1, bias=bias)
         self.norm = make_norm(norm_type, c_out)
-        # In place is safe, as neither a convolution nor a normalization needs its output to go backward, and
-        # keeps a tenth less for the backward pass.
+        # In place is safe: the backward pass of a convolution or normalization does not need its output. It saves a
+        # tenth of the memory kept for the backward pass.
         self.act = make_activation(relu_type, inplace=True)
 
     def forward(self, x):
@@ -161,7 +161,7 @@ class FaceAttentionUnit(nn.Module):
     """Residual block whose branch is weighted by an attention map (Chen et al., TIP 2020).
 
     [N, c_in, H, W] -> [N, c_out, H', W'] with H' = H, H / 2 ('down') or 2 H ('up').
-    att_channels: 1 for one map of all channels, c_out for one map a channel.
+    att_channels: 1: one map for all channels; c_out: one map per channel.
     """
 
     def __init__(self, c_in, c_out, scale, depth, att_channels, width=64, norm_type="bn",
@@ -172,7 +172,7 @@ class FaceAttentionUnit(nn.Module):
         # Without a norm the activation would overwrite the block's input, which the shortcut reads too.
         self.preact_func = nn.Sequential(make_norm(norm_type, c_in),
                                          make_activation(relu_type, inplace=norm_type != "none"))
-        # Enlarge first, shrink last: both convolutions see the larger size.
+        # Enlarge first, shrink last, so that both convolutions work at the larger size.
         self.conv1 = ConvLayer(c_in, c_out, "up" if scale == "up" else "none", norm_type, relu_type)
         self.conv2 = ConvLayer(c_out, c_out, "down" if scale == "down" else "none", norm_type, "none")
         self.att_func = HourGlass(depth, c_out, att_channels, width, norm_type, relu_type)

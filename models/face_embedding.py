@@ -1,6 +1,6 @@
-"""Networks that know a face again: MobileFaceNet and ArcFace's IR-SE50, by the keys of their public files.
+"""Face recognition networks: MobileFaceNet and ArcFace's IR-SE50, with the keys of their public files.
 
-Both take aligned faces (restore/alignment.py), NCHW RGB in [-1, 1], and give one vector of length 1 per face; the
+Both take aligned faces (restore/alignment.py), NCHW RGB in [-1, 1], and return one unit vector per face. The
 cosine of two faces' vectors is their identity similarity.
 """
 from torch import nn
@@ -13,7 +13,7 @@ IR_SE50_ADDRESS = "https://github.com/TreB1eN/InsightFace_Pytorch (model_ir_se50
 
 
 class FaceEmbedding(nn.Module):
-    """Base: `size` is (height, width) of the aligned face; a subclass has `vectors(x) -> [N, D]`."""
+    """Base class: `size` is (height, width) of the aligned face; a subclass defines `vectors(x) -> [N, D]`."""
 
     size: tuple
 
@@ -27,7 +27,7 @@ def _conv_norm(c_in, c_out, kernel, stride=1, padding=0, groups=1):
 
 
 class _Layer(nn.Module):
-    """Convolution, batch norm and, but for linear ones, PReLU under MobileFaceNet's keys."""
+    """Convolution, batch norm and, unless `linear`, PReLU, under MobileFaceNet's keys."""
 
     def __init__(self, c_in, c_out, kernel, stride=1, padding=0, groups=1, linear=False):
         super().__init__()
@@ -80,7 +80,7 @@ class MobileFaceNet(FaceEmbedding):
 
 
 class _SqueezeExcitation(nn.Module):
-    """Channels weighted by what all pixels together say (Hu et al., CVPR 2018)."""
+    """Squeeze and excitation: weights channels by global average pooling (Hu et al., CVPR 2018)."""
 
     def __init__(self, channels, reduction=16):
         super().__init__()
@@ -93,7 +93,7 @@ class _SqueezeExcitation(nn.Module):
 
 
 class _ImprovedResidual(nn.Module):
-    """ArcFace's residual block with squeeze and excitation; the shortcut only drops pixels where widths agree."""
+    """ArcFace's residual block with squeeze and excitation; if c_in == c_out, the shortcut only subsamples."""
 
     def __init__(self, c_in, c_out, stride):
         super().__init__()
@@ -130,7 +130,10 @@ class IRSE50(FaceEmbedding):
 
 
 def load_face_embedding(path, option="--identity_path"):
-    """The frozen network whose weights are at `path`, told by its keys; UserError naming `option`."""
+    """Returns the frozen network whose weights are at `path`; the keys show which network it is.
+
+    Raises UserError, naming `option`, if the file cannot be read or fits neither network.
+    """
     try:
         state = read_weights(path)
         net = (IRSE50 if "input_layer.0.weight" in state else MobileFaceNet)()

@@ -1,7 +1,7 @@
 """FSRNet and FSRGAN: Chen et al., "FSRNet: End-to-End Learning Face Super-Resolution with Facial Priors", CVPR 2018.
 
 Module names follow the released checkpoints (`csr_net`, `convBlock`, `res3_1` ...), so they must not be renamed.
-Activations overwrite what a normalization gave, which that does not need to go backward.
+ReLUs run in place: batch norm's backward does not need its output.
 """
 import contextlib
 
@@ -15,22 +15,23 @@ HOURGLASS_DEPTH = 3
 
 
 class FSRNet(ChecksWeights, nn.Module):
-    """Face super-resolution with a branch that estimates where the face's landmarks and parts lie.
+    """Face super-resolution with a branch that estimates facial landmarks and parts.
 
-    [N, 3, H, W], RGB in [-1, 1], the low-resolution face resized to H x W (even, 16 or more) -> coarse, priors, fine.
+    Input: [N, 3, H, W], RGB in [-1, 1], the low-resolution face resized to H x W (even, 16 or more). Output:
+    (coarse, priors, fine).
     coarse, fine: [N, 3, H, W], RGB in [-1, 1]. priors: [N, hmaps_ch + pmaps_ch, H / 2, W / 2], first the landmark
     heatmaps, then the parsing maps, each about [-1, 1] (not clipped) with 1 at a landmark or inside the part.
 
-    tied: the residual blocks of the coarse network, of the encoder and of the decoder are one block each, applied
-    several times, as in the released weights (2.2 M parameters); not so in the paper (3.3 M). The batch norms of such a
-    block have one set of running statistics for inputs that differ at each application: see batch_statistics.
-    width: channels of all but the prior branch, which has twice as many. Raises ValueError where there are no maps.
+    tied: the coarse network, the encoder and the decoder each apply one residual block several times, as in the
+    released weights (2.2 M parameters); the paper has separate blocks (3.3 M). The batch norms of a tied block have one
+    set of running statistics, although its inputs differ at each application: see batch_statistics.
+    width: channels of the network; the prior branch has twice as many. Raises ValueError if there are no maps.
     """
 
     def __init__(self, hmaps_ch=0, pmaps_ch=11, tied=False, width=64, enc_blocks=12, hourglasses=2):
         super().__init__()
         if hmaps_ch < 0 or pmaps_ch < 0 or hmaps_ch + pmaps_ch == 0:
-            raise ValueError(f"hmaps_ch {hmaps_ch} and pmaps_ch {pmaps_ch}: neither below 0, and one above")
+            raise ValueError(f"hmaps_ch {hmaps_ch} and pmaps_ch {pmaps_ch}: 0 or more, and one above 0")
         self.hmaps_ch, self.pmaps_ch, self.tied = hmaps_ch, pmaps_ch, tied
         self.csr_net = CoarseNet(width, 3, tied)
         self.fsr_enc = Encoder(width, enc_blocks, tied)
@@ -47,20 +48,20 @@ class FSRNet(ChecksWeights, nn.Module):
         return coarse, priors, fine
 
     def heads(self):
-        """What makes the landmark heatmaps, then what makes the parsing maps, as far as there are any."""
+        """Returns the existing output convolutions: of the landmark heatmaps, then of the parsing maps."""
         return [head for head in (self.prior_conv1, self.prior_conv2) if head is not None]
 
     def norms_by_batch(self):
-        """The batch norms that restore by the batch's statistics: all where blocks are tied, otherwise none.
+        """Returns the batch norms that use batch statistics for restoring: all if blocks are tied, otherwise none.
 
-        Weights of a tied network, loaded into one that is not, are equal in all blocks: they count as tied.
+        An untied network with a tied network's weights has equal weights in all blocks and counts as tied.
         """
         kernels = [block.layers[1].weight for block in self.csr_net.res_blocks]
         tied = self.tied or all(torch.equal(kernel, kernels[0]) for kernel in kernels)
         return [m for m in self.modules() if tied and isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def refusal(self, state):
-        """Returns why `state`, another FSRNet's weights, does not fit this network; None if it may."""
+        """Returns why `state`, another FSRNet's weights, does not fit this network, or None."""
         hmaps_ch, pmaps_ch = (len(state.get(f"prior_conv{i}.weight", ())) for i in (1, 2))
         if hmaps_ch + pmaps_ch and (hmaps_ch, pmaps_ch) != (self.hmaps_ch, self.pmaps_ch):
             return (f"the weights are of {hmaps_ch} heatmaps and {pmaps_ch} parsing maps, the network has "
@@ -75,12 +76,12 @@ class FSRNet(ChecksWeights, nn.Module):
 
 @contextlib.contextmanager
 def batch_statistics(norms):
-    """Within it, `norms` in eval mode normalise by the batch that they see, and remember nothing of it.
+    """Inside the `with` block, `norms` in eval mode normalise by batch statistics and update no running statistics.
 
-    Running statistics of a block that is applied several times are a mixture that fits none of its inputs: restoring
-    with them costs several dB. With the batch's for such blocks alone the others would see what they were not trained
-    on. So tied networks restore by the batch throughout, as the public code does, which never leaves training mode (and
-    is scored face by face: batches of one).
+    A block that is applied several times mixes the statistics of different inputs: restoring with them costs several
+    dB. If only such blocks used batch statistics, the other blocks would get inputs unlike those in training. So tied
+    networks use batch statistics everywhere, like the public code, which never leaves training mode (and is scored
+    with batches of one face).
     """
     kept = [(norm.running_mean, norm.running_var) for norm in norms]
     for norm in norms:
@@ -106,7 +107,7 @@ def _norm_relu(channels):
 
 
 class ResidualBlock(nn.Module):
-    """x plus two reflection-padded 3x3 convolutions with batch norm of it: [N, C, H, W] -> [N, C, H, W]."""
+    """x plus a branch of two reflection-padded 3x3 convolutions with batch norm: [N, C, H, W] -> [N, C, H, W]."""
 
     def __init__(self, channels):
         super().__init__()
@@ -118,7 +119,7 @@ class ResidualBlock(nn.Module):
 
 
 class CoarseNet(nn.Module):
-    """A first estimate of the face: [N, 3, H, W] -> [N, 3, H, W] in [-1, 1]."""
+    """Estimates the coarse face: [N, 3, H, W] -> [N, 3, H, W] in [-1, 1]."""
 
     def __init__(self, width, blocks, tied):
         super().__init__()
@@ -131,7 +132,7 @@ class CoarseNet(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features of the coarse face: [N, 3, H, W] -> [N, width, H / 2, W / 2] in [-1, 1]."""
+    """Computes features of the coarse face: [N, 3, H, W] -> [N, width, H / 2, W / 2] in [-1, 1]."""
 
     def __init__(self, width, blocks, tied):
         super().__init__()
@@ -144,7 +145,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The face from all features: [N, c_in, H / 2, W / 2] -> [N, 3, H, W] in [-1, 1]."""
+    """Restores the fine face from all features: [N, c_in, H / 2, W / 2] -> [N, 3, H, W] in [-1, 1]."""
 
     def __init__(self, c_in, width, blocks, tied):
         super().__init__()
@@ -159,7 +160,7 @@ class Decoder(nn.Module):
 
 
 class PriorNet(nn.Module):
-    """What the prior maps are read from: [N, 3, H, W] -> [N, 2 width, H / 2, W / 2]. Never tied."""
+    """Features of the prior maps: [N, 3, H, W] -> [N, 2 width, H / 2, W / 2]. Never tied."""
 
     def __init__(self, width, hourglasses):
         super().__init__()
@@ -172,7 +173,7 @@ class PriorNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Pre-activated residual block of 1x1, 3x3 and 1x1 convolutions (He et al., ECCV 2016), c_out / 2 wide inside."""
+    """Pre-activated residual block: 1x1, 3x3, 1x1 convolutions (He et al., ECCV 2016), c_out / 2 wide inside."""
 
     def __init__(self, c_in, c_out):
         super().__init__()
@@ -189,8 +190,8 @@ class Bottleneck(nn.Module):
 class PriorHourGlass(nn.Module):
     """Hourglass of bottlenecks (Newell et al., ECCV 2016): [N, C, H, W] -> [N, C, H, W], H and W 8 or more.
 
-    Level k adds `res{k}_1` of its input to a branch that is halved, goes through `res{k}_2`, level k - 1 (at last
-    `res_center`) and `res{k}_3`, and is doubled again.
+    Level k sums two branches: `res{k}_1` at full size, and one that is halved, goes through `res{k}_2`, level k - 1
+    (the innermost: `res_center`) and `res{k}_3`, and is doubled again.
     """
 
     def __init__(self, channels):
@@ -214,12 +215,12 @@ class PriorHourGlass(nn.Module):
 
 
 class FSRGANDiscriminator(nn.Module):
-    """FSRGAN's judge of patches: [N, 3, H, W], RGB in [-1, 1] -> [N, 1, H / 16, W / 16], the probability of real.
+    """FSRGAN's patch discriminator: [N, 3, H, W], RGB in [-1, 1] -> P(real) [N, 1, H/16, W/16].
 
-    logits: the scores before the sigmoid, for losses that take its logarithm without loss of accuracy.
+    logits=True: returns the scores before the sigmoid, for numerically stable losses.
     """
 
-    WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)  # times the first one; every second convolution halves the picture
+    WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)  # times `width`; every second convolution halves the image
 
     def __init__(self, width=64):
         super().__init__()

@@ -13,16 +13,16 @@ from models.vgg import VGG16Features, load_vgg
 from utils.errors import UserError
 from utils.option_types import at_least
 
-RELEASED_MAPS = 0, 11  # heatmaps and parsing maps of CelebAMask-HQ, for what is restored or trained without priors
+RELEASED_MAPS = 0, 11  # (heatmaps, parsing maps) of CelebAMask-HQ; default if there are no priors
 
 
 class FSRNetModel(BaseModel):
-    """Generator: lambda_pix, lambda_coarse and lambda_prior times the mean squared errors of the fine face, of the
-    coarse one and of the prior maps. FSRGAN adds lambda_pcp times that of VGG16's features and lambda_g times the
-    adversarial loss; where lambda_g is not 0, phase D follows on the same fakes.
+    """Generator loss: mean squared errors of the fine face (lambda_pix), coarse face (lambda_coarse) and prior maps
+    (lambda_prior). FSRGAN adds the mean squared error of VGG16 features (lambda_pcp) and the adversarial loss
+    (lambda_g). If lambda_g is not 0, phase D follows on the same fakes.
 
-    Batches hold 'priors' besides 'lr' and 'hr': [N, hmaps_ch + pmaps_ch, H / 2, W / 2] in [-1, 1], the landmark
-    heatmaps first; lambda_prior 0 does without.
+    Batches hold 'lr', 'hr' and 'priors': [N, hmaps_ch + pmaps_ch, H / 2, W / 2] in [-1, 1], the landmark heatmaps
+    first; 'priors' is not needed if lambda_prior is 0.
     """
 
     preset = "fsrnet_celebamask"
@@ -86,7 +86,7 @@ class FSRNetModel(BaseModel):
     def build_generator(self, options):
         o = options
         if o.load_size % 2:
-            raise UserError(f"--load_size {o.load_size}: an even number is needed, as prior maps have half the size.")
+            raise UserError(f"--load_size {o.load_size}: it must be even, because prior maps have half the size.")
         self.networks["G"] = FSRNet(o.hmaps_ch, o.pmaps_ch, o.tied, o.width, o.enc_blocks, o.hourglasses)
         self.maps = o.hmaps_ch, o.pmaps_ch
         self.prior_maps = self.maps if o.lambda_prior else None
@@ -98,7 +98,7 @@ class FSRNetModel(BaseModel):
         for net in self.networks.values():
             init_weights(net, o.init_type)
         if not self.prior_maps:
-            for head in self.networks["G"].heads():  # no loss reaches them: DDP would wait
+            for head in self.networks["G"].heads():  # no loss uses them: DDP would wait for their gradients
                 head.requires_grad_(False)
         if o.lambda_pcp:
             self.frozen = {"vgg16": load_vgg(VGG16Features, o.vgg16_path)}
@@ -124,7 +124,7 @@ class FSRNetModel(BaseModel):
         if discriminator is None:
             yield "G", losses
             return
-        discriminator.requires_grad_(False)  # phase G only passes through it
+        discriminator.requires_grad_(False)  # phase G does not train it
         losses["G"] = self.weights["g"] * loss.generator_loss("vanilla", [discriminator(fine, logits=True)])
         yield "G", losses
         discriminator.requires_grad_(True)
@@ -133,12 +133,12 @@ class FSRNetModel(BaseModel):
 
     def _check_priors(self, batch):
         if "priors" not in batch:
-            raise UserError("--lambda_prior: this --dataset_name has no prior maps; take one that has (celebamask, "
-                            "helen, landmarks68, builtin), or train without them (--lambda_prior 0).")
+            raise UserError("--lambda_prior: this --dataset_name has no prior maps. Choose one with them (celebamask, "
+                            "helen, landmarks68, builtin) or train without them (--lambda_prior 0).")
         (hmaps, pmaps), found = self.maps, batch["priors"].shape[1]
         if found != hmaps + pmaps:
             raise UserError(f"--hmaps_ch {hmaps} and --pmaps_ch {pmaps} make {hmaps + pmaps} prior maps, "
-                            f"the dataset gives {found}: leave both options out, and they follow it.")
+                            f"the dataset has {found}: leave both options out to use the dataset's numbers.")
 
     def restore(self, lr):
         return self.restore_with_priors(lr)[0]
@@ -148,7 +148,7 @@ class FSRNetModel(BaseModel):
         return fine, priors
 
     def _all_outputs(self, lr):
-        """(coarse, priors, fine) of the released network; a tied one normalises by the batch."""
+        """Returns the released network's (coarse, priors, fine); a tied network uses batch statistics."""
         network = self.released("G")
         with batch_statistics(network.norms_by_batch()):
             return network(lr)
@@ -163,7 +163,7 @@ class FSRNetModel(BaseModel):
         return shown
 
     def _overlays(self, prefix, faces, priors):
-        """{title: the faces with their landmarks or their parts laid over them}, of the kinds of maps there are."""
+        """Returns {title: faces overlaid with landmarks or parts}, for the kinds of maps that exist."""
         strengths = (F.interpolate(priors, size=faces.shape[2:], mode="bilinear") / 2 + 0.5).clamp(0, 1)
         landmarks, parts = strengths.split(self.maps, dim=1)
         shown = {}
@@ -182,7 +182,7 @@ def _optimizer_spec(options, role, lr):
 
 
 def colour(parts):
-    """[N, C, H, W] in [0, 1] -> RGB in [-1, 1], each part in a hue of its own, mixed where parts overlap."""
+    """Colours parts: [N, C, H, W] in [0, 1] -> RGB [N, 3, H, W] in [-1, 1], one hue per part."""
     count = parts.shape[1]
     hues = parts.new_tensor([colorsys.hsv_to_rgb(i / count, 1, 1) for i in range(count)]) * 2 - 1
     return torch.einsum("nchw,cd->ndhw", parts, hues) / parts.sum(1, keepdim=True).clamp(min=1e-6)

@@ -9,7 +9,7 @@ MAPPING_LAYERS = 8
 
 
 def sizes_of(size):
-    """[4, 8, ..., size]; ValueError unless `size` is a power of two from 8 to 2048."""
+    """Returns [4, 8, ..., size]. Raises ValueError unless `size` is a power of two from 8 to 2048."""
     sizes = [s for s in WIDTHS if s <= size]
     if len(sizes) < 2 or sizes[-1] != size:
         raise ValueError(f"size must be a power of two from 8 to {max(WIDTHS)}, not {size}")
@@ -17,24 +17,25 @@ def sizes_of(size):
 
 
 def channels_of(sizes, channel_multiplier, narrow):
-    """{size of a picture: channels}; the multiplier widens pictures above 32 pixels, `narrow` all.
+    """Returns {image size: channels}. The multiplier applies above 32 pixels, `narrow` to all sizes.
 
-    ValueError where nothing is left of a width.
+    Raises ValueError if a width becomes 0.
     """
     channels = {size: int(WIDTHS[size] * (channel_multiplier if size > 32 else 1) * narrow) for size in sizes}
     if not all(channels.values()):
-        raise ValueError(f"so narrow a network has no channels at {min(s for s in sizes if not channels[s])} pixels")
+        raise ValueError(f"the network is too narrow: it has no channels at "
+                         f"{min(s for s in sizes if not channels[s])} pixels")
     return channels
 
 
-def given_away(items):
-    """The list's items from the first on; it keeps none, so that each one's memory is free after its use."""
+def consume(items):
+    """Yields the list's items and removes them from it, so that each one's memory is freed after use."""
     while items:
         yield items.pop(0)
 
 
 class ConstantInput(nn.Module):
-    """The learned [1, C, 4, 4] that the decoder begins with."""
+    """The decoder's first input: a learned tensor [1, C, 4, 4]."""
 
     def __init__(self, channels):
         super().__init__()
@@ -42,12 +43,12 @@ class ConstantInput(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The GAN prior: StyleGAN2's mapping and synthesis networks, with features concatenated in place of added noise."""
+    """The GAN prior: StyleGAN2's mapping and synthesis networks, with features concatenated where it adds noise."""
 
     def __init__(self, size, channels, style_dim):
         super().__init__()
         sizes = sizes_of(size)
-        self.layers = 2 * len(sizes)  # that take a latent each; the convolution and the RGB after it share one
+        self.layers = 2 * len(sizes)  # number of latents; a convolution and the RGB layer after it share one
         self.style = nn.Sequential(PixelNorm(), *(
             EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(MAPPING_LAYERS)))
         self.input = ConstantInput(channels[4])
@@ -61,21 +62,21 @@ class Decoder(nn.Module):
             self.to_rgbs.append(ToRGB(2 * channels[large], style_dim))
 
     def latents(self, z):
-        """[N, style_dim] -> w [N, layers, style_dim]: the mapped z, one copy for each layer that takes one."""
+        """Maps z [N, style_dim] to w [N, layers, style_dim], one copy per layer."""
         return self.style(z).unsqueeze(1).repeat(1, self.layers, 1)
 
     def forward(self, latents, features=None):
-        """RGB [N, 3, size, size] in float32, about [-1, 1], of latents [N, layers, style_dim].
+        """Returns RGB [N, 3, size, size] in float32, about [-1, 1], from latents [N, layers, style_dim].
 
-        features: an iterable of [N, channels, s, s] for s = 4, 8, ..., size; None: random numbers, anew for each layer,
-        with which the prior is trained by itself.
+        features: an iterable of [N, channels, s, s] for s = 4, 8, ..., size; None: new random numbers for each layer
+        in training mode, zeros otherwise.
         """
         features = iter([None] * (len(self.to_rgbs) + 1) if features is None else features)
-        x = self.input.input.repeat(len(latents), 1, 1, 1)  # a copy, as the layers overwrite what they are given
+        x = self.input.input.repeat(len(latents), 1, 1, 1)  # a copy, because the layers overwrite their input
         x = self.conv1(x, latents[:, 0], next(features))
         rgb = self.to_rgb1(x, latents[:, 1])
         for i, to_rgb in enumerate(self.to_rgbs):
-            feature = next(features)  # not from zip, which would keep the first
+            feature = next(features)  # not zip, which would keep a reference to the feature
             x = self.convs[2 * i](x, latents[:, 2 * i + 1], feature)
             x = self.convs[2 * i + 1](x, latents[:, 2 * i + 2], feature)
             rgb = to_rgb(x, latents[:, 2 * i + 3], rgb)
@@ -83,7 +84,7 @@ class Decoder(nn.Module):
 
 
 class GPEN(nn.Module):
-    """The generator: an encoder whose features at every size go into a StyleGAN2 decoder.
+    """The generator: an encoder passes its features at every size to a StyleGAN2 decoder.
 
     Input and output [N, 3, size, size], RGB in [-1, 1]; the input is the degraded face at full size. The output is not
     clipped, and is float32 in every precision.
@@ -101,7 +102,7 @@ class GPEN(nn.Module):
         self.depth = len(sizes)
 
     def encode(self, x):
-        """(latents [N, layers, style_dim], features from 4 pixels to full size) of degraded faces."""
+        """Encodes degraded faces. Returns (latents [N, layers, style_dim], features from 4 pixels to full size)."""
         features = []
         for i in range(self.depth):
             x = getattr(self, f"ecd{i}")(x)
@@ -109,22 +110,22 @@ class GPEN(nn.Module):
         return self.generator.latents(self.final_linear(x.flatten(1))), features[::-1]
 
     def forward(self, x, return_latents=False):
-        """The restored faces; with return_latents (faces, latents), which path-length regularisation differentiates.
+        """Returns restored faces; with return_latents, (faces, latents), for path-length regularisation.
 
-        Of x [N, layers, style_dim], normal random numbers, the faces that the prior makes by itself, the encoder left
-        out: layers that are given the same numbers share a style.
+        If x is normal random numbers [N, layers, style_dim], the decoder alone generates the faces; layers with the
+        same numbers share a style.
         """
         if x.dim() == 3:
             latents, features = self.generator.style(x.flatten(0, 1)).unflatten(0, x.shape[:2]), None
         else:
             latents, features = self.encode(x)
-            features = given_away(features)
+            features = consume(features)
         faces = self.generator(latents, features)
         return (faces, latents) if return_latents else faces
 
 
 class Discriminator(nn.Module):
-    """StyleGAN2's: [N, 3, size, size], RGB in [-1, 1] -> scores [N, 1] in float32.
+    """StyleGAN2's discriminator: [N, 3, size, size], RGB in [-1, 1] -> scores [N, 1] in float32.
 
     A score depends on the whole batch (BatchDeviation).
     """
@@ -141,7 +142,7 @@ class Discriminator(nn.Module):
                                           EqualLinear(channels[4], 1))
 
     def forward(self, x, return_features=False):
-        """The scores; with return_features (scores, [the activations after each halving of the picture])."""
+        """Returns the scores; with return_features, (scores, [activations after each halving of the image])."""
         features = []
         for block in self.convs:
             x = block(x)

@@ -1,6 +1,6 @@
-"""The recipe GPEN: a StyleGAN2 prior, trained by itself, embedded in a U-net, or both in one go (Yang et al., 2021).
+"""The recipe GPEN (Yang et al., 2021): trains a StyleGAN2 prior, embeds it in a U-net, or does both at once.
 
-What is restored (blind restoration, colorization, inpainting, segmentation to face) is the dataset's matter.
+The dataset sets the task: blind restoration, colorization, inpainting or segmentation to face.
 """
 import numpy as np
 import torch
@@ -17,17 +17,18 @@ from utils.option_types import at_least
 
 STAGES = ("full", "prior", "embed")
 RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
-MIXING = 0.9  # how often a face of the prior has two styles (Karras et al., CVPR 2019)
-PATH_DECAY = 0.01  # how fast the mean path length follows
+MIXING = 0.9  # probability that a face of the prior mixes two styles (Karras et al., CVPR 2019)
+PATH_DECAY = 0.01  # weight of the new value in the running mean path length
 
 
 class GPENModel(BaseModel):
     """Generator: logistic adversarial loss, lambda_pix smooth L1, lambda_id identity, lambda_fm feature matching and
-    lambda_pcp perceptual loss; --stage prior has the first alone. Phase G, every path_every steps G_reg (path length,
-    Karras et al., CVPR 2020), phase D on the same fakes, every r1_every steps D_reg (R1, Mescheder et al., ICML 2018).
+    lambda_pcp perceptual loss; --stage prior has only the adversarial loss. Phases: G; every path_every steps G_reg
+    (path length, Karras et al., CVPR 2020); D on the same fakes; every r1_every steps D_reg (R1, Mescheder et al.,
+    ICML 2018).
 
-    The lazy phases are computed in float32 in every precision. As they step the optimizers, too, learning rates are
-    lowered and betas raised to make up for it (StyleGAN2, appendix B). The average of the generator is released.
+    The lazy phases run in float32 in every precision. They also step the optimizers, so learning rates and betas are
+    adjusted to compensate (StyleGAN2, appendix B). The generator's average (EMA) is released.
     """
 
     preset = "gpen_blind"
@@ -115,7 +116,7 @@ class GPENModel(BaseModel):
 
     def _check(self, o):
         if o.stage == "embed" and not (o.pretrain_model_path or o.continue_train):
-            raise UserError("--stage embed: --pretrain_model_path FILE is needed, the prior that --stage prior made.")
+            raise UserError("--stage embed: --pretrain_model_path FILE is needed: the weights of --stage prior.")
         if self.makes_faces and (o.valroot or o.val_count):
             raise UserError("--stage prior restores no faces: nothing can be validated. Leave out "
                             f"{'--valroot' if o.valroot else '--val_count'}.")
@@ -125,7 +126,7 @@ class GPENModel(BaseModel):
         if self.weights["id"]:
             if not o.arcface_path:
                 raise UserError(f"--arcface_path FILE is needed for the identity loss ({IR_SE50_ADDRESS}); "
-                                "--lambda_id 0 does without.")
+                                "--lambda_id 0 turns this loss off.")
             frozen["arcface"] = load_face_embedding(o.arcface_path, "--arcface_path")
         if self.weights["pcp"]:
             frozen["vgg19"] = load_vgg(VGG19Features, o.vgg19_path)
@@ -136,19 +137,19 @@ class GPENModel(BaseModel):
         real = batch["hr"]
         given = self._styles(real) if self.makes_faces else batch["lr"]
         fake = generator(given)
-        discriminator.requires_grad_(False)  # phase G only passes through it
+        discriminator.requires_grad_(False)  # phase G does not train it
         yield "G", self._generator_losses(fake, real)
         fake = fake.detach()
         if self.weights["path"] and step % self.path_every == 0:
             yield "G_reg", {"Path": self.weights["path"] * self.path_every * self._path_penalty(given)}
         discriminator.requires_grad_(True)
-        # Twice the usual half of real plus half of fake, as published.
+        # The published loss is the sum of the real and fake terms: twice their mean.
         yield "D", {"D": 2 * loss.discriminator_loss("vanilla", [discriminator(real)], [discriminator(fake)])}
         if self.weights["r1"] and step % self.r1_every == 0:
             yield "D_reg", {"R1": self.weights["r1"] / 2 * self.r1_every * self._r1_penalty(real)}
 
     def _styles(self, faces):
-        """Normal [N, layers, style_dim]: one vector a face for all layers, or mostly two, one up to some layer."""
+        """Returns random styles [N, layers, style_dim]: two vectors per face with probability MIXING, else one."""
         layers, dim = self.style_shape
         first, second = faces.new_empty(2, len(faces), 1, dim).normal_()
         crossing = int(torch.randint(1, layers, ())) if torch.rand(()) < MIXING else layers  # on the host: no sync
@@ -174,17 +175,17 @@ class GPENModel(BaseModel):
         return losses
 
     def _path_penalty(self, given):
-        """Squared deviation of |J^T y| from its running mean, J being the faces' derivative by the latents (0-d)."""
+        """Mean squared deviation (0-d) of |J^T y| from its running mean; J: Jacobian of faces by latents."""
         faces, latents = in_float32(self.networks["G"], given, return_latents=True)
         noise = torch.randn_like(faces) / (faces.shape[2] * faces.shape[3]) ** 0.5
         slope, = torch.autograd.grad((faces * noise).sum(), latents, create_graph=True)
-        lengths = (slope.square().sum(2).mean(1) + 1e-8).sqrt()  # the root's own slope is infinite at 0
+        lengths = (slope.square().sum(2).mean(1) + 1e-8).sqrt()  # the root's derivative is infinite at 0
         mean = torch.lerp(self.state["path_length"], lengths.mean(), PATH_DECAY)
         self.state["path_length"].copy_(mean.detach())
         return (lengths - mean).square().mean()
 
     def _r1_penalty(self, real):
-        """Squared length of the scores' derivative by the true faces, mean over these (0-d)."""
+        """Returns R1 (0-d): the squared norm of the scores' gradient by the face, averaged over true faces."""
         real = real.detach().requires_grad_()
         scores = in_float32(self.networks["D"], real)
         slope, = torch.autograd.grad(scores.sum(), real, create_graph=True)
@@ -192,13 +193,13 @@ class GPENModel(BaseModel):
 
     def check_restores(self):
         if self.makes_faces:
-            raise UserError("--stage prior: these weights make faces and restore none. Embed them first: "
+            raise UserError("--stage prior: these weights generate faces and do not restore any. Embed them first: "
                             "newtrain.py --preset gpen_embed --pretrain_model_path FILE ...")
 
     def pictures(self, batch):
-        """What a face is made from, what the trained weights make of it (SR), their average (EMA), the true face.
+        """Returns the input (LR), results of the trained (SR) and averaged weights (EMA), and true faces (HR).
 
-        Of --stage prior: faces from random numbers that are always the same, beside true ones.
+        --stage prior: faces generated from fixed random numbers, beside true faces; no LR.
         """
         given = batch["lr"]
         if self.makes_faces:
@@ -213,7 +214,7 @@ class GPENModel(BaseModel):
 
 
 def _adam(role, options, lr, every, lr_factors=()):
-    """Adam for `role`; every: steps between the lazy phases that step it as well, or None."""
+    """Returns AdamSpec for `role`; every: steps between lazy phases, which also step it, or None."""
     ratio = every / (every + 1) if every else 1.0
     return AdamSpec((role,), lr * ratio, (options.beta1 ** ratio, options.beta2 ** ratio), options.weight_decay,
                     lr_factors=lr_factors)

@@ -1,14 +1,14 @@
-"""First weights of a network."""
+"""Initial weights of a network."""
 from torch import nn
 
 INITS = ("normal", "kaiming")
 
 
 def init_weights(net, init_type="normal", generator=None):
-    """Initialize `net` in place and return it; every bias becomes 0.
+    """Initializes `net` in place and returns it; every bias becomes 0.
 
-    normal: as SPARNet was published, convolution weights N(0, 0.02), normalization weights N(1, 0.02).
-    kaiming: convolution weights as PyTorch makes them (kaiming uniform, He et al. 2015), normalization weights 1.
+    normal: as published for SPARNet, convolution weights N(0, 0.02), normalization weights N(1, 0.02).
+    kaiming: PyTorch's default convolution weights (kaiming uniform, He et al. 2015), normalization weights 1.
     Random numbers come from `generator`, by default torch's global one, in the order of `net.modules()`.
     """
     if init_type not in INITS:
@@ -17,11 +17,11 @@ def init_weights(net, init_type="normal", generator=None):
         convolution = isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
         if not convolution and not (isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.affine):
             continue
-        weight = getattr(module, "weight_orig", module.weight)  # under spectral norm, `weight` is made from it
+        weight = getattr(module, "weight_orig", module.weight)  # under spectral norm, `weight` is computed from it
         if init_type == "normal":
             nn.init.normal_(weight, 0.0 if convolution else 1.0, 0.02, generator=generator)
         elif convolution:
-            nn.init.kaiming_uniform_(weight, a=5 ** 0.5, generator=generator)  # nn.Conv2d's own
+            nn.init.kaiming_uniform_(weight, a=5 ** 0.5, generator=generator)  # nn.Conv2d's default
         else:
             nn.init.ones_(weight)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""What a network or a loss needs where half precision cannot carry a number: float32, whatever the training runs in."""
+"""Float32 for networks and losses whose values half precision cannot represent, in every training precision."""
 import contextlib
 
 import torch
@@ -7,19 +7,19 @@ from torch.func import functional_call
 
 
 def widened(tensor):
-    """`tensor`, in float32 if it is float16 or bfloat16."""
+    """Returns `tensor`, cast to float32 if it is float16 or bfloat16."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def without_autocast(x):
-    """A context in which autocast (O1), where it is on, leaves what is computed on the device of `x` alone."""
+    """Returns a context that disables autocast (O1) on the device of `x`."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
-    return contextlib.nullcontext()  # an exported network would keep a context that changes nothing
+    return contextlib.nullcontext()  # export would record even a context without effect
 
 
 class _Beneath(nn.Module):
-    """`net` without what mixed precision has put around its forward."""
+    """Calls the class's forward of `net`, bypassing amp's cast wrapper."""
 
     def __init__(self, net):
         super().__init__()
@@ -30,9 +30,9 @@ class _Beneath(nn.Module):
 
 
 def in_float32(net, *inputs, **options):
-    """net(*inputs, **options) in float32, whatever the precision of the training; gradients reach net's own weights.
+    """Computes net(*inputs, **options) in float32 in every training precision; gradients reach net's weights.
 
-    For losses that half precision cannot carry (R1, path length). Half weights are widened as they are.
+    For losses that half precision cannot represent (R1, path length). Half weights (not masters) are cast to float32.
     """
     wide = {f"net.{name}": widened(tensor) for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     return functional_call(_Beneath(net), wide, tuple(widened(x) for x in inputs), options)

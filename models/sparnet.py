@@ -10,11 +10,11 @@ from torch.utils.checkpoint import checkpoint
 from models.blocks import ConvLayer, FaceAttentionUnit
 
 ATTENTIONS = ("spar", "spar3d")
-HOURGLASS_SIZE = 64  # the first down block's hourglass is deep enough to take 64 pixels to `bottleneck_size`
+HOURGLASS_SIZE = 64  # the first down block's hourglass reduces 64 pixels to `bottleneck_size`
 
 
 def _steps(size, smallest, what):
-    """How often `size` halves to `smallest`; ValueError unless that is a whole number of times."""
+    """Returns how many halvings take `size` to `smallest`. Raises ValueError if not a whole number."""
     steps = log2(size / smallest) if size >= smallest > 0 else -1
     if steps < 0 or steps != int(steps):
         raise ValueError(f"{what}: {size} must be {smallest} times a power of two")
@@ -26,25 +26,29 @@ class SPARNet(nn.Module):
 
     Input [N, 3, in_size, in_size], RGB in [-1, 1]: the low-resolution face resized (bicubic) to `in_size`.
     Output [N, 3, out_size, out_size], RGB, about [-1, 1] and not clipped (the network ends in a convolution).
-    The network is convolutional: at the default widths and depths, any multiple of 8 above 32 goes through.
+    The network is convolutional: at the default widths and depths, it accepts any multiple of 8 above 32.
 
     min_ch, max_ch: bounds of the number of channels; min_feat_size: size at the narrowest point.
     res_depth: the body has res_depth + 3 - (number of halvings) blocks.
-    att_name: 'spar', one attention map a block, or 'spar3d', one a channel.
+    att_name: 'spar': one attention map per block; 'spar3d': one per channel.
     hourglass_ch: width inside the hourglasses; bottleneck_size: their smallest size.
-    channel_multiple: the first width is rounded down to a multiple of it (accelerators like 16), and so are all others;
+    channel_multiple: all widths are multiples of it (16 is fast on accelerators): the first width is rounded down, and
     min_ch and max_ch must be multiples.
-    checkpointing: in training, keep only each block's input and compute the rest anew backward (a third more
-    arithmetic for a fraction of the memory). Not with batch norm, whose statistics would be counted twice.
+    checkpointing: in training, keeps only each block's input and recomputes the rest in backward (a third more
+    arithmetic, a fraction of the memory). Not with batch norm, whose statistics would be updated twice.
+    residual: the output is the input plus the last convolution's output; in_size and out_size must be equal.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1, checkpointing=False):
+                 channel_multiple=1, checkpointing=False, residual=False):
         super().__init__()
         self.norm_type = norm_type
         self.set_checkpointing(checkpointing)
+        if residual and in_size != out_size:
+            raise ValueError(f"residual: in_size {in_size} and out_size {out_size} must be the same")
+        self.residual = residual
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -72,7 +76,7 @@ class SPARNet(nn.Module):
         def clip(channels):
             return max(min_ch, min(channels, max_ch))
 
-        # The width doubles unbounded at every halving and is clipped where it is used.
+        # `channels` doubles at every halving without a bound, so each use clips it.
         channels = clip(max_ch // (downs + 1)) // channel_multiple * channel_multiple
         encoder = [ConvLayer(3, channels)]
         for step in range(downs):
@@ -95,25 +99,32 @@ class SPARNet(nn.Module):
             raise ValueError("checkpointing would count batch norm's statistics twice: use norm_type 'in' or 'none'")
         self.checkpointing = on
 
+    def start_at_input(self):
+        """Sets the last convolution to 0: a residual network then returns its input, bit for bit, until it learns."""
+        nn.init.zeros_(self.out_conv.conv2d.weight)
+        nn.init.zeros_(self.out_conv.conv2d.bias)
+
     def forward(self, x):
+        given = x
         for block in (*self.encoder, *self.res_layers, *self.decoder):
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        return self.out_conv(x)
+        out = self.out_conv(x)
+        return given + out if self.residual else out
 
 
 @contextmanager
 def attention_maps(net):
-    """Collect the attention maps of the forward passes made inside the `with` block.
+    """Collects the attention maps of the forward passes made inside the `with` block.
 
         with attention_maps(net) as maps:
             sr = net(lr)
         maps["decoder.2"]  # [N, 1, h, w] ('spar') or [N, C, h, w] ('spar3d'), values in [0, 1]
 
-    The dict is in the network's order, names the blocks as the checkpoint does and holds the latest pass,
-    detached, on the network's device. The output is the same bits with and without it.
+    The dict has the checkpoint's block names, in network order, and holds the latest pass, detached, on the network's
+    device. The network's output is bit-identical with and without it.
     """
     maps = {}
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from models.base_model import AdamSpec, BaseModel
 from models.init import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
-from utils.option_types import at_least
+from utils.option_types import at_least, boolean
 
 
 class SPARNetModel(BaseModel):
@@ -13,6 +13,14 @@ class SPARNetModel(BaseModel):
 
     @staticmethod
     def add_network_options(group):
+        SPARNetModel.add_shape_options(group)
+        group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
+                           help="adds the network's input to its output, so that training starts from the input; "
+                                "default: off")
+
+    @staticmethod
+    def add_shape_options(group):
+        """Adds the options that SPARNet and SPARNetHD share."""
         group.add_argument("--Gnorm", choices=["bn", "in", "none"], default="bn",
                            help="generator's normalisation: batch norm, instance norm or none")
         group.add_argument("--res_depth", type=int, default=10, help="residual blocks in the generator's body")
@@ -34,10 +42,13 @@ class SPARNetModel(BaseModel):
         self.networks["G"] = SPARNet(
             in_size=options.load_size, out_size=options.load_size, norm_type=options.Gnorm,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
-            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch)
+            min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
+            residual=options.residual)
 
     def set_up_training(self, options):
         init_weights(self.networks["G"], options.init_type)
+        if options.residual:
+            self.networks["G"].start_at_input()
         self.lambda_pix = options.lambda_pix
         self.optimizers = {"G": AdamSpec(("G",), options.lr, (options.beta1, options.beta2), options.weight_decay)}
         self.ema_decay = {"G": options.ema_decay} if options.ema_decay else {}
@@ -49,13 +60,13 @@ class SPARNetModel(BaseModel):
     def pictures(self, batch):
         with attention_maps(self.released("G")) as maps:
             sr = self.restore(batch["lr"])
-        attention = list(maps.values())[-1].float().mean(1, keepdim=True)  # the last block's: full resolution
+        attention = list(maps.values())[-1].float().mean(1, keepdim=True)  # of the last block, at full resolution
         low, high = attention.amin((1, 2, 3), keepdim=True), attention.amax((1, 2, 3), keepdim=True)
-        attention = (attention - low) / (high - low).clamp(min=1e-6)  # each map stretched to its own range
+        attention = (attention - low) / (high - low).clamp(min=1e-6)  # stretches each map to [0, 1]
         return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"],
                 "attention": heat(F.interpolate(attention, size=sr.shape[-2:], mode="nearest"))}
 
 
 def heat(values):
-    """[N, 1, H, W] in [0, 1] -> RGB in [-1, 1] from black over red and yellow to white."""
+    """Colours [N, 1, H, W] in [0, 1] as RGB [N, 3, H, W] in [-1, 1]: black, red, yellow, white."""
     return torch.cat([(values * 3 - band).clamp(0, 1) for band in range(3)], 1) * 2 - 1

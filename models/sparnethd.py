@@ -24,7 +24,7 @@ class SPARNetHD(SPARNet):
 class PatchDiscriminator(nn.Module):
     """One scale: [N, 3, H, W] -> ([features of each layer], score [N, 1, h, w], h and w about H / 16 - 2).
 
-    The width doubles with each of `layers` halvings, from base_ch to max_ch at most.
+    The width doubles with each of `layers` halvings, from base_ch up to max_ch.
     """
 
     def __init__(self, base_ch=64, max_ch=512, layers=4, norm_type="in"):
@@ -34,7 +34,7 @@ class PatchDiscriminator(nn.Module):
         self.model.extend(ConvLayer(c_in, c_out, "down", norm_type, "leakyrelu")
                           for c_in, c_out in zip(channels, channels[1:], strict=False))
         self.score_out = ConvLayer(channels[-1], 1)
-        self.score_out.pad = nn.Identity()  # as published: only the score is not padded
+        self.score_out.pad = nn.Identity()  # as published: only the score layer has no padding
 
     def forward(self, x):
         features = []
@@ -45,7 +45,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """PatchDiscriminators on the picture and on `scales` - 1 halvings of it (bicubic), each with its own weights.
+    """PatchDiscriminators on the image and `scales` - 1 bicubic halvings of it, each with its own weights.
 
     [N, 3, H, W], RGB in [-1, 1] -> [(features, score) of each scale], the largest first. H and W: `smallest` or more.
     """
@@ -55,7 +55,7 @@ class MultiScaleDiscriminator(nn.Module):
         self.D_pool = nn.ModuleList(PatchDiscriminator(base_ch, max_ch, layers, norm_type) for _ in range(scales))
         add_spectral_norm(self)
 
-        # The score's convolution, unpadded, needs 3 x 3 features: layers halve rounding up, scales rounding down.
+        # The unpadded score convolution needs 3 x 3 features. Layers halve with rounding up, scales with rounding down.
         self.smallest = (2 * 2 ** layers + 1) * 2 ** (scales - 1)
 
     def forward(self, x):

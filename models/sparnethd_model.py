@@ -15,15 +15,15 @@ from utils.option_types import at_least
 class SPARNetHDModel(SPARNetModel):
     """Generator: lambda_pix L1 + lambda_pcp perceptual + lambda_fm feature matching + lambda_g adversarial.
 
-    Phase G, then phase D on the same fakes. The discriminator sees the real faces once a step: phase G takes their
-    features, phase D their scores. The average of the generator (EMA) is what is released.
+    Phase G, then phase D on the same fakes. The discriminator sees the real faces once per step: phase G uses their
+    features, phase D their scores. The generator's average (EMA) is released.
     """
 
     preset = "sparnethd_ffhq"
 
     @staticmethod
     def add_network_options(group):
-        SPARNetModel.add_network_options(group)
+        SPARNetModel.add_shape_options(group)
         group.add_argument("--min_feat_size", type=at_least(1), default=32,
                            help="smallest feature map of the generator, in pixels")
         group.add_argument("--channel_multiple", type=at_least(1), default=1,
@@ -91,7 +91,7 @@ class SPARNetHDModel(SPARNetModel):
         sr = generator(batch["lr"])
         discriminator.requires_grad_(True)  # another micro-batch's phase G may have left it frozen
         real = discriminator(batch["hr"])
-        discriminator.requires_grad_(False)  # phase G only passes through it
+        discriminator.requires_grad_(False)  # phase G does not train it
         fake = discriminator(sr)
         real_features, fake_features = ([features for features, _ in found] for found in (real, fake))
         losses = {"Pix": self.weights["pix"] * F.l1_loss(sr, batch["hr"]),
@@ -108,7 +108,7 @@ class SPARNetHDModel(SPARNetModel):
         yield "D", {"D": loss.discriminator_loss(self.gan_mode, [s for _, s in real], [s for _, s in fake])}
 
     def pictures(self, batch):
-        """As SPARNet's; where an average is kept, what it restores (EMA) beside what the trained weights do (SR)."""
+        """Like SPARNet's; if an average is kept, adds its results (EMA) to those of the trained weights (SR)."""
         shown = super().pictures(batch)
         if self.released("G") is not self.networks["G"]:
             shown = {"LR": shown["LR"], "SR": self.networks["G"](batch["lr"]), "EMA": shown["SR"], "HR": shown["HR"],

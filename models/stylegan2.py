@@ -1,11 +1,10 @@
 """Layers of StyleGAN2 (Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020).
 
-Plain torch operators, which every device has and which differentiate twice (R1, path length). All pictures are
+Plain torch operators, which every device supports and which are twice differentiable (R1, path length). Images are
 [N, C, H, W], contiguous or channels_last. Module and parameter names follow the released checkpoints.
 
-What half precision (O1, O2) must not touch is computed in float32 whatever the type of the parameters: the linear
-layers and so the latents, styles and demodulation, the standard deviation over the batch, and the sum of the RGB
-pictures.
+These are always computed in float32, because half precision (O1, O2) would harm them: linear layers (so latents,
+styles and demodulation), the standard deviation over the batch, and the sum of the RGB images.
 """
 import torch
 from torch import nn
@@ -15,32 +14,32 @@ from models.base_model import PrecisionNeeds
 from models.precision import widened, without_autocast
 
 SLOPE = 0.2  # of the leaky ReLU
-GAIN = 2 ** 0.5  # after it, so that it keeps the variance
+GAIN = 2 ** 0.5  # factor after the leaky ReLU, to keep the variance
 FIR = (1.0, 3.0, 3.0, 1.0)
 
 
 def memory_of(x):
-    """`x`, for the result to be written to, where nothing goes backward and nothing is recorded; else None.
+    """Returns `x` as the `out` argument of an operator, or None if gradients, compilation or tracing are on.
 
-    The system has to clear a large picture's new memory first, which takes longer than most of what is written there.
-    A compiled or exported network finds its memory by itself, and ONNX has no operators that overwrite.
+    It avoids a new allocation: the system must clear the memory of a large image, which is slower than most operators.
+    A compiled or exported network manages its memory itself, and ONNX has no in-place operators.
     """
     recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
     return None if recorded else x
 
 
 def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):
-    """Insert `up` - 1 zeros after each pixel, pad with zeros, convolve with `kernel`, keep every `down`-th pixel.
+    """Inserts `up` - 1 zeros after each pixel, pads with zeros, convolves with `kernel`, keeps every `down`-th pixel.
 
     kernel: [K, K], convolved (that is, flipped) with every channel; pad: (before, after) in pixels of the enlarged
-    picture, the same for rows and columns; a negative one cuts off. No zero is really inserted: enlarging is a
-    transposed depthwise convolution of the small picture, the rest a depthwise one that computes no dropped pixel.
+    image, the same for rows and columns; negative: crop. No zeros are really inserted: enlarging is a transposed
+    depthwise convolution of the small image; the rest is a strided depthwise convolution.
     """
     size, channels = kernel.shape[0], x.shape[1]
     kernel = kernel.to(dtype=x.dtype).expand(channels, 1, size, size)
     if up > 1:
         x = F.conv_transpose2d(x, kernel, stride=up, groups=channels)
-        # That is the picture convolved with pad size - 1 on both sides, but for the zeros after the last pixel.
+        # The result equals padding size - 1 on both sides, except for the zeros after the last pixel.
         before, after = pad[0] - size + 1, pad[1] + up - size
         return F.pad(x, (before, after) * 2)[:, :, ::down, ::down]
     if pad[0] != pad[1] or pad[0] < 0:
@@ -49,9 +48,9 @@ def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):
 
 
 class Resample(PrecisionNeeds, nn.Module):
-    """upfirdn2d with the blur [1, 3, 3, 1] in both directions, `gain` being its sum."""
+    """upfirdn2d with the blur [1, 3, 3, 1] in both directions; `gain`: sum of the kernel."""
 
-    float32_buffers = ("kernel",)  # in O2, too: some are applied to the RGB pictures, which stay in float32
+    float32_buffers = ("kernel",)  # also in O2: some are applied to the RGB images, which stay in float32
 
     def __init__(self, up=1, down=1, pad=(0, 0), gain=1):
         super().__init__()
@@ -64,7 +63,7 @@ class Resample(PrecisionNeeds, nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Divide each vector of [N, C] by the root of the mean of its squares; float32 for half."""
+    """Divides each vector of [N, C] by its root mean square; half becomes float32."""
 
     def forward(self, x):
         x = widened(x)
@@ -72,13 +71,13 @@ class PixelNorm(nn.Module):
 
 
 class EqualLinear(PrecisionNeeds, nn.Module):
-    """[N, c_in] -> [N, c_out], in float32 where input or weights are half, with a learning rate equalised at run time.
+    """[N, c_in] -> [N, c_out], in float32 if input or weights are half, with equalised learning rate.
 
     Weights are N(0, 1) / lr_mul and are multiplied by lr_mul / sqrt(c_in) in use (Karras et al., ICLR 2018).
-    activate: a leaky ReLU, times sqrt 2, follows.
+    activate: adds a leaky ReLU times sqrt 2.
     """
 
-    float32_parameters = True  # in O2, too: the latents pass through nine of these layers and bend everything after
+    float32_parameters = True  # also in O2: latents pass through nine of these layers and affect everything after
 
     def __init__(self, c_in, c_out, bias_init=0.0, lr_mul=1.0, activate=False):
         super().__init__()
@@ -87,7 +86,7 @@ class EqualLinear(PrecisionNeeds, nn.Module):
         self.scale, self.lr_mul, self.activate = lr_mul / c_in ** 0.5, lr_mul, activate
 
     def forward(self, x):
-        # The few vectors are scaled, not the many weights.
+        # Scaling the few input vectors is cheaper than scaling the weights.
         x, weight, bias = widened(x) * self.scale, widened(self.weight), widened(self.bias) * self.lr_mul
         with without_autocast(x):
             y = F.linear(x, weight, bias)
@@ -114,8 +113,8 @@ class BiasedLeakyReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x, gain=None):
-        # The ReLU is homogeneous: sqrt 2 goes into gain and bias, so that the picture is gone through twice only. In
-        # place is safe, as neither a sum nor a product needs its result to go backward.
+        # The ReLU is homogeneous: sqrt 2 goes into gain and bias, so the image is read only twice. In place is
+        # safe: the backward of a sum or product does not need its result.
         bias = (self.bias * GAIN).to(dtype=x.dtype)[:, None, None]
         if gain is None:
             y = torch.add(bias, x, alpha=GAIN, out=memory_of(x))
@@ -125,14 +124,14 @@ class BiasedLeakyReLU(nn.Module):
 
 
 class ConvLayer(nn.Sequential):
-    """Convolution [N, c_in, H, W] -> [N, c_out, H, W], or H / 2 and W / 2 where downsample.
+    """Convolution [N, c_in, H, W] -> [N, c_out, H, W], or [N, c_out, H / 2, W / 2] if downsample.
 
-    That is after a blur. activate=False: without the biased leaky ReLU.
+    downsample: blurs first. activate: adds a BiasedLeakyReLU.
     """
 
     def __init__(self, c_in, c_out, size, downsample=False, activate=True):
         layers = []
-        if downsample and size == 1:  # dropping pixels first is the same, for a quarter of the work
+        if downsample and size == 1:  # dropping pixels first gives the same result for a quarter of the work
             layers = [Resample(down=2, pad=(1, 1)), EqualConv2d(c_in, c_out, 1)]
         elif downsample:
             layers = [Resample(pad=(2, 2)), EqualConv2d(c_in, c_out, size, stride=2)]
@@ -142,7 +141,7 @@ class ConvLayer(nn.Sequential):
 
 
 class Modulated(nn.Module):
-    """What modulated convolutions share: weights [1, c_out, c_in, size, size] and the layer that makes the style."""
+    """Base of modulated convolutions: weights [1, c_out, c_in, size, size] and the layer that computes the style."""
 
     def __init__(self, c_in, c_out, size, style_dim, blur=None):
         super().__init__()
@@ -152,13 +151,13 @@ class Modulated(nn.Module):
         self.modulation = EqualLinear(style_dim, c_in, bias_init=1)
 
     def kernel(self):
-        """The weights as torch takes them: [c_out, c_in, size, size], or [c_in, c_out, ...] for a transposed one."""
+        """Returns the weights in torch's form: [c_out, c_in, size, size], or [c_in, c_out, ...] if transposed."""
         weight = self.weight.squeeze(0)
         return weight if self.blur is None else weight.transpose(0, 1)
 
     def _apply(self, function, recurse=True):
-        # The released shape has five dimensions, which .to(memory_format=torch.channels_last) refuses. So it is given
-        # the four of the kernel, in the order that the convolution takes without copying them.
+        # The released shape has five dimensions, which .to(memory_format=torch.channels_last) rejects. So it gets the
+        # kernel's four, in the order that the convolution uses without a copy.
         def to_kernel(tensor):
             if tensor.dim() != 5:
                 return function(tensor)
@@ -180,10 +179,10 @@ class ModulatedConv2d(Modulated):
         super().__init__(c_in, c_out, 3, style_dim, Resample(pad=(1, 1), gain=4) if upsample else None)
 
     def modulate(self, latent):
-        """(style [N, c_in], demodulation [N, c_out]) of a latent [N, style_dim], both in float32 for half weights.
+        """Returns (style [N, c_in], demodulation [N, c_out]) of a latent [N, style_dim], float32 for half weights.
 
-        The style is divided by its largest value and by the largest norm of an output's weights, which the
-        demodulation makes up for: so the convolution's sums are not larger than its input's, and no float16 overflows.
+        The style is divided by its largest value and by the largest norm of an output's weights, for which
+        the demodulation compensates. So the convolution's sums stay as small as its input's; float16 does not overflow.
         """
         style = self.modulation(latent)
         power = widened(self.kernel()).square().sum((2, 3))
@@ -197,20 +196,20 @@ class ModulatedConv2d(Modulated):
         return style / norm, torch.rsqrt(square + 1e-8 / (largest * norm * self.scale) ** 2)
 
     def forward(self, x, latent):
-        """(y, demodulation): the result is y [N, c_out, H, W] times [N, c_out]; H and W doubled where upsample.
+        """Returns (y [N, c_out, H, W], demodulation [N, c_out]); the result is their product; upsample doubles H and W.
 
-        Without gradients it overwrites x.
+        Overwrites x if gradients are off.
         """
         style, demodulation = self.modulate(latent)
         x = torch.mul(x, style.to(dtype=x.dtype)[:, :, None, None], out=memory_of(x))
         if self.blur is None:
             return F.conv2d(x, self.kernel(), padding=1), demodulation
-        # The blur would go into the convolution as well, as a kernel of 6x6, but for 4 times the multiplications.
+        # Merging the blur into the convolution (a 6x6 kernel) would take 4 times the multiplications.
         return self.blur(F.conv_transpose2d(x, self.kernel(), stride=2)), demodulation
 
 
 class Noise(nn.Module):
-    """A scalar that weighs what is put beside a convolution's output."""
+    """A learned scalar weight of the feature that is concatenated to a convolution's output."""
 
     def __init__(self):
         super().__init__()
@@ -218,10 +217,10 @@ class Noise(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, with `feature` times a scalar beside it, biases and leaky ReLU.
+    """Modulated convolution, concatenated with `feature` times a scalar, then biases and leaky ReLU.
 
     x [N, c_in, H, W], latent [N, style_dim], feature [N, c_out, H', W'] or None: random numbers in training, zeros
-    otherwise -> [N, 2 c_out, H', W'], H' and W' being doubled where upsample. Without gradients it overwrites x.
+    otherwise -> [N, 2 c_out, H', W'], H' and W' doubled if upsample. Overwrites x if gradients are off.
     """
 
     def __init__(self, c_in, c_out, style_dim, upsample=False):
@@ -248,14 +247,14 @@ class ModulatedRGB(Modulated):
         super().__init__(c_in, 3, 1, style_dim)
 
     def forward(self, x, latent):
-        # 3 c_in weights a sample: these are scaled rather than the picture, and multiplied as matrices.
+        # Only 3 c_in weights per sample: scaling them is cheaper than scaling the image.
         weights = self.modulation(latent)[:, :, None] * (widened(self.kernel().flatten(1).T) * self.scale)
         rgb = x.flatten(2).transpose(1, 2) @ weights.to(dtype=x.dtype)  # no copy in either layout
         return rgb.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class ToRGB(nn.Module):
-    """x [N, c_in, H, W], latent, skip [N, 3, H / 2, W / 2] or None -> RGB [N, 3, H, W], `skip` added, never half."""
+    """x [N, c_in, H, W], latent, skip [N, 3, H / 2, W / 2] or None -> RGB [N, 3, H, W] plus `skip`, never half."""
 
     def __init__(self, c_in, style_dim, upsample=True):
         super().__init__()
@@ -283,7 +282,7 @@ class ResBlock(nn.Module):
 
 
 class BatchDeviation(nn.Module):
-    """Append a channel that holds the standard deviation over the batch, averaged over channels and pixels.
+    """Appends a channel with the standard deviation over the batch, averaged over channels and pixels.
 
     [N, C, H, W] -> [N, C + 1, H, W], for any N (Karras et al., "Progressive Growing of GANs", ICLR 2018).
     """

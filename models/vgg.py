@@ -1,4 +1,4 @@
-"""VGG16 and VGG19 up to the activations that perceptual losses compare; their weights are given by path."""
+"""VGG16 and VGG19 up to the activations that perceptual losses compare; weights are loaded from a given path."""
 import torch
 from torch import nn
 
@@ -9,8 +9,8 @@ from utils.errors import UserError
 class VGGFeatures(nn.Module):
     """A VGG's convolutions (Simonyan & Zisserman 2015), frozen, under torchvision's keys `features.N`.
 
-    [N, 3, H, W], RGB in [-1, 1] -> [the activations after the layers TAPS]. BLOCKS: convolutions before each pool.
-    NAME: its file is what --NAME_path says; ADDRESS: where the public file is.
+    [N, 3, H, W], RGB in [-1, 1] -> [activations after the layers TAPS]. BLOCKS: convolutions before each pooling layer.
+    NAME: --NAME_path gives the weights file; ADDRESS: URL of the public file.
     """
 
     NAME: str
@@ -29,7 +29,7 @@ class VGGFeatures(nn.Module):
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers[:self.TAPS[-1] + 1])
-        # From [-1, 1] to ImageNet's mean 0 and deviation 1; of the code, not of the weights file.
+        # Converts [-1, 1] to ImageNet's normalisation; not in the weights file.
         self.register_buffer("scale", 0.5 / torch.tensor(self.STD).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", ((0.5 - torch.tensor(self.MEAN)) / torch.tensor(self.STD)).view(3, 1, 1),
                              persistent=False)
@@ -46,23 +46,23 @@ class VGGFeatures(nn.Module):
 
 
 class VGG19Features(VGGFeatures):
-    """What SPARNetHD was trained on: after the ReLUs of conv1_2, 2_2, 3_4 and 4_4, and conv5_4 before its ReLU."""
+    """SPARNetHD's features: after the ReLUs of conv1_2, 2_2, 3_4 and 4_4, and conv5_4 before its ReLU."""
 
     NAME, ADDRESS = "vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
     BLOCKS, TAPS = (2, 2, 4, 4, 4), (3, 8, 17, 26, 34)
 
 
 class VGG16Features(VGGFeatures):
-    """What FSRGAN was trained on: after the ReLU of conv5_3."""
+    """FSRGAN's features: after the ReLU of conv5_3."""
 
     NAME, ADDRESS = "vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"
     BLOCKS, TAPS = (2, 2, 3, 3, 3), (29,)
 
 
 def load_vgg(kind, path):
-    """`kind` (VGG19Features, VGG16Features) with the weights of torchvision's file at `path`.
+    """Returns `kind` (VGG19Features or VGG16Features) with the weights of torchvision's file at `path`.
 
-    UserError, with where to get it, for no file or any other one.
+    Raises UserError, with the download address, if the file is missing or is another one.
     """
     net = kind()
     advice = f"for the perceptual loss ({kind.ADDRESS}); --lambda_pcp 0 does without."

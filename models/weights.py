@@ -1,4 +1,4 @@
-"""What every network needs around it: initial weights, reading and matching checkpoints, counting."""
+"""Reads weights files, matches them to networks and loads them."""
 
 import os
 
@@ -9,14 +9,14 @@ from models.base_model import ChecksWeights
 from models.precision import widened
 from utils.errors import UserError
 
-# A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's own trainings
-# keep the generator as g, its average as g_ema and the discriminator as d, FSRGAN's its own as state_dict_disc; a
-# discriminator's key (DISCRIMINATORS) is to be asked for.
+# A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's published code saves
+# the generator as g, its average as g_ema and the discriminator as d; FSRGAN's saves the discriminator as
+# state_dict_disc. A discriminator's key (DISCRIMINATORS) is read only on request.
 CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model", "g_ema", "g")
 DISCRIMINATORS = ("d", "state_dict_disc")
-# Put before every key by DataParallel and by torch.compile.
+# DataParallel and torch.compile put these before every key.
 PREFIXES = ("module.", "_orig_mod.")
-LISTED = 8  # keys of a kind that an error lists
+LISTED = 8  # keys that an error lists per kind
 
 
 class WeightsError(UserError):
@@ -24,16 +24,16 @@ class WeightsError(UserError):
 
 
 def count_parameters(net):
-    """Number of parameters of `net`; buffers such as running statistics do not count."""
+    """Returns the number of parameters of `net`, without buffers (e.g. running statistics)."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def read_weights(path, containers=CONTAINERS):
-    """Read a checkpoint to {key: CPU tensor}; nothing but tensors and plain containers is ever unpickled.
+    """Reads a checkpoint as {key: CPU tensor}; unpickles only tensors and plain containers.
 
-    Accepts .safetensors, and of torch's own format a plain state dict or one under a key of `containers`; with or
-    without PREFIXES. Tensors stored in float16 or bfloat16 come back in float32. Raises WeightsError, naming the file,
-    for anything else.
+    Accepts .safetensors, and torch files with a state dict, either plain or under a key of `containers`. PREFIXES are
+    removed from keys. float16 and bfloat16 tensors become float32. Raises WeightsError, naming the file, for any other
+    content.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -43,7 +43,7 @@ def read_weights(path, containers=CONTAINERS):
             state = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, torch, zipfile and pickle raise a dozen kinds for a damaged file
+    except Exception as error:  # safetensors, torch, zipfile and pickle raise a dozen types for a corrupted file
         size = os.path.getsize(path)
         raise WeightsError(f"{path!r} ({size} bytes) cannot be read as a checkpoint: it is cut short or "
                            f"damaged, is no checkpoint, or holds more than tensors") from error
@@ -56,11 +56,10 @@ def read_weights(path, containers=CONTAINERS):
 
 
 def match_weights(net, state):
-    """Return `state` ready for `net.load_state_dict`: in the order and dtypes of `net`, which stays as it is.
+    """Returns `state` for `net.load_state_dict`, in the order and dtypes of `net`. `net` is unchanged.
 
-    `num_batches_tracked`, absent from older checkpoints, becomes 0 where it is missing. Raises WeightsError,
-    listing what differs, unless every other key and shape is that of `net`. A network that knows better what its
-    weights may differ in says so itself, in a method refusal(state).
+    A missing `num_batches_tracked` (older checkpoints) becomes 0. Raises WeightsError, listing the differences, if any
+    other key or shape differs. A network may give its own reason in a method refusal(state), see ChecksWeights.
     """
     refusal = net.refusal(_strip(state)) if isinstance(net, ChecksWeights) else None
     if refusal:
@@ -83,10 +82,10 @@ def match_weights(net, state):
 
 
 def load_weights(net, path, containers=CONTAINERS):
-    """Load the checkpoint at `path` into `net`, strictly, and return `net`; containers: as of read_weights.
+    """Loads the checkpoint at `path` strictly into `net` and returns `net`; containers: see read_weights.
 
     `net` is the bare network (not wrapped for data parallelism), on any device and of any dtype. Raises
-    WeightsError, naming the file and what differs, and leaves `net` unchanged then.
+    WeightsError, naming the file and the differences; `net` is then unchanged.
     """
     state = read_weights(path, containers)
     try:
@@ -98,7 +97,7 @@ def load_weights(net, path, containers=CONTAINERS):
 
 
 def load_pretrained(networks, options):
-    """Load what --pretrain_model_path and --pretrain_d_path name into {role: network}; UserError where it cannot be."""
+    """Loads --pretrain_model_path and --pretrain_d_path into {role: network}. Raises UserError if one fails."""
     if options.pretrain_model_path:
         load_weights(networks["G"], options.pretrain_model_path)
     if options.pretrain_d_path:
@@ -113,7 +112,7 @@ def _is_state_dict(state):
 
 
 def _strip(state):
-    """`state` without the prefixes that all of its keys share."""
+    """Returns `state` without the PREFIXES that all keys share."""
     while prefix := next((p for p in PREFIXES if state and all(key.startswith(p) for key in state)), None):
         state = {key[len(prefix):]: tensor for key, tensor in state.items()}
     return state

@@ -76,9 +76,9 @@ def add_common(parser):
                            "for builtin parsing")
     data.add_argument("--degradation", choices=list(DEGRADATIONS), default=None,
                       help="how the network's input is made of a good face: bicubic (small and enlarged again), "
-                           "sparnethd, gpen, gpen_hard (chains of blur, noise and JPEG), grey, or holes; default: what "
-                           "--dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, colorization "
-                           "grey, inpainting holes, others bicubic")
+                           "sparnethd, gpen, gpen_hard, face128 (chains of blur, noise and JPEG), grey, or holes; "
+                           "default: what --dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, "
+                           "face128 itself, colorization grey, inpainting holes, others bicubic")
     data.add_argument("--scale_factor", type=at_least(1), default=8,
                       help="ratio of --load_size to the side of the small face, for --degradation bicubic")
     data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),

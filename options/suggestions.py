@@ -1,4 +1,5 @@
 """What to say of an option that a program does not have: the option that was probably meant."""
+from utils.device import DEVICES
 from utils.errors import nearest
 
 # Names that other programs use. Of the options named, the first that the program has is suggested.
@@ -6,7 +7,7 @@ SYNONYMS = {
     "arch": "model", "network": "model", "recipe": "model", "config": "preset", "cfg": "preset", "opt": "preset",
     "yaml": "preset", "experiment": "name", "exp_name": "name", "run_name": "name",
     "gpu": "device device_id", "gpus": "device device_id", "gpu_id": "device_id", "gpu_ids": "device_id",
-    "cuda": "device", "npu": "device", "cpu": "device", "local_rank": "device_id",
+    **dict.fromkeys(DEVICES, "device"), "local_rank": "device_id",
     "amp": "opt_level", "fp16": "opt_level", "half": "opt_level", "precision": "opt_level",
     "precision_mode": "opt_level", "bf16": "amp_dtype", "dtype": "amp_dtype",
     "epoch": "total_epochs", "epochs": "total_epochs", "num_epochs": "total_epochs", "train_epochs": "total_epochs",
@@ -26,7 +27,8 @@ SYNONYMS = {
     "image_size": "load_size", "img_size": "load_size", "input_size": "load_size", "resolution": "load_size",
     "size": "load_size", "crop_size": "load_size", "scale": "scale_factor", "upscale": "scale_factor",
     "sf": "scale_factor", "augment": "augmentation", "aug": "augmentation", "task": "degradation dataset_name",
-    "degrade": "degradation", "num_workers": "workers", "n_threads": "workers", "threads": "workers", "j": "workers",
+    "degrade": "degradation",
+    "num_workers": "workers", "n_threads": "workers", "threads": "workers", "j": "workers",
     "out": "checkpoints_dir results_dir", "output": "checkpoints_dir results_dir",
     "output_dir": "checkpoints_dir results_dir", "out_dir": "checkpoints_dir results_dir",
     "save_dir": "checkpoints_dir results_dir", "work_dir": "checkpoints_dir results_dir",

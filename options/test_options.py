@@ -39,7 +39,8 @@ def test_parser(model):
     data.add_argument("--dataset_name", default="celeba",
                       help="which faces are found below --gtroot, which square of an image is the face, and which "
                            "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
-                           "ffhq's names with a --degradation: blind, blind_hard, colorization, inpainting")
+                           "names of these with a --degradation: blind, blind_hard, colorization, inpainting, "
+                           "face128")
     data.add_argument("--batch_size", type=at_least(1), default=16,
                       help="faces that are restored at a time, per device")
     data.add_argument("--max_images", type=at_least(1), default=None,

@@ -47,10 +47,12 @@ def _add_data(group):
     group.add_argument("--dataset_name", default="celeba",
                        help="which faces are found below --dataroot, which square of an image is the face, and which "
                             "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
-                            "ffhq's names with a --degradation: blind, blind_hard, colorization, inpainting")
+                            "names of these with a --degradation: blind, blind_hard, colorization, inpainting, "
+                            "face128")
     group.add_argument("--augmentation", type=augmentation, choices=AUGMENTATIONS, default="fixed",
                        help="random flip and crop of the training faces: as published with the crop's fault fixed, as "
-                            "published (upstream), or none; datasets with a --cache_folder only flip")
+                            "published (upstream), a random shift, scale and rotation (aligned, for celeba and "
+                            "face128), or none; datasets with a --cache_folder only flip")
     group.add_argument("--cache_folder", default=None,
                        help="folder to keep faces in that were resized once (0.8 MB per face at 512 pixels), for "
                             "--dataset_name ffhq, blind, blind_hard, colorization, inpainting and seg2face; default: "

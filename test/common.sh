@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the train_*_1p.sh and train_*_8p.sh scripts share; they source it, call parse_arguments, then train or evaluate.
+# Functions of the train_*_1p.sh and train_*_8p.sh scripts, which source this file and call parse_arguments first.
 set -u -o pipefail
 
 caller_dir=$PWD
@@ -7,16 +7,17 @@ test_dir=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) || exit 1
 repo_dir=$(dirname -- "$test_dir")
 Network=$(basename -- "$repo_dir")
 
-# The built-in faces, drawn where no --data_path is given. Other seeds are other people.
+# Built-in faces, drawn if no --data_path is given. Different seeds draw different people.
 builtin_dir=$repo_dir/.cache/builtin_faces
 builtin_train_faces=2000
+builtin_quick_faces=1000  # for sparnet_builtin, which `make train` runs within minutes
 builtin_val_faces=100
 builtin_val_seed=1000000
 
-held_out_at_most=100  # of a flat --data_path, and never more than a tenth of it
-val_max=1000          # faces to validate on after an epoch, evenly spread over the folder
-skipped_steps=10      # at the start of a training, left out of the speed
-lines_of_failure=30
+held_out_at_most=100  # validation faces held out from a flat --data_path; at most a tenth of it
+val_max=1000          # faces to validate on after each epoch, evenly spread over the folder
+skipped_steps=10      # first steps of a training, excluded from the speed
+lines_of_failure=30   # log lines shown when a program fails
 
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
@@ -25,11 +26,11 @@ preset model"
 # shellcheck disable=SC2034
 evaluation_arguments="pth_path data_path output_path batch_size device_id workers precision_mode preset model"
 
-rank_size=1  # devices, of this machine; the _8p scripts set it to 8 and know --rank_size=
+rank_size=1  # number of devices of this machine; the _8p scripts set it to 8 and accept --rank_size=
 data_path="" output_path="" train_epochs="" train_steps="" batch_size="" device_id="" workers="" pth_path=""
 precision_mode="" preset="" model="" opt_level="" print_freq=""
 
-awk() { LC_ALL=C command awk "$@"; }  # decimal points, whatever the locale
+awk() { LC_ALL=C command awk "$@"; }  # prints decimal points in every locale
 
 die() {
     echo "error: $*" >&2
@@ -38,7 +39,7 @@ die() {
 
 # -- arguments ------------------------------------------------------------------------------------------------------
 
-# parse_arguments "KNOWN NAMES" "$@": --name=value for each known name becomes the variable of that name.
+# parse_arguments "KNOWN NAMES" "$@": sets the variable NAME for each --NAME=VALUE; exits if NAME is not known.
 parse_arguments() {
     local known=$1 para name value
     shift
@@ -52,17 +53,17 @@ parse_arguments() {
         if ! [[ $name =~ ^[a-z_]+$ && " $known " == *" $name "* ]]; then
             die "unknown argument $para; known: $(list_arguments "$known")"
         fi
-        [ -n "$value" ] || die "$para lacks a value: write --$name=VALUE"
+        [ -n "$value" ] || die "$para has no value: write --$name=VALUE"
         case $name=$value in
             *_path=* | preset=*.yml | preset=*.yaml) value=$(absolute "$value") ;;
         esac
         printf -v "$name" '%s' "$value"
     done
-    [[ $rank_size =~ ^[1-9][0-9]*$ ]] || die "--rank_size is a number of devices, not '$rank_size'"
+    [[ $rank_size =~ ^[1-9][0-9]*$ ]] || die "--rank_size must be a number of devices, not '$rank_size'"
     export RANK_SIZE=$rank_size RANK_ID=0 JOB_ID=10087
     export ASCEND_DEVICE_ID=${device_id:-${ASCEND_DEVICE_ID:-0}}
-    [ "$RANK_SIZE" -eq 1 ] || ASCEND_DEVICE_ID=0  # of rank 0, which keeps the log; torchrun tells the ranks their cards
-    [[ $ASCEND_DEVICE_ID =~ ^[0-9]+$ ]] || die "the device id is a number, not '$ASCEND_DEVICE_ID'"
+    [ "$RANK_SIZE" -eq 1 ] || ASCEND_DEVICE_ID=0  # rank 0 writes the log; torchrun assigns a device to each rank
+    [[ $ASCEND_DEVICE_ID =~ ^[0-9]+$ ]] || die "--device_id= must be a number, not '$ASCEND_DEVICE_ID'"
     choose_opt_level
 }
 
@@ -75,7 +76,7 @@ list_arguments() {
     printf '%s -h --help' "--${1// /= --}="
 }
 
-# Paths given relative are relative to the caller; the shell leaves the ~ of --data_path=~/faces to us.
+# Prints an absolute path. Relative paths start at the caller's folder. The shell does not expand --data_path=~/faces.
 absolute() {
     # shellcheck disable=SC2088
     case $1 in
@@ -85,31 +86,32 @@ absolute() {
     esac
 }
 
-# The ModelZoo's names are TensorFlow's: nothing in half; what gains most in half; all but the normalisation in half.
+# Sets opt_level from precision_mode. The ModelZoo uses TensorFlow's names: O0 computes in float32, O1 computes the
+# operators that gain most in half precision, O2 everything except normalisation.
 choose_opt_level() {
     case $precision_mode in
         "" | O0 | O1 | O2) opt_level=$precision_mode ;;
         must_keep_origin_dtype) opt_level=O0 ;;
         allow_fp32_to_fp16) opt_level=O1 ;;
         allow_mix_precision) opt_level=O2 ;;
-        *) die "--precision_mode=$precision_mode is none of O0, O1, O2, must_keep_origin_dtype (O0)," \
+        *) die "--precision_mode=$precision_mode is not one of O0, O1, O2, must_keep_origin_dtype (O0)," \
                "allow_fp32_to_fp16 (O1), allow_mix_precision (O2)" ;;
     esac
 }
 
-# add_option NAME VALUE: to `options`, unless the value is empty and the program's own default stands.
+# add_option NAME VALUE: appends --NAME=VALUE to `options`; an empty VALUE keeps the program's default.
 add_option() {
     [ -z "$2" ] || options+=("--$1=$2")
 }
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
-# Empties test/output/$ASCEND_DEVICE_ID, but for what --pth_path or --data_path name inside it. Wrong paths are
-# named before that: an earlier training's weights may lie there.
+# Empties test/output/$ASCEND_DEVICE_ID, except for files that --pth_path or --data_path name. Checks the paths before
+# it deletes anything: an earlier training's weights may be there.
 prepare_output() {
     local path keep=() states
-    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: there is no folder $data_path"
-    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: there is no file $pth_path"
+    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
+    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
     run_name=$(basename -- "$0" .sh)
@@ -124,17 +126,19 @@ prepare_output() {
     log=$output_dir/train_$ASCEND_DEVICE_ID.log
     run_dir=${output_path:-$output_dir}/$run_name
     states=("$run_dir"/state_*.pth)
-    [ ! -e "${states[0]}" ] || die "$run_dir holds an earlier run: choose another --output_path= or remove it"
+    [ ! -e "${states[0]}" ] || die "$run_dir contains an earlier run: choose another --output_path= or remove it"
 }
 
-# From --dataroot, --valroot and --val_count: no face is both trained and validated on.
+# Adds --dataroot, and --valroot or --val_count, to `options`: no face is used for both training and validation.
 choose_training_data() {
-    local val
+    local val train_faces train_folder
     if [ -z "$data_path" ]; then
-        draw_builtin_faces "$builtin_train_faces" 0 train
-        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
-        options+=("--dataroot=$builtin_dir/train/images" "--valroot=$builtin_dir/val/images")
         preset=${preset:-${model:-sparnet}_builtin}
+        train_faces=$builtin_train_faces train_folder=train
+        [ "$preset" != sparnet_builtin ] || train_faces=$builtin_quick_faces train_folder=quick
+        draw_builtin_faces "$train_faces" 0 "$train_folder"
+        draw_builtin_faces "$builtin_val_faces" "$builtin_val_seed" val
+        options+=("--dataroot=$builtin_dir/$train_folder/images" "--valroot=$builtin_dir/val/images")
     elif [ -d "$data_path/train" ]; then
         options+=("--dataroot=$data_path/train")
         val=$(first_folder "$data_path/val" "$data_path/test")
@@ -148,6 +152,7 @@ choose_training_data() {
     fi
 }
 
+# Adds --gtroot to `options`.
 choose_reference_faces() {
     local faces
     if [ -z "$data_path" ]; then
@@ -174,7 +179,7 @@ first_folder() {
     done
 }
 
-# 0 also for a folder that cannot be read: newtrain.py then says why.
+# Prints the number of faces to hold out; 0 for an unreadable folder: newtrain.py then reports the error.
 count_held_out() {
     local count
     count=$(python3 -c 'import sys; from data.face_folder import FaceFolder
@@ -185,8 +190,8 @@ print(len(FaceFolder.list_faces(*sys.argv[1:])))' "$1" --data_path 2>/dev/null) 
 
 # -- running --------------------------------------------------------------------------------------------------------
 
-# run_ranks PROGRAM OPTIONS...: in one process, or in a process a device, by torchrun. Rank 0 speaks on the console and
-# in $log; what another rank says stands in train_<rank>.log beside it, in the end also where the training failed.
+# run_ranks PROGRAM OPTIONS...: runs the program in one process or, with torchrun, in one process per device. Rank 0
+# writes to the console and to $log. The other ranks' output is in train_<rank>.log afterwards, also after a failure.
 run_ranks() {
     local rank redirects=""
     if [ "$RANK_SIZE" -eq 1 ]; then
@@ -202,7 +207,7 @@ run_ranks() {
         "--log-dir=$output_dir/ranks" "--redirects=$redirects" "$@"
 }
 
-# torchrun chooses the names of its folders itself.
+# Moves the ranks' output from the folders that torchrun named to train_<rank>.log.
 collect_rank_logs() {
     local rank
     for ((rank = 1; rank < RANK_SIZE; rank++)); do
@@ -211,21 +216,21 @@ collect_rank_logs() {
     rm -rf -- "$output_dir/ranks"
 }
 
-# run_logged COMMAND...: output to the console and to $log; signals go on to the command; exits if it fails.
+# run_logged COMMAND...: copies the output to the console and to $log, forwards signals, exits if the command fails.
 run_logged() {
     local pipe status tee_pid signalled="" child="" start
     pipe=$(mktemp -d) && mkfifo "$pipe/log" || exit 1
-    # tee must outlive a signal to the whole process group: the training still saves, and says so.
+    # tee must survive a signal to the whole process group: the training still saves a checkpoint and logs it.
     (trap '' INT TERM HUP; exec tee -- "$log") <"$pipe/log" &
     tee_pid=$!
     trap 'pass_on TERM' TERM HUP
     trap 'pass_on INT' INT
     start=$(date +%s)
-    set -m  # a process group of its own: else Ctrl-C would reach it twice, or (in the background) not at all
+    set -m  # separate process group: otherwise Ctrl-C reaches the command twice or, in the background, never
     PYTHONUNBUFFERED=1 "$@" </dev/null >"$pipe/log" 2>&1 &
     child=$!
     set +m
-    [ -z "$signalled" ] || pass_on "$signalled"  # it came before there was a child
+    [ -z "$signalled" ] || pass_on "$signalled"  # the signal came before the child started
     while signalled="" && { wait "$child"; status=$?; } && [ -n "$signalled" ]; do :; done
     wait "$tee_pid"
     trap - TERM HUP INT
@@ -234,11 +239,11 @@ run_logged() {
     case $status in
         0) return ;;
         130 | 143)
-            echo "$run_name was stopped (exit status $status); to go on, add --continue_train to"
+            echo "$run_name was stopped (exit status $status); to continue, add --continue_train to"
             echo "cd $(printf '%q && ' "$repo_dir")$(printf '%q ' "$@")"
             ;;
         *)
-            echo "---- the last $lines_of_failure lines of $log ----"
+            echo "---- last $lines_of_failure lines of $log ----"
             tail -n "$lines_of_failure" -- "$log"
             echo "error: $run_name failed with exit status $status"
             ;;
@@ -246,12 +251,13 @@ run_logged() {
     exit "$status"
 }
 
+# pass_on SIGNAL: forwards the signal to the command.
 pass_on() {
     signalled=$1
     [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
 }
 
-# limit_steps: to 100, on a CPU to 30, where neither --train_steps= nor --train_epochs= says how many; for measuring speed.
+# limit_steps: trains 100 steps (30 on a CPU) unless --train_steps= or --train_epochs= is given; for measuring speed.
 limit_steps() {
     local device
     [ -z "$train_steps$train_epochs" ] || return
@@ -261,7 +267,7 @@ limit_steps() {
     [ "$device" != cpu ] || train_steps=30
 }
 
-# train_and_report acc|perf: newtrain.py with the parsed arguments, then the closing block.
+# train_and_report acc|perf: runs newtrain.py with the parsed arguments, then prints the closing block.
 train_and_report() {
     local options=() weights
     prepare_output
@@ -289,12 +295,12 @@ train_and_report() {
     ActualLoss=$(tail -n 1 -- "$output_dir/${CaseName}_loss.txt")
     echo "Look at: $run_dir/samples.png, $run_dir/curves.png"
     weights=("$run_dir"/best_net_*.pth)
-    [ -e "${weights[0]}" ] || weights=("$run_dir"/latest_net_*.pth)  # nothing to validate on, so no best ones
+    [ -e "${weights[0]}" ] || weights=("$run_dir"/latest_net_*.pth)  # no validation: no best weights
     echo "Weights: ${weights[*]}"
     report
 }
 
-# evaluate_and_report: newtest.py with the parsed arguments, then the closing block.
+# evaluate_and_report: runs newtest.py with the parsed arguments, then prints the closing block.
 evaluate_and_report() {
     local options=()
     prepare_output
@@ -317,14 +323,14 @@ evaluate_and_report() {
 
 # -- figures --------------------------------------------------------------------------------------------------------
 
-# read_option NAME: as it was in effect, whoever set it (argument, preset or default).
+# read_option NAME: prints the value that the program used, whether from an argument, a preset or a default.
 read_option() {
     awk -F ': *' -v name="$1" '$1 == name { print $2 }' "$run_dir/options.yml"
 }
 
-# Mean seconds a step. The source is the log's IterTotal lines, each the mean of the steps since the one before,
-# so that the figure can be checked against the log; lines that hold some of the first steps are left out. A run
-# too short to leave such lines has newtrain.py's own mean, the Performance line.
+# Prints the mean seconds per step, from the log's IterTotal lines, so that the value can be checked against the log.
+# Each line is the mean of the steps since the previous line. Lines that include any of the first $skipped_steps steps
+# are excluded. If a run is too short for such lines, prints newtrain.py's own mean, the Performance line.
 measure_step() {
     awk -v skipped="$skipped_steps" '
         /IterTotal:/ { seconds = $8 + 0 }
@@ -337,10 +343,11 @@ measure_step() {
         END { printf "%.6f", (sum > 0) ? sum / steps : own }' "$log"
 }
 
+# Writes $CaseName.log and prints the closing block, whose lines the ModelZoo reads.
 report() {
     local accuracy
     accuracy=$(awk '/^Accuracy:/ { value = $2 } END { print value == "" ? "NA" : value }' "$log")
-    [ "$accuracy" != NA ] || echo "No accuracy: there were no faces to validate on (it takes 10 to hold one out)."
+    [ "$accuracy" != NA ] || echo "No accuracy: there were no validation faces (fewer than 10 faces: none held out)."
     {
         echo "Network = $Network"
         echo "RankSize = $RANK_SIZE"

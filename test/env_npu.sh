@@ -1,11 +1,11 @@
 #!/bin/bash
-# CANN's environment where CANN is installed, and Ascend's usual settings; a value that is already set is kept.
-# To be sourced. Without CANN it only exports variables that nothing reads.
+# Loads CANN's environment, if CANN is installed, and exports Ascend's usual settings; variables already set are kept.
+# Source this file. Without CANN its variables have no effect.
 
 source_cann() {
     local restore_u=""
     case $- in *u*) restore_u=1 ;; esac
-    set +u  # CANN's script reads variables that may be unset
+    set +u  # CANN's script may read unset variables
     local script
     for script in "${ASCEND_TOOLKIT_HOME:-/nonexistent}/../set_env.sh" \
                   /usr/local/Ascend/cann/set_env.sh "$HOME/Ascend/cann/set_env.sh" \

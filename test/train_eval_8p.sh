@@ -1,10 +1,10 @@
 #!/bin/bash
-# Score trained weights as train_eval_1p.sh does, the faces shared out over the 8 devices of this machine.
+# Scores trained weights like train_eval_1p.sh, with the faces distributed over the 8 devices of this machine.
 #
 #   bash test/train_eval_8p.sh --pth_path=test/output/0/train_full_8p/best_net_G.pth [--data_path=FACES] [--rank_size=2]
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8
 parse_arguments "rank_size ${evaluation_arguments/ device_id/}" "$@"
-[ -n "$pth_path" ] || die "--pth_path=WEIGHTS.pth is needed: the weights to score"
+[ -n "$pth_path" ] || die "--pth_path=WEIGHTS.pth is required: the weights to score"
 evaluate_and_report

@@ -1,14 +1,14 @@
 #!/bin/bash
-# Train to the end on one device, then print speed and accuracy.
+# Runs a complete training on one device, then prints speed and accuracy.
 #
-#   bash test/train_full_1p.sh                     on faces that this project draws: nothing to download
-#   bash test/train_full_1p.sh --data_path=FACES   on FACES/train, validated on FACES/val (or FACES/test);
-#                                                  a flat folder: up to 100 faces, a tenth at most, are held out
+#   bash test/train_full_1p.sh                     trains on faces that this project draws: nothing to download
+#   bash test/train_full_1p.sh --data_path=FACES   trains on FACES/train, validates on FACES/val (or FACES/test);
+#                                                  without these subfolders, holds out a tenth of FACES, at most 100
 #
-# Prints the training's log, where its pictures and weights are, and the closing block with images/sec, sec/step,
-# seconds and PSNR. Everything goes into test/output/$ASCEND_DEVICE_ID (emptied first); with --output_path=FOLDER
-# weights and pictures go into FOLDER/train_full_1p. --precision_mode= is O0, O1 or O2; --preset= a name, or a .yml file
-# of newtrain.py's options, one a line: "lambda_id: 0".
+# Prints the training log, the paths of images and weights, and the closing block with images/sec, sec/step, seconds and
+# PSNR. The output folder is test/output/$ASCEND_DEVICE_ID (emptied first); with --output_path=FOLDER weights and images
+# are in FOLDER/train_full_1p. --precision_mode= is O0, O1 or O2. --preset= is a preset's name, or a .yml file with one
+# newtrain.py option per line, e.g. "lambda_id: 0".
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 parse_arguments "$training_arguments" "$@"

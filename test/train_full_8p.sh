@@ -1,11 +1,11 @@
 #!/bin/bash
-# Train to the end on the 8 devices of this machine, then print their common speed and the accuracy.
+# Runs a complete training on the 8 devices of this machine, then prints their total speed and the accuracy.
 #
 #   bash test/train_full_8p.sh --data_path=FACES                   --batch_size= is per device
-#   bash test/train_full_8p.sh --data_path=FACES --rank_size=2     on fewer (or more) devices; on a CPU as many processes
+#   bash test/train_full_8p.sh --data_path=FACES --rank_size=2     uses 2 devices; on a CPU, 2 processes
 #
-# Data, output and closing block are those of train_full_1p.sh; images/sec is that of all devices together. Rank 0's
-# log is train_$ASCEND_DEVICE_ID.log, the others' are train_1.log to train_7.log.
+# Data, output and closing block are those of train_full_1p.sh. images/sec is the total of all devices. The log of rank
+# 0 is train_$ASCEND_DEVICE_ID.log; the other ranks' logs are train_1.log to train_7.log.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8

@@ -1,15 +1,15 @@
 #!/bin/bash
-# Measure the speed of training on the 8 devices of this machine over a limited number of steps.
+# Measures the training speed on the 8 devices of this machine over a limited number of steps.
 #
 #   bash test/train_performance_8p.sh [--data_path=FACES] [--train_steps=200] [--rank_size=2]
 #
-# As train_performance_1p.sh; images/sec is that of all devices together.
+# Works like train_performance_1p.sh. images/sec is the total of all devices.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8
 parse_arguments "rank_size ${training_arguments/ device_id/}" "$@"
 limit_steps
-# The first log line then holds exactly the steps that are left out.
+# With this print_freq the first log line covers exactly the steps that the speed excludes.
 # shellcheck disable=SC2034
 print_freq=$skipped_steps val_max=100
 train_and_report perf

@@ -1,2 +1,2 @@
-"""Preparing data, training in instalments, publishing what came out. Each file is run as `python -m tools.NAME`."""
-import utils  # noqa: F401 (sets what torch reads while it loads)
+"""Programs that prepare data, train in several calls and export weights. Run each as `python -m tools.NAME`."""
+import utils  # noqa: F401 (sets environment variables that torch reads at import)

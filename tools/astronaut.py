@@ -1,9 +1,9 @@
-"""The example picture, in one command: scikit-image's astronaut, restored from 16x16 pixels by shipped weights.
+"""Makes the example image: scikit-image's astronaut, restored from 16x16 pixels by the shipped weights.
 
     python -m tools.astronaut [--pretrained sparnet] [--results_dir results]
 
 Writes RESULTS_DIR/astronaut/astronaut.png (LR | bicubic | SR | HR) and prints the scores. The photograph (Eileen
-Collins, NASA, public domain) comes with scikit-image; no training here has seen it.
+Collins, NASA, public domain) comes with scikit-image. No weights were trained on it.
 """
 import argparse
 from pathlib import Path
@@ -17,18 +17,18 @@ from restore.restorer import Restorer
 from utils.errors import run_main
 from utils.images import degrade, grid, resize, save_shown
 
-# Her face as CelebA's aligned faces are cut: eyes 24 % of the width apart, their middle at 50 % and 55 %.
+# Crops the face as CelebA's aligned faces: eyes 24 % of the width apart, their midpoint at (50 %, 55 %).
 BOX = (135, 5, 316, 186)
-PROTOCOL = "benchmark"  # the one that rounds, as the written picture is rounded
+PROTOCOL = "benchmark"  # rounds to uint8, as the written image does
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pretrained", default="sparnet",
-                        help="weights: a folder of pretrained/, or a file (default: sparnet)")
+                        help="weights: the name of a folder in pretrained/, or the path of a file (default: sparnet)")
     parser.add_argument("--results_dir", default="results", type=Path,
-                        help="output folder (default: results)")
-    parser.add_argument("--device", default="auto", help="auto, npu, cuda or cpu (default: auto)")
+                        help="output folder; the image is written to RESULTS_DIR/astronaut (default: results)")
+    parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
     a = parser.parse_args()
     restorer = Restorer.load(a.pretrained, a.device)
     size, scale = restorer.input_size, restorer.scale_factor
@@ -36,8 +36,8 @@ def main():
     small = resize(face, size // scale)
     restored, = restorer([np.asarray(small)])
     true, bicubic = np.asarray(face), np.asarray(degrade(face, scale))
-    for name, picture in (("bicubic", bicubic), ("restored", restored)):
-        print(f"{name:10} {psnr(picture, true, PROTOCOL):.4f} dB / {ssim(picture, true, PROTOCOL):.4f} "
+    for name, image in (("bicubic", bicubic), ("restored", restored)):
+        print(f"{name:10} {psnr(image, true, PROTOCOL):.4f} dB / {ssim(image, true, PROTOCOL):.4f} "
               f"(protocol {PROTOCOL})")
     enlarged = np.asarray(small.resize((size, size), Image.Resampling.NEAREST))
     path = a.results_dir / "astronaut" / "astronaut.png"

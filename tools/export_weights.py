@@ -1,16 +1,15 @@
-"""Publish weights: half the size, readable without unpickling anything, with a description and a checksum.
+"""Exports weights for release: half the size, no pickle, with a description and a checksum.
 
     python -m tools.export_weights check_points/light/best_net_G.pth pretrained/sparnet/generator.safetensors \\
         --licence "..." --data "..." --commit 71cf9f6
 
-Convolutions become float16. Vectors (biases, batch norm's weights and statistics) stay float32: they are small, and
-half would cost accuracy. The file's metadata describes the network (from the options.yml beside the source, or from
-the source's own metadata) and where the weights come from (restore/description.py). The checksum is added to
-SHA256SUMS in pretrained/ if the target is below that folder.
+Tensors of two or more dimensions become float16. Vectors (biases, batch norm's weights and statistics) stay float32:
+they are small, and float16 would cost accuracy. The file's metadata describes the network (from the options.yml beside
+the source, or from the source's own metadata) and the origin of the weights (restore/description.py). The checksum is
+added to pretrained/SHA256SUMS if the target is in pretrained/.
 """
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,77 +17,76 @@ from safetensors.torch import save
 
 from models.weights import read_weights
 from restore.description import ALIGNMENTS, read_description
-from utils.errors import UserError, first_line, run_main
+from utils.errors import UserError, run_main
+from utils.files import write_file
 from utils.pretrained import FOLDER, record_checksum
 
 
 def export(source, target, **known):
     """Writes the weights file `source` as `target` (.safetensors) and returns the Description in its metadata.
 
-    known: further fields of the description, e.g. licence; those that are None keep what the source says. Without
-    anything that describes the source there is no description, and None is returned. Raises UserError for a source
-    or a target that cannot be used.
+    known: fields of the description to set, e.g. licence; a field that is None keeps the source's value. Returns None
+    if nothing describes the source. Raises UserError if the source cannot be read or the target cannot be written.
     """
     if Path(target).suffix != ".safetensors":
-        raise UserError(f"{target}: the name must end in .safetensors.")
+        raise UserError(f"{target}: the file name must end in .safetensors.")
     weights = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in read_weights(source).items()}
     too_large = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if too_large:
-        raise UserError(f"{source}: {too_large[0]} holds numbers that float16 cannot hold, or that are not finite.")
+        raise UserError(f"{source}: {too_large[0]} holds values that exceed float16's range or are not finite.")
     description = read_description(source)
     if description:
         description = replace(description, **{name: value for name, value in known.items() if value is not None})
     content = serialize(weights, description.metadata() if description else {"format": "pt"})
-    temporary = Path(f"{target}.tmp")
-    try:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {first_line(error)}", status=1) from None
+    write_file(target, content, make_folder=True)
     return description
 
 
 def serialize(weights, metadata):
-    """Returns the bytes of a .safetensors file, the same ones each time: safetensors writes metadata in random order.
+    """Returns the bytes of a .safetensors file, with sorted metadata: safetensors itself writes it in random order.
 
     weights: {key: tensor}. metadata: {name: text}.
     """
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
-    end = 8 + int.from_bytes(content[:8], "little")  # of the JSON header, whose length the first 8 bytes hold
+    end = 8 + int.from_bytes(content[:8], "little")  # end of the JSON header; the first 8 bytes hold its length
     header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def largest_change(before, after):
-    """Returns the largest difference of a weight between two {name: tensor}, relative to its tensor's largest one."""
+    """Returns the largest change of any weight, relative to the largest absolute value in its tensor.
+
+    before, after: {name: tensor}.
+    """
     return max(float((before[n] - after[n]).abs().max() / before[n].abs().max().clamp(min=1e-12))
                for n in before if before[n].is_floating_point())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", help="weights of a training (.pth), or exported ones (.safetensors)")
+    parser.add_argument("source", help="weights file: .pth from a training, or .safetensors from an earlier export")
     parser.add_argument("target", help="the .safetensors file to write")
-    parser.add_argument("--licence", default=None, help="what the weights may be used for; default: the source's")
-    parser.add_argument("--commit", default=None, help="commit of the training code; default: the source's")
-    parser.add_argument("--data", default=None, help="what the weights were trained on; default: the source's")
+    parser.add_argument("--licence", default=None,
+                        help="text: what the weights may be used for (default: the source's licence)")
+    parser.add_argument("--commit", default=None, help="commit of the training code (default: the source's commit)")
+    parser.add_argument("--data", default=None,
+                        help="text: what the weights were trained on (default: the source's data)")
     parser.add_argument("--alignment", choices=ALIGNMENTS, default=None,
-                        help="how the training's faces are aligned; default: the source's")
+                        help="how the training faces are aligned (default: the source's alignment)")
     a = parser.parse_args()
     described = read_description(a.source)
     if described is None:
-        raise UserError(f"{a.source}: nothing says which network these weights are of: put the options.yml of their "
-                        f"training beside them.")
+        raise UserError(f"{a.source}: the network of these weights is unknown: put their training's options.yml into "
+                        f"the same folder.")
     if not (a.licence or described.licence):
-        raise UserError("--licence TEXT is needed: it says what the published weights may be used for.")
-    before = read_weights(a.source)  # the target may be the source
+        raise UserError("--licence TEXT is required: it states what the weights may be used for.")
+    before = read_weights(a.source)  # read first: the target may be the same file
     export(a.source, a.target, licence=a.licence, commit=a.commit, data=a.data, alignment=a.alignment)
     path = Path(a.target).resolve()
-    print(f"{a.target}: {path.stat().st_size / 1e6:.2f} MB; weights changed by at most "
-          f"{largest_change(before, read_weights(a.target)):.1e} of the largest of their tensor")
+    print(f"{a.target}: {path.stat().st_size / 1e6:.2f} MB; largest change of a weight, relative to the largest value "
+          f"in its tensor: {largest_change(before, read_weights(a.target)):.1e}")
     if path.is_relative_to(FOLDER):
         print(f"sha256 {record_checksum(path)}")
 

@@ -1,9 +1,9 @@
-"""Grey copies of a folder of pictures: inputs of a colourization that is scored against the coloured ones.
+"""Makes grey copies of a folder of images, as inputs for colorization; the originals are its references.
 
     python -m tools.grey_copies FACES TARGET
     python newtest.py --pth_path WEIGHTS --dataset_name colorization --dataroot TARGET --gtroot FACES
 
-Each becomes a PNG file of its size and name, as nested as it was: ITU-R 601 luma in three equal channels.
+Each copy is a PNG file of the same size, name and subfolder: ITU-R 601 luma in three equal channels.
 """
 import argparse
 import sys
@@ -17,14 +17,14 @@ from utils.images import BadImage, list_images, output_names, read_rgb, save_ima
 
 
 def check_apart(source, target):
-    """UserError where files written into `target` could replace, or be taken for, those of the folder `source`."""
+    """Raises UserError if one folder contains the other: output files could replace inputs or be read as inputs."""
     source, target = Path(source).resolve(), Path(target).resolve()
     if target.is_relative_to(source) or source.is_relative_to(target):
-        raise UserError(f"TARGET {target} and FACES {source} lie within one another: give a folder apart from it.")
+        raise UserError(f"TARGET {target} and FACES {source}: one folder contains the other; choose a separate TARGET.")
 
 
 def copy_grey(folder, target):
-    """Write the copies; returns how many. Pictures that cannot be read are named on stderr and left out."""
+    """Writes the copies and returns their number. Skips unreadable images and names them on stderr."""
     check_apart(folder, target)
     paths = list_images(folder, "FACES")
     copied = 0
@@ -32,22 +32,19 @@ def copy_grey(folder, target):
         try:
             image = read_rgb(path)
         except BadImage as error:
-            print(f"warning: left out: {error}", file=sys.stderr)
+            print(f"warning: skipped: {error}", file=sys.stderr)
             continue
-        try:
-            save_image(grey(np.asarray(image)), Path(target) / name)
-        except OSError as error:
-            raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
+        save_image(grey(np.asarray(image)), Path(target) / name)
         copied += 1
     if not copied:
-        raise UserError(f"FACES: none of the {len(paths)} pictures below {folder} can be read.")
+        raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
     return copied
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faces", help="folder of pictures, nested folders included")
-    parser.add_argument("target", help="folder for the copies, apart from the first")
+    parser.add_argument("faces", help="folder of images, searched recursively")
+    parser.add_argument("target", help="output folder for the copies; must not overlap FACES")
     a = parser.parse_args()
     print(f"{a.target}: {copy_grey(a.faces, a.target)} grey copies")
 

@@ -1,19 +1,18 @@
-"""Pack a folder of faces into one small zip file, to take a training set to a machine that little can be sent to.
+"""Packs a folder of faces into one small zip file, for machines with a limit on uploads.
 
     python -m tools.pack_faces CELEBA/train train_faces.zip --max_mb 48
     python -m tools.pack_faces CELEBA/val val_faces.zip --max_mb 4 --count 200
 
-Each face's centred square becomes a WebP file of --size pixels (PIL BICUBIC, as the training would resize it), at the
-highest quality that keeps the whole below --max_mb. Prints what that costs: the PSNR of packed faces against unpacked
-ones. (17,000 faces of CelebA at 128 pixels: 46 MB, 37 dB. JPEG needs 52 MB for 34.6 dB; AVIF gives WebP's quality for
-WebP's size and encodes four times as slowly.) Scores are to be measured on the original files, not on packed ones.
+Each face's centred square becomes a WebP file of --size pixels (PIL BICUBIC, as in training), at the highest quality
+that keeps the zip file below --max_mb. Prints the PSNR of packed faces against unpacked ones. (17,000 faces of CelebA
+at 128 pixels: 46 MB, 37 dB. JPEG needs 52 MB for 34.6 dB. AVIF has the same quality at the same size as WebP, but
+encodes four times as slowly.) Measure scores on the original files, not on packed ones.
 """
 import argparse
 import io
 import os
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -21,13 +20,14 @@ from PIL import Image
 from data.face_folder import FaceFolder
 from data.loader import spread
 from utils.errors import UserError, run_main
+from utils.files import replacing
 from utils.images import BadImage, centre_square, output_names, read_rgb, resize
 from utils.option_types import at_least
 
 QUALITIES = range(60, 97)
-SAMPLE = 200  # faces that the quality is chosen on
-ENTRY_BYTES = 150  # of the zip file, a face: names and headers
-MARGIN = 0.98  # the sample's mean size is not quite the whole's
+SAMPLE = 200  # number of faces used to choose the quality
+ENTRY_BYTES = 150  # overhead in the zip file per face: names and headers
+MARGIN = 0.98  # safety factor: the sample's mean size differs a little from the mean size of all faces
 
 
 def encode(face, quality):
@@ -37,22 +37,25 @@ def encode(face, quality):
 
 
 def read_faces(paths, size):
-    """Yield (path, PIL image: the centred square, size x size) of all files that can be read."""
+    """Yields (path, PIL image of the centred square, size x size) for each readable file."""
     for path in paths:
         try:
             image = read_rgb(path)
         except BadImage as error:
-            print(f"warning: left out: {error}", file=sys.stderr)
+            print(f"warning: skipped: {error}", file=sys.stderr)
             continue
         yield path, resize(image, size, centre_square(image.size))
 
 
 def choose_quality(faces, count, max_bytes):
-    """The highest of QUALITIES at which `count` faces like the sample `faces` fit; UserError where none does."""
+    """Returns the highest quality at which `count` faces like the sample `faces` fit into `max_bytes`.
+
+    Raises UserError if even the lowest of QUALITIES is too large.
+    """
     def total(quality):
         return count * (sum(len(encode(face, quality)) for face in faces) / len(faces) + ENTRY_BYTES)
 
-    fitting = 0  # of QUALITIES, found by bisection: sizes grow with quality
+    fitting = 0  # number of QUALITIES that fit, found by bisection: sizes grow with quality
     above = len(QUALITIES)
     while fitting < above:
         middle = (fitting + above) // 2
@@ -62,36 +65,30 @@ def choose_quality(faces, count, max_bytes):
             above = middle
     if not fitting:
         raise UserError(f"--max_mb: {count} faces need {total(QUALITIES[0]) / 1e6:.1f} MB at quality {QUALITIES[0]}; "
-                        f"allow more, or take a smaller --size or --count.")
+                        f"increase it, or reduce --size or --count.")
     return QUALITIES[fitting - 1]
 
 
 def pack(folder, target, size, max_mb, count=None):
-    """Write the zip file `target`; returns (faces packed, quality, bytes, mean PSNR in dB of a sample)."""
+    """Writes the zip file `target`; returns (number of faces, quality, bytes, mean PSNR in dB of a sample)."""
     paths = FaceFolder.list_faces(folder, "FACES")
     if count and count < len(paths):
         paths = paths.at(spread(count, len(paths)))
     sample = [face for _, face in read_faces(paths.at(spread(min(SAMPLE, len(paths)), len(paths))), size)]
     if not sample:
-        raise UserError(f"FACES: hardly a picture below {folder} can be read.")
+        raise UserError(f"FACES: none of the sampled images in {folder} can be read.")
     quality = choose_quality(sample, len(paths), max_mb * 1e6)
-    temporary = Path(f"{target}.tmp")
     packed = 0
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            names = dict(zip(paths, output_names(paths, folder), strict=True))
-            for path, face in read_faces(paths, size):
-                archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
-                packed += 1
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {target}: {error.strerror}.", status=1) from None
+    with replacing(target) as file, zipfile.ZipFile(file, "w") as archive:
+        names = dict(zip(paths, output_names(paths, folder), strict=True))
+        for path, face in read_faces(paths, size):
+            archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
+            packed += 1
     return packed, quality, os.path.getsize(target), np.mean([loss_in_db(face, quality) for face in sample])
 
 
 def loss_in_db(face, quality):
-    """PSNR in dB, over RGB, of a face after packing against itself before."""
+    """Returns the PSNR in dB, over RGB, of a packed face against the unpacked one."""
     after = np.asarray(Image.open(io.BytesIO(encode(face, quality)))).astype(np.float64)
     return 10 * np.log10(255 ** 2 / max(np.mean((after - np.asarray(face)) ** 2), 1e-9))
 
@@ -100,14 +97,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="the zip file to write")
-    parser.add_argument("--size", type=at_least(16), default=128, help="pixels of the packed squares (default 128)")
+    parser.add_argument("--size", type=at_least(16), default=128,
+                        help="side of the packed squares in pixels (default: 128)")
     parser.add_argument("--max_mb", type=at_least(0, float), default=48,
-                        help="largest size of the zip file in MB (default 48)")
-    parser.add_argument("--count", type=at_least(1), default=None, help="only so many faces, evenly spread")
+                        help="largest size of the zip file in MB (default: 48)")
+    parser.add_argument("--count", type=at_least(1), default=None,
+                        help="number of faces to pack, evenly spread over the folder (default: all)")
     a = parser.parse_args()
     packed, quality, size, psnr = pack(a.faces, a.target, a.size, a.max_mb, a.count)
     print(f"{a.target}: {packed} faces of {a.size} pixels, {size / 1e6:.1f} MB, WebP quality {quality}, "
-          f"{psnr:.1f} dB from the unpacked ones")
+          f"PSNR {psnr:.1f} dB against the unpacked faces")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write README.md's results table from the JSON files that newtest.py wrote, kept in docs/results.
+"""Writes the results table of README.md and README_zh.md from newtest.py's JSON files in docs/results.
 
     python newtest.py --pretrained sparnet --gtroot CELEBA/test --name sparnet_celeba_test
     cp results/sparnet_celeba_test/scores.json docs/results/sparnet_celeba_test.json
@@ -8,6 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
+from utils.files import write_file
+
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- written by tools/readme_results.py -->\n", "<!-- end -->\n"
 HEAD = """| scored | protocol | PSNR / SSIM | bicubic | gain |
@@ -16,7 +18,7 @@ HEAD = """| scored | protocol | PSNR / SSIM | bicubic | gain |
 
 
 def rows(report):
-    """Table lines of one scores.json, one a protocol."""
+    """Yields the table's lines for one scores.json, one per protocol."""
     what = (f"{report['name']}: {report['parameters'] / 1e6:.2f} M parameters, {report['faces']} faces, "
             f"{report['opt_level']}")
     for protocol, scores in report["protocols"].items():
@@ -27,12 +29,13 @@ def rows(report):
 
 
 def commands(report):
+    """Returns the lines below the table for one scores.json: its command, commit, device and weights."""
     return (f"    {report['name']}: {report['command']}\n"
             f"        commit {report['commit']}, {report['device']}, weights {report['weights_sha256'][:12]}\n")
 
 
 def results_text():
-    """The text between README.md's markers."""
+    """Returns the text between README.md's markers BEGIN and END."""
     reports = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results").glob("*.json"))]
     table = "".join(line for report in reports for line in rows(report))
     return f"{HEAD}{table}\n{''.join(commands(report) for report in reports)}"
@@ -40,10 +43,10 @@ def results_text():
 
 def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    path = ROOT / "README.md"
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(before + BEGIN + results_text() + END + rest.partition(END)[2])
-    print(f"{path}: results of {ROOT / 'docs' / 'results'}")
+    for path in (ROOT / "README.md", ROOT / "README_zh.md"):
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        write_file(path, before + BEGIN + results_text() + END + rest.partition(END)[2])
+        print(f"{path}: table written from {ROOT / 'docs' / 'results'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shows what a chain of degradations does to a folder of faces: each face beside several degraded versions of it.
+"""Shows a degradation chain: each face of a folder beside several degraded versions of it.
 
     python -m tools.show_degradations FACES out.png --chain ffhq
 """
@@ -18,19 +18,21 @@ from utils.option_types import at_least
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", help="folder of faces")
-    parser.add_argument("target", help="picture to write: each row a face, then its degradations")
-    parser.add_argument("--chain", choices=list(CHAINS), default="ffhq")
-    parser.add_argument("--size", type=at_least(1), default=256, help="pixels of a face in the grid")
-    parser.add_argument("--rows", type=at_least(1), default=4)
-    parser.add_argument("--columns", type=at_least(1), default=5, help="degradations of a face")
-    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("target", help="image to write; each row shows a face, then its degraded versions")
+    parser.add_argument("--chain", choices=list(CHAINS), default="ffhq", help="degradation chain (default: ffhq)")
+    parser.add_argument("--size", type=at_least(1), default=256,
+                        help="side of a face in the written image, in pixels (default: 256)")
+    parser.add_argument("--rows", type=at_least(1), default=4, help="number of faces (default: 4)")
+    parser.add_argument("--columns", type=at_least(1), default=5,
+                        help="number of degraded versions per face (default: 5)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the random degradations (default: 0)")
     a = parser.parse_args()
     rows = []
     for y, path in enumerate(FaceFolder.list_faces(a.faces, "FACES")[:a.rows]):
         try:
             image = read_rgb(path)
         except BadImage as error:
-            raise UserError(f"FACES: {error}; mend or remove it.") from None
+            raise UserError(f"FACES: {error}; fix or remove it.") from None
         face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
         rows.append([face])
         for x in range(a.columns):
@@ -38,7 +40,7 @@ def main():
             rows[-1].append(low)
             print(f"row {y + 1} column {x + 2}: " + ", ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
-    shown = [[np.asarray(resize_whole(Image.fromarray(picture), a.size)) for picture in row] for row in rows]
+    shown = [[np.asarray(resize_whole(Image.fromarray(version), a.size)) for version in row] for row in rows]
     save_shown(grid(shown), a.target)
     print(f"Look at {a.target} (face | degraded ...)")
 

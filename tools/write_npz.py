@@ -1,11 +1,11 @@
-"""A network's inputs as files for an offline inference (an exported model, an .om on Ascend), without this project.
+"""Writes a network's inputs as .npz files, for offline inference without this project (e.g. an .om model on Ascend).
 
     python -m tools.write_npz FACES TARGET [--load_size 512] [--dataset_name colorization]
 
-Each picture of FACES becomes TARGET/NAME.npz, as nested as it was, with one array under the key `input`: float32
-[1, 3, load_size, load_size], RGB, -1 (black) to 1 (white), what newtest.py --dataroot would give to the network. (Tools
-that take .npy or raw files: numpy.load(FILE)["input"] is the array, its .tofile(...) the bytes in NCHW order.)
-TARGET/inputs.txt names them in order, one a line, relative to TARGET.
+Each image of FACES becomes TARGET/NAME.npz, in the same subfolder, with one array under the key `input`: float32
+[1, 3, load_size, load_size], RGB, -1 (black) to 1 (white), identical to the network's input in newtest.py --dataroot.
+TARGET/inputs.txt lists the files in order, one path per line, relative to TARGET. For tools that read .npy or raw
+files: numpy.load(FILE)["input"] returns the array; its tofile() writes the bytes in NCHW order.
 """
 import argparse
 import os
@@ -19,6 +19,7 @@ from data import input_reader
 from data.face_folder import Place
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
+from utils.files import replacing, write_file
 from utils.images import list_images, output_names, to_tensor_range
 from utils.option_types import at_least
 
@@ -26,40 +27,40 @@ KEY, LIST = "input", "inputs.txt"
 
 
 def write_inputs(folder, target, load_size, dataset_name="blind"):
-    """Write the files and the list; returns how many. Pictures that cannot be read are named and left out."""
+    """Writes the files and their list; returns their number. Skips unreadable images and names them on stderr."""
     check_apart(folder, target)
     target = Path(target)
     paths = list_images(folder, "FACES")
     faces = input_reader(dataset_name)(paths, load_size, on_bad_image="stop")
     written = []
-    try:
-        for i, name in enumerate(output_names(paths, folder)):
-            sample = faces[Place(0, i)]
-            if "lr" not in sample:
-                print("warning: left out: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
-                continue
-            name = os.path.splitext(name)[0] + ".npz"
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            np.savez(target / name, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
-            written.append(name)
-        if not written:
-            raise UserError(f"FACES: none of the {len(paths)} pictures below {folder} can be read.")
-        (target / LIST).write_text("".join(f"{name}\n" for name in written), errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"cannot write into {target}: {error.strerror}.", status=1) from None
+    for i, name in enumerate(output_names(paths, folder)):
+        sample = faces[Place(0, i)]
+        if "lr" not in sample:
+            print("warning: skipped: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
+            continue
+        name = os.path.splitext(name)[0] + ".npz"
+        with replacing(target / name, make_folder=True) as file:
+            np.savez(file, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
+        written.append(name)
+    if not written:
+        raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
+    write_file(target / LIST, "".join(f"{name}\n" for name in written))
     return len(written)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faces", help="folder of inputs: bad faces; for seg2face maps")
-    parser.add_argument("target", help="folder for the .npz files, apart from the first")
-    parser.add_argument("--load_size", type=at_least(16), default=512, help="pixels of the network's square input")
+    parser.add_argument("faces", help="folder of input images: degraded faces; for seg2face, parsing maps")
+    parser.add_argument("target", help="output folder for the .npz files; must not overlap FACES")
+    parser.add_argument("--load_size", type=at_least(16), default=512,
+                        help="side of the network's square input, in pixels (default: 512)")
     parser.add_argument("--dataset_name", default="blind",
-                        help="the task: colorization takes the colour away, seg2face colours maps of indices")
+                        help="task: colorization converts images to grey, seg2face converts index maps to colours, any "
+                             "other task keeps the images (default: blind)")
     a = parser.parse_args()
     count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name)
-    print(f"{a.target}: {count} files, in {LIST}; key {KEY}, float32 1x3x{a.load_size}x{a.load_size}, RGB, -1 to 1")
+    print(f"{a.target}: {count} files, listed in {LIST}; key {KEY}, float32 1x3x{a.load_size}x{a.load_size}, RGB, "
+          f"-1 to 1")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Mixed precision with apex's call shape, in plain torch, the same on every device.
+"""Mixed precision with apex's interface, in plain torch, the same on every device.
 
     net, optimizer = amp.initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=True)
     with amp.scale_loss(loss, optimizer) as scaled:
@@ -7,14 +7,13 @@
 
 O0  float32 throughout.
 O1  float32 weights, the forward pass under torch.autocast.
-O2  weights in half except those of BatchNorm and of layers whose float32_parameters is true; inputs cast to half,
-    outputs to float32; float32 masters.
+O2  weights in half precision, except BatchNorm and layers whose float32_parameters is true; inputs cast to half,
+    outputs to float32; float32 master weights.
     net.state_dict() is float32 (the masters), so checkpoints do not depend on the precision.
 
-combine_grad keeps weights, gradients and the optimizer's states of a parameter group in flat tensors that the
-network's parameters are views of, so that a step is a handful of launches instead of hundreds and one
-reduction over one tensor finds an overflow. On an NPU with Ascend's apex, that does the work instead
-(utils/amp_ascend.py).
+combine_grad keeps the weights, gradients and optimizer states of each parameter group in flat tensors. The network's
+parameters are views of these tensors. A step then needs a few kernel launches instead of hundreds, and one reduction
+over one tensor detects an overflow. On an NPU with Ascend's apex, apex is used instead (utils/amp_ascend.py).
 """
 import contextlib
 
@@ -25,23 +24,25 @@ from utils import distributed
 from utils.amp_ascend import ApexOptimizer
 from utils.amp_state import Overflows, cast_network, check_names, half_parameters
 
-ALIGNMENT = 16  # elements: every view starts on a 32-byte (half) or 64-byte (float32) border, as kernels like
+ALIGNMENT = 16  # elements: every view starts at a multiple of 32 bytes (half) or 64 bytes (float32), for fast kernels
 MAX_SKIPS_IN_A_ROW = 25
-GROWTH, BACKOFF, GROWTH_INTERVAL = 2.0, 0.5, 2000  # of the dynamic scale; apex's and torch's own numbers
+GROWTH, BACKOFF, GROWTH_INTERVAL = 2.0, 0.5, 2000  # of the dynamic scale; the defaults of apex and torch
 FIRST_DYNAMIC_SCALE = 2.0 ** 16
 
 
 def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=True, half=torch.float16,
                max_grad_norm=0.0, average=None, buckets=True):
-    """Prepare `net` (a module or a list of them) and `optimizer` over its parameters; return both.
+    """Prepares `net` (a module or a list) and `optimizer` over its parameters. Returns (net, wrapped optimizer).
 
-    Load weights before this call (they are float32 here) and the optimizer's state after it. Copies of the
-    network (an EMA) are to be made before it. loss_scale: a number, or "dynamic". max_grad_norm: gradients
-    are clipped to this total norm; 0 clips nothing. average: for data-parallel training, a function that replaces a
-    list of tensors by their means over the ranks. Combined gradients go through it in step(), one tensor a type, half
-    ones in half; otherwise the optimizer's `needs_ddp` is True, and the networks are to be called through
-    DistributedDataParallel. buckets=False is for networks that DDP cannot follow (several phases): gradients that are
-    not combined go through `average` as well, a tensor a parameter.
+    Load float32 weights and copy the network (EMA) before this call; load the optimizer's state after it.
+
+    loss_scale: a number, or "dynamic".
+    max_grad_norm: gradients are clipped to this total norm; 0: no clipping.
+    average: for data-parallel training, a function that replaces each tensor of a list by its mean over the ranks.
+        With combine_grad, step() applies it to the flat gradients (one tensor per dtype). Without combine_grad, the
+        optimizer's `needs_ddp` is True: call the networks through DistributedDataParallel.
+    buckets: False for recipes that DDP does not support (several phases); gradients that are not combined then
+        go through `average` too, one tensor per parameter.
     """
     nets = net if isinstance(net, (list, tuple)) else [net]
     device = next(nets[0].parameters()).device
@@ -55,20 +56,20 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
 
 
 def prepare_inference(net, opt_level, half):
-    """`net` for restoring in the precision of `opt_level`, without an optimizer and masters."""
+    """Casts `net` to the precision of `opt_level` for inference (no optimizer, no masters) and returns it."""
     cast_network(net, opt_level, half, masters={}, prefix="")
     return net
 
 
 @contextlib.contextmanager
 def scale_loss(loss, optimizer):
-    """`loss` times the optimizer's loss scale, to call backward() on."""
+    """Yields `loss` times the optimizer's loss scale; call backward() on the result."""
     with optimizer.scale_loss(loss) as scaled:
         yield scaled
 
 
 class AmpOptimizer:
-    """A torch optimizer over flat float32 masters of a network's parameters."""
+    """Wraps a torch optimizer so that it updates flat float32 masters of a network's parameters."""
 
     def __init__(self, nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average, buckets):
         self.inner = optimizer
@@ -82,23 +83,23 @@ class AmpOptimizer:
         self.blocks = []
         for group in optimizer.param_groups:
             params = [p for p in group["params"] if p.requires_grad]
-            lots = [params] if combine_grad else [[p] for p in params]
-            blocks = [_Block(lot, names, low_ids, half) for lot in lots]
+            chunks = [params] if combine_grad else [[p] for p in params]
+            blocks = [_Block(chunk, names, low_ids, half) for chunk in chunks]
             group["params"] = [b.master for b in blocks]
             self.blocks += blocks
         for i, net in enumerate(nets):
             cast_network(net, opt_level, half, self.masters, f"{i}.")
         self._grads = [b.master.grad for b in self.blocks]
         self._low = [b for b in self.blocks if b.low is not None]
-        self._travelling = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
+        self._to_average = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
         self._saturating = self._scaling and utils.device.saturates(self.device)
         if self._saturating:
             utils.device.clear_float_status()
-        self._saturated = False  # in the backward passes since the last step
+        self._saturated = False  # True after an overflow in a backward pass since the last step
         first = FIRST_DYNAMIC_SCALE if self._dynamic else float(loss_scale)
-        # On the device, so that a step needs no word from the host: scale, and the counts of skipped steps.
+        # On the device, so that a step does not wait for the host: scale and counts of skipped steps.
         self.scale, self.skipped, self.in_a_row = (
             torch.full((), value, device=self.device) for value in (first, 0.0, 0.0))
         self._growth = torch.zeros((), dtype=torch.int32, device=self.device)
@@ -110,11 +111,11 @@ class AmpOptimizer:
 
     @property
     def masters(self):
-        """{'<net index>.<parameter name>': float32 view of the master}, whatever the precision."""
+        """Returns {'<net index>.<parameter name>': float32 view of the master}, in every precision."""
         return {name: view for b in self.blocks for name, view in b.master_views.items()}
 
     def set_lr(self, lr):
-        """`lr` for every parameter group, times its "lr_factor" where it has one."""
+        """Sets the learning rate of every parameter group to `lr` times the group's "lr_factor" (default 1)."""
         for group in self.inner.param_groups:
             group["lr"] = lr * group.get("lr_factor", 1.0)
 
@@ -135,15 +136,15 @@ class AmpOptimizer:
 
     @torch.no_grad()
     def step(self):
-        """Unscale, look for overflow, clip, update the masters, copy them to the half weights.
+        """Unscales and clips gradients, updates the masters and copies them to the half weights.
 
-        A step whose gradients hold an inf or nan changes nothing and is counted (see `overflows`).
+        If a gradient is inf or nan, the step is skipped and counted (see `overflows`).
         """
-        if self.needs_ddp:  # the gradients are where DDP has put them
+        if self.needs_ddp:  # DDP's gradients are in its own buckets
             torch._foreach_copy_([b.grad_view for b in self.blocks], [b.param.grad for b in self.blocks])
         else:
             if self._average:
-                self._average(self._travelling)
+                self._average(self._to_average)
             if self._low:
                 torch._foreach_copy_([b.low_master_grad for b in self._low], [b.low_grad for b in self._low])
         if self._scaling:
@@ -164,11 +165,11 @@ class AmpOptimizer:
             torch._foreach_copy_([b.low for b in self._low], [b.low_master for b in self._low])
 
     def _step_unless(self, overflow):
-        """Take the step unless `overflow` (0-d float tensor) is 1, then count it and adapt the scale."""
+        """Steps unless `overflow` (0-d float tensor) is 1. Counts skipped steps and adapts a dynamic scale."""
         if getattr(self.inner, "_step_supports_amp_scaling", False):
-            self.inner.found_inf = overflow  # torch's fused kernels look at it on the device
+            self.inner.found_inf = overflow  # torch's fused kernels read it on the device
             self.inner.step()
-        elif not overflow.item():  # NpuFusedAdam, RMSprop: only the host can hold the step back (a sync)
+        elif not overflow.item():  # NpuFusedAdam, RMSprop: only the host can skip the step (a sync)
             self.inner.step()
         self.skipped += overflow
         self.in_a_row.add_(1).mul_(overflow)
@@ -176,30 +177,30 @@ class AmpOptimizer:
             torch._amp_update_scale_(self.scale, self._growth, overflow, GROWTH, BACKOFF, GROWTH_INTERVAL)
 
     def overflows(self):
-        """Overflows(scale, skipped, in_a_row). One wait for the device; meant for the log's rhythm."""
+        """Returns Overflows(scale, skipped, in_a_row). Waits for the device: call it once per log interval."""
         if not self._scaling:
             return Overflows(1.0, 0, 0)
         scale, skipped, in_a_row = torch.stack([self.scale, self.skipped, self.in_a_row]).tolist()
         return Overflows(scale, int(skipped), int(in_a_row))
 
     def state_dict(self):
-        """Optimizer states by parameter name, independent of precision, combining and device layout."""
+        """Returns optimizer states by parameter name, independent of precision, combine_grad and memory layout."""
         params, shared = {}, {}
         for block in self.blocks:
             for key, value in self.inner.state.get(block.master, {}).items():
                 if torch.is_tensor(value) and value.shape == block.master.shape:
                     for name, view in block.views_of(value).items():
                         params.setdefault(name, {})[key] = view.contiguous().clone()
-                else:  # the count of steps: a tensor here, a number there
+                else:  # the step count: a tensor or a number, depending on the optimizer
                     shared[key] = value.item() if torch.is_tensor(value) else value
         scaler = {"scale": self.scale, "skipped": self.skipped, "in_a_row": self.in_a_row,
                   "growth": self._growth}
         return {"params": params, "shared": shared, "scaler": scaler}
 
     def load_state_dict(self, state):
-        """Take over what state_dict() gave, also from another device or precision.
+        """Loads a result of state_dict(), also from another device or precision.
 
-        Raises UserError when the parameters are not the same.
+        Raises UserError if the parameters differ.
         """
         check_names(state, self.masters)
         inner = self.inner.state_dict()
@@ -207,12 +208,12 @@ class AmpOptimizer:
             inner["state"] = {i: self._block_state(b, state) for i, b in enumerate(self.blocks)}
             self.inner.load_state_dict(inner)
         scaler = state["scaler"]
-        if "apex" in scaler:  # its counts are its own
+        if "apex" in scaler:  # apex's counters have another format
             return
         for mine, saved in ((self.skipped, scaler["skipped"]), (self.in_a_row, scaler["in_a_row"]),
                             (self._growth, scaler["growth"])):
             mine.copy_(saved)
-        if self._dynamic:  # a static scale is what the command line says
+        if self._dynamic:  # a static scale comes from the command line
             self.scale.copy_(scaler["scale"])
 
     @staticmethod
@@ -226,17 +227,17 @@ class AmpOptimizer:
 
 
 class _Block:
-    """Parameters laid end to end in one flat float32 master: first those in half precision, then the others.
+    """Parameters concatenated in one flat float32 master: first the half-precision ones, then the others.
 
-    Every parameter's data and grad become views: of `low` and `low_grad` (half) or of `master` and its grad.
-    They share its storage object, which they follow when NpuFusedAdam gives that another memory.
+    Every parameter's data and grad become views of `low` and `low_grad` (half) or of `master` and its grad. They
+    share the flat tensor's storage object, so they stay valid when NpuFusedAdam replaces that storage's memory.
     """
 
     def __init__(self, params, names, low_ids, half):
         params = sorted(params, key=lambda p: id(p) not in low_ids)  # stable: half first
-        self._places, total, low_total = [], 0, 0
+        self._layout, total, low_total = [], 0, 0
         for p in params:
-            self._places.append((names[id(p)], total, p.shape, p.stride()))
+            self._layout.append((names[id(p)], total, p.shape, p.stride()))
             total += -(-p.numel() // ALIGNMENT) * ALIGNMENT
             if id(p) in low_ids:
                 low_total = total
@@ -245,13 +246,13 @@ class _Block:
         self.master.grad = torch.zeros_like(self.master)
         self.master_views = self.views_of(self.master)
         grads = self.views_of(self.master.grad)
-        self.param, self.grad_view = params[0], next(iter(grads.values()))  # of a block of one
+        self.param, self.grad_view = params[0], next(iter(grads.values()))  # for blocks of one
         self.low = None
         if low_total:
             self.low = torch.zeros(low_total, device=device, dtype=half)
             self.low_grad = torch.zeros_like(self.low)
             self.low_master, self.low_master_grad = self.master[:low_total], self.master.grad[:low_total]
-        for p, (name, start, shape, stride) in zip(params, self._places, strict=True):
+        for p, (name, start, shape, stride) in zip(params, self._layout, strict=True):
             self.master_views[name].copy_(p.detach())
             if id(p) in low_ids:
                 p.data = self.low.as_strided(shape, stride, start).copy_(p.detach())
@@ -261,11 +262,11 @@ class _Block:
                 p.grad = grads[name]
 
     def gradient_parts(self):
-        """The gradient as it lies in memory after backward: the half part, then the float32 part."""
+        """Returns the flat gradients that backward fills: the half part if any, then the float32 part."""
         if self.low is None:
             return [self.master.grad]
         return [self.low_grad, self.master.grad[self.low.numel():]]
 
     def views_of(self, flat):
-        """{parameter name: its part of `flat`, in the parameter's own shape and memory layout}."""
-        return {name: flat.as_strided(shape, stride, start) for name, start, shape, stride in self._places}
+        """Returns {parameter name: its view of `flat`, in the parameter's shape and memory layout}."""
+        return {name: flat.as_strided(shape, stride, start) for name, start, shape, stride in self._layout}

@@ -1,7 +1,7 @@
-"""Ascend's apex behind the same methods as utils.amp.AmpOptimizer, for NPUs that have it.
+"""Ascend's apex with the methods of utils.amp.AmpOptimizer, for NPUs where apex is installed.
 
-Only apex's public calls are used. It makes its float32 masters at the first scale_loss, from weights that are
-then already half; so the exact float32 weights and the optimizer's states are handed over at that moment.
+Only apex's public calls are used. apex creates its float32 masters at the first scale_loss, from weights that are
+already half. So the exact float32 weights and the saved optimizer states are copied into the masters at that moment.
 """
 import contextlib
 
@@ -12,13 +12,13 @@ from utils.errors import UserError
 
 
 class ApexOptimizer:
-    """An NpuFusedAdam or NpuFusedRMSprop that Ascend's apex has prepared. Arguments: see utils.amp.initialize."""
+    """An NpuFusedAdam or NpuFusedRMSprop prepared by Ascend's apex. Arguments: see utils.amp.initialize."""
 
     def __init__(self, nets, optimizer, apex, opt_level, loss_scale, combine_grad, max_grad_norm, average,
                  buckets):
         self.needs_ddp = average is not None and buckets
         self._average = None if self.needs_ddp else average
-        if self._average and loss_scale == "dynamic":  # apex skips a step on the rank that overflowed, and only there
+        if self._average and loss_scale == "dynamic":  # apex skips a step only on the rank that overflowed
             raise UserError("--loss_scale dynamic does not go with Ascend's apex and a recipe of several phases on "
                             "several devices: give a number.")
         self.amp, self.max_grad_norm = apex.amp, max_grad_norm
@@ -28,7 +28,7 @@ class ApexOptimizer:
         self._exact = [p.detach().clone() for p in self._params]
         self._state = None
         self.masters = dict(zip(self.names, self._exact, strict=True))
-        # apex prepares the networks in place, so the modules that the recipe holds stay the right ones.
+        # apex prepares the networks in place, so the recipe's references to them stay valid.
         _, self.inner = self.amp.initialize(
             list(nets), optimizer, opt_level=opt_level, loss_scale=loss_scale, combine_grad=combine_grad, verbosity=0)
         for i, net in enumerate(nets):
@@ -50,7 +50,7 @@ class ApexOptimizer:
 
     @torch.no_grad()
     def _take_over(self):
-        """The masters exist from now on: give them the exact weights, and the optimizer its saved state."""
+        """Copies the exact weights into apex's new masters and loads the saved optimizer state."""
         masters = list(self.amp.master_params(self.inner))
         for master, exact, p in zip(masters, self._exact, self._params, strict=True):
             if master is not p:  # float32 weights are their own masters
@@ -59,7 +59,7 @@ class ApexOptimizer:
         self._exact = None
         if self._state:
             inner = self.inner.state_dict()
-            inner["state"] = {  # laid out in memory as the masters are: fused kernels read them side by side
+            inner["state"] = {  # same memory layout as the masters, as fused kernels need
                 i: self._state["shared"] | {key: torch.empty_like(master).copy_(value)
                                             for key, value in self._state["params"][name].items()}
                 for i, (name, master) in enumerate(zip(self.names, masters, strict=True))}
@@ -67,7 +67,7 @@ class ApexOptimizer:
             self._state = None
 
     def step(self):
-        """apex's step: it copies the masters to the half weights. With a static scale it never skips one."""
+        """Runs apex's step, which also copies the masters to the half weights. A static scale never skips a step."""
         if self._average:
             self._average([master.grad for master in self.amp.master_params(self.inner)])
         if self.max_grad_norm:
@@ -75,11 +75,11 @@ class ApexOptimizer:
         self.inner.step()
 
     def overflows(self):
-        """apex does not tell how often it skipped a step: those counts are None."""
+        """Returns Overflows. apex does not report how many steps it skipped: the two counts are None."""
         return Overflows(float(self.amp.state_dict()["loss_scaler0"]["loss_scale"]), None, None)
 
     def state_dict(self):
-        """In the form of AmpOptimizer.state_dict, so that a run can go on with or without apex."""
+        """Returns the format of AmpOptimizer.state_dict, so a run can continue with or without apex."""
         if self._exact is not None:  # no step taken yet
             return self._state or {"params": {}, "shared": {}, "scaler": {"apex": self.amp.state_dict()}}
         params, shared = {}, {}

@@ -1,4 +1,4 @@
-"""What both kinds of mixed precision (utils/amp.py, utils/amp_ascend.py) do to networks and report."""
+"""Casts and checks that both mixed-precision back ends (utils/amp.py, utils/amp_ascend.py) share."""
 import functools
 from collections import namedtuple
 
@@ -11,18 +11,18 @@ Overflows = namedtuple("Overflows", "scale skipped in_a_row")
 
 
 def stays_float32(module):
-    """Whether O2 leaves the module's own parameters and buffers in float32: BatchNorm, and layers that say so."""
+    """Returns whether O2 keeps the module in float32: BatchNorm, and modules whose float32_parameters is true."""
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "float32_parameters", False)
 
 
 def half_parameters(net):
-    """The parameters that O2 keeps in half: all floating ones but those of modules that stay in float32."""
+    """Returns the parameters that O2 keeps in half: all floating-point ones outside modules that stay float32."""
     return [p for module in net.modules() if not stays_float32(module)
             for p in module.parameters(recurse=False) if p.is_floating_point()]
 
 
 def cast_network(net, opt_level, half, masters, prefix):
-    """Make net(x) take and give float32 while it computes as `opt_level` says; masters: see float32_state_dict."""
+    """Makes net(x) compute as `opt_level` says, with float32 inputs and outputs; masters: see float32_state_dict."""
     if opt_level == "O2":
         _halve_the_rest(net, half)
         float32_state_dict(net, masters, prefix)
@@ -33,7 +33,7 @@ def cast_network(net, opt_level, half, masters, prefix):
 
 
 def _halve_the_rest(net, half):
-    """Frozen parameters and floating buffers follow the trained weights to half."""
+    """Casts all parameters, frozen ones included, and floating-point buffers to half, except in float32 modules."""
     for module in net.modules():
         if stays_float32(module):
             continue
@@ -46,10 +46,10 @@ def _halve_the_rest(net, half):
 
 
 def float32_state_dict(net, masters, prefix):
-    """Let net.state_dict() be float32, a parameter's master standing for it.
+    """Makes net.state_dict() return float32, with each parameter replaced by its master.
 
-    masters: {prefix + parameter name: float32 tensor}, looked at anew by every state_dict(). A parameter of a module
-    that stands in several places has its master under the first of its names, as in net.named_parameters().
+    masters: {prefix + parameter name: float32 tensor}, read at every state_dict(). A parameter with several names (a
+    shared module) has its master under the first name, as in net.named_parameters().
     """
     first_names = {id(p): name for name, p in net.named_parameters()}
     known_as = {name: first_names[id(p)] for name, p in net.named_parameters(remove_duplicate=False)}
@@ -63,7 +63,7 @@ def float32_state_dict(net, masters, prefix):
 
 
 def check_names(state, names):
-    """UserError unless an optimizer's saved state is of the parameters called `names`, or of no step at all."""
+    """Raises UserError if an optimizer's saved state has other parameters than `names` (an empty state is valid)."""
     differing = sorted(set(names) ^ set(state["params"]))
     if state["params"] and differing:
         raise UserError(f"the checkpoint's optimizer belongs to another network: {len(differing)} parameters differ, "
@@ -71,7 +71,7 @@ def check_names(state, names):
 
 
 def _cast_io(forward, half):
-    """`forward` with floating inputs cast to `half` (None: left alone) and floating outputs to float32."""
+    """Wraps `forward`: casts floating-point inputs to `half` (None: no cast) and outputs to float32."""
     def cast(value, dtype):
         if torch.is_tensor(value) and value.is_floating_point():
             return value.to(dtype)

@@ -1,7 +1,7 @@
 """The device shim: the only file that names npu and cuda.
 
-Everything a device can do through torch's own generic interface (torch.accelerator, torch.Event, torch.amp)
-is used through it; this file writes only what that interface lacks. Nothing here ever falls back silently.
+It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) where possible and adds only what that
+interface lacks. Nothing here falls back silently.
 """
 import os
 import platform
@@ -21,10 +21,10 @@ DEVICES = ("npu", "cuda", "cpu")
 
 
 def pick_device(name="auto", index=None):
-    """torch.device for --device: `auto` (npu, then cuda, then cpu), or one of DEVICES, or e.g. cuda:1.
+    """Returns the torch.device for --device: `auto` (npu, then cuda, then cpu), one of DEVICES, or e.g. cuda:1.
 
-    `index` is --device_id; where neither names a card, an NPU takes ASCEND_DEVICE_ID from the environment.
-    Raises UserError for a device that is not there: a device asked for by name is never replaced by another.
+    index: --device_id. If neither option gives a card number, an NPU uses ASCEND_DEVICE_ID from the environment.
+    Raises UserError if the device is not available: another device is never used instead.
     """
     kind, _, suffix = name.partition(":")
     numbered = kind in DEVICES and kind != "cpu"
@@ -34,12 +34,12 @@ def pick_device(name="auto", index=None):
     if kind == "auto":
         kind = next(d for d in DEVICES if _is_available(d))
     elif not _is_available(kind):
-        raise UserError(f"--device {name}: {_why_absent(kind)} Use --device auto to take what is there.")
+        raise UserError(f"--device {name}: {_why_absent(kind)} Use --device auto to take the available device.")
     if kind == "cpu":
         return torch.device("cpu")
     if suffix:
         if index is not None:
-            raise UserError(f"--device {name} and --device_id {index} both name a card: give one of them.")
+            raise UserError(f"--device {name} and --device_id {index} both name a card: give only one of them.")
         index = int(suffix)
     elif index is None:
         index = _ascend_device_id() if kind == "npu" else 0
@@ -76,18 +76,18 @@ def _why_absent(kind):
 
 
 def set_up(device):
-    """Make `device` current and set the backend switches that this project's networks want."""
+    """Makes `device` current and sets the backend switches for this project's networks."""
     if device.type != "cpu":
         torch.get_device_module(device).set_device(device)
     if device.type == "npu":
-        torch.npu.set_compile_mode(jit_compile=False)  # ready-made kernels: shapes here are few and static
+        torch.npu.set_compile_mode(jit_compile=False)  # prebuilt kernels: there are few shapes, all static
         if hasattr(torch.npu, "config"):
             torch.npu.config.allow_internal_format = False
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
 
 
 def banner(device, opt_level, half, workers):
-    """One line for the log's head: what runs where, in which precision."""
+    """Returns the log's first line: device, precision, torch version and number of workers."""
     if device.type == "cpu":
         name = f"{platform.machine()}, {torch.get_num_threads()} threads"
     else:
@@ -101,28 +101,28 @@ def default_opt_level(device):
 
 
 def default_half(device):
-    """float16 on accelerators, as Ascend's apex; bfloat16 on a CPU, which has instructions for it."""
+    """Returns float16 on accelerators, like Ascend's apex, and bfloat16 on a CPU, which has instructions for it."""
     return torch.bfloat16 if device.type == "cpu" else torch.float16
 
 
 def memory_format(device):
-    """channels_last is the fast layout on CUDA and CPU; torch_npu does not have it."""
+    """Returns channels_last on CUDA and CPU, where it is faster, and contiguous on NPU, which lacks channels_last."""
     return torch.contiguous_format if device.type == "npu" else torch.channels_last
 
 
 def synchronize(device):
-    """Wait for all work queued on `device`; on the CPU there is none."""
+    """Waits for all work queued on `device`; does nothing on a CPU."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def timing_event(device):
-    """An event of an accelerator with record() and elapsed_time(end), in milliseconds after a synchronize."""
+    """Returns an accelerator's event: record(), and elapsed_time(end) in ms after a synchronize."""
     return torch.Event(device, enable_timing=True)
 
 
 def peak_memory_gb(device):
-    """Largest memory allocated on the device so far in GB, None on the CPU."""
+    """Returns the peak memory allocated on the device so far, in GB (1e9 bytes), or None on a CPU."""
     if device.type == "cpu":
         return None
     return torch.get_device_module(device).max_memory_allocated(device) / 1e9
@@ -135,7 +135,7 @@ def seed_everything(seed):
 
 
 def rng_state(device):
-    """{'cpu': tensor, 'device': tensor or None}: what torch's random numbers depend on in this process."""
+    """Returns torch's random number states of this process: {'cpu': tensor, 'device': tensor or None}."""
     on_device = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
     return {"cpu": torch.get_rng_state(), "device": on_device}
 
@@ -147,14 +147,14 @@ def set_rng_state(state, device):
 
 
 def make_optimizer(spec, params, device, opt_level):
-    """The optimizer over `params` that `spec` (models/base_model.py) describes."""
+    """Returns the optimizer over `params` that `spec` (an OptimizerSpec, models/base_model.py) describes."""
     return {"adam": adam, "rmsprop": rmsprop}[spec.kind](params, device, opt_level, **spec.numbers())
 
 
 def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
-    """Adam in as few launches as the device allows: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
+    """Returns a fused Adam: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
 
-    On an NPU it is Ascend apex's where that is importable (its step needs apex's O1 or O2), else torch_npu's.
+    On an NPU, it is Ascend apex's NpuFusedAdam if apex is installed and opt_level is O1 or O2, else torch_npu's.
     """
     options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     if device.type == "npu":
@@ -167,9 +167,9 @@ def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
 
 
 def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-8):
-    """RMSprop: Ascend apex's NpuFusedRMSprop where its O1 or O2 is used, torch's elsewhere.
+    """Returns Ascend apex's NpuFusedRMSprop if apex is installed and opt_level is O1 or O2, else torch's RMSprop.
 
-    Over the flat tensors of combined gradients torch's takes as few launches as a fused one.
+    With combine_grad, torch's RMSprop needs as few kernel launches as a fused one.
     """
     options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
     apex = ascend_apex(device)
@@ -179,30 +179,30 @@ def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-
 
 
 def has_sync_batch_norm(device):
-    """Whether torch.nn.SyncBatchNorm runs on `device`."""
+    """Returns whether torch.nn.SyncBatchNorm supports `device`."""
     return device.type == "cuda"
 
 
 def saturates(device):
-    """True on an NPU whose half arithmetic stops at the largest number instead of giving inf (Ascend 910A).
+    """Returns True on an NPU whose half arithmetic saturates at the largest number instead of giving inf (Ascend 910A).
 
-    There an overflow leaves no trace in the gradients, only in the device's float status.
+    There, only the device's float status shows an overflow; the gradients do not.
     """
     return device.type == "npu" and torch_npu is not None and not torch_npu.npu.utils.is_support_inf_nan()
 
 
 def clear_float_status():
-    """Forget the overflows that a saturating NPU has seen so far."""
+    """Clears the overflow flag of a saturating NPU."""
     torch_npu.npu.clear_npu_overflow_flag()
 
 
 def float_status_overflowed():
-    """Whether a saturating NPU has seen an overflow since clear_float_status (waits for the device)."""
+    """Returns whether a saturating NPU has overflowed since clear_float_status(). Waits for the device."""
     return torch_npu.npu.get_npu_overflow_flag()
 
 
 def ascend_apex(device):
-    """Ascend's apex module on an NPU, else None. (The PyPI package of that name is something else.)"""
+    """Returns Ascend's apex module on an NPU, else None. (PyPI's package `apex` is unrelated.)"""
     if device.type != "npu":
         return None
     try:

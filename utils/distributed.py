@@ -1,10 +1,10 @@
-"""Data-parallel training: a thin layer over torch.distributed, started by torchrun, the same for one process.
+"""Data-parallel training: a thin layer over torch.distributed, started by torchrun, also for one process.
 
     torchrun --nproc_per_node=8 newtrain.py --dataroot FACES ...
 
 Every function also works in a single process without a group, as if it were the only rank. There are two groups:
-the device's own (hccl, nccl, gloo on a CPU) carries gradients; `gloo` carries the host's words (objects, whether to
-stop), so that asking for them never waits for the device, and a rank that died is noticed by its closed connection.
+the device's group (hccl, nccl, gloo on a CPU) carries gradients; a gloo group carries host-side messages (objects,
+stop flags). Reading these never waits for the device, and a rank's death is detected by its closed connection.
 """
 import contextlib
 import importlib
@@ -26,21 +26,22 @@ _host_group = None
 
 
 def launched():
-    """Whether this process is one of torchrun's. UserError where only some of its variables are set."""
+    """Returns whether torchrun started this process. Raises UserError if only some of its variables are set."""
     missing = [name for name in VARIABLES if name not in os.environ]
     if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:
         return False
     if missing:
-        raise UserError(f"the environment looks like one of several processes, but {', '.join(missing)} is not set: "
+        raise UserError(f"the environment looks like torchrun's, but {', '.join(missing)} is not set: "
                         f"start with `torchrun --nproc_per_node=N newtrain.py ...`, which sets "
                         f"{', '.join(VARIABLES)}.")
     return True
 
 
 def join_ranks(options):
-    """This process's device, ready for use; the ranks of a torchrun have found each other.
+    """Sets up and returns this process's device; under torchrun, also joins the other ranks.
 
-    options: device, device_id, dist_timeout. UserError for a device that is not there or ranks that do not answer.
+    options: device, device_id, dist_timeout (seconds). Raises UserError if the device is not available or the ranks
+    do not answer.
     """
     several = launched()
     if several and (options.device_id is not None or ":" in options.device):
@@ -54,11 +55,11 @@ def join_ranks(options):
 
 
 def start(device, timeout_seconds):
-    """Join the other ranks. UserError when they cannot be reached within the timeout."""
+    """Joins the other ranks. Raises UserError if they cannot be reached within the timeout."""
     global _host_group
     timeout = timedelta(seconds=timeout_seconds)
-    # Its functions' default arguments hold the group that exists when it is first imported (as torch.optim does),
-    # beyond destroy_process_group: it must be there before the group.
+    # Import this module before the group exists. Its functions' default arguments keep the group that exists at the
+    # first import (torch.optim imports it), even after destroy_process_group.
     importlib.import_module("torch.distributed.nn.functional")
     try:
         dist.init_process_group(dist.get_default_backend_for_device(device), timeout=timeout, **_fresh_store(timeout))
@@ -71,10 +72,10 @@ def start(device, timeout_seconds):
 
 
 def _fresh_store(timeout):
-    """init_process_group's arguments with which restarted ranks do not meet at addresses of those that are gone.
+    """Returns arguments of init_process_group that keep restarted ranks from reading dead ranks' addresses.
 
-    torchrun's agent keeps its store over a restart (torch 2.13), and with it what the ranks before had written. Only
-    on one node: the count of restarts is each agent's own.
+    torchrun's agent keeps its store, with the old ranks' entries, over a restart (torch 2.13). A prefix per restart
+    hides them. Only on one node: each agent counts its own restarts.
     """
     if not restarted() or os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
         return {}
@@ -85,21 +86,21 @@ def _fresh_store(timeout):
 
 @contextlib.contextmanager
 def session():
-    """Around a whole program: leaves the group at its end; an end that other processes caused is a UserError."""
+    """Destroys the process group on exit; failures caused by another process become UserError."""
     global _host_group
     try:
         yield
     except RuntimeError as error:
         raise explained(error) from None
-    if dist.is_initialized():  # after a failure there is nobody to take leave of
+    if dist.is_initialized():  # not after a failure: the other ranks may be gone
         dist.destroy_process_group()
         _host_group = None
 
 
 def leave(status):
-    """End this process with `status`: as usual, or at once from within a group that failed.
+    """Exits with `status`; if the group still exists (after a failure), exits at once, without clean-up.
 
-    An interpreter that ends while gloo's threads live is aborted (SIGABRT, torch 2.13), whatever its status was.
+    A normal exit while gloo's threads run ends in SIGABRT (torch 2.13), which would hide the status.
     """
     if dist.is_initialized():
         sys.stdout.flush()
@@ -117,15 +118,15 @@ def world_size():
 
 
 def is_main():
-    """Whether this is rank 0, the only one that writes files and logs."""
+    """Returns whether this is rank 0, the only rank that writes files and logs."""
     return rank() == 0
 
 
 def average_(tensors):
-    """Replace each of the device's tensors by its mean over the ranks.
+    """Replaces each tensor (on the device) by its mean over the ranks, in place.
 
-    Divided before they are added up, as DistributedDataParallel does: half numbers then overflow no earlier than
-    on one device.
+    Tensors are divided before the sum, like in DistributedDataParallel, so that half precision overflows no earlier
+    than on one device.
     """
     if world_size() == 1 or not tensors:
         return
@@ -135,7 +136,7 @@ def average_(tensors):
 
 
 def wrap(net, accumulate):
-    """`net` behind DistributedDataParallel, which averages gradients in buckets while backward still runs."""
+    """Returns `net` in DistributedDataParallel, which averages gradients in buckets during backward."""
     known = inspect.signature(DistributedDataParallel).parameters
     keep_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch < 2.13
     return DistributedDataParallel(net, gradient_as_bucket_view=True, static_graph=accumulate == 1,
@@ -144,7 +145,7 @@ def wrap(net, accumulate):
 
 @contextlib.contextmanager
 def averaging(networks, last):
-    """Around forward and backward of one micro-batch: only the `last` one's gradients make DDP talk."""
+    """Wraps forward and backward of one micro-batch; DDP averages gradients only in the `last` one."""
     with contextlib.ExitStack() as stack:
         for net in networks.values():
             if not last and isinstance(net, DistributedDataParallel):
@@ -153,7 +154,7 @@ def averaging(networks, last):
 
 
 def gather(value):
-    """[value of rank 0, value of rank 1, ...] on every rank; values may be anything that pickles."""
+    """Returns [value of rank 0, value of rank 1, ...] on every rank; values must be picklable."""
     if world_size() == 1:
         return [value]
     values = [None] * world_size()
@@ -162,7 +163,7 @@ def gather(value):
 
 
 def largest(number):
-    """The largest of the ranks' whole numbers. A word between hosts: the device is not waited for."""
+    """Returns the largest of the ranks' integers. It uses the host group and does not wait for the device."""
     if world_size() == 1:
         return number
     found = torch.tensor(number)
@@ -171,46 +172,46 @@ def largest(number):
 
 
 def share_from_main(tensors):
-    """Overwrite the device's tensors by rank 0's."""
+    """Overwrites tensors (on the device) with rank 0's values."""
     if world_size() > 1:
         for work in [dist.broadcast(tensor.detach(), 0, async_op=True) for tensor in tensors]:
             work.wait()
 
 
 def from_main(job):
-    """What job() returns on rank 0, the only one to run it, on every rank; a UserError of it, too."""
-    result, refusal = None, None
+    """Runs job() on rank 0 only and returns its result on every rank; a UserError is raised on every rank."""
+    result, failure = None, None
     if is_main():
         try:
             result = job()
         except UserError as error:
-            refusal = (str(error), error.status)
-    result, refusal = gather((result, refusal))[0]
-    if refusal:
-        raise UserError(*refusal)
+            failure = (str(error), error.status)
+    result, failure = gather((result, failure))[0]
+    if failure:
+        raise UserError(*failure)
     return result
 
 
 def main_first(job):
-    """job() on rank 0, then on the others: what the first has left on the disk, the others find."""
+    """Runs job() on rank 0, then on the other ranks, which find the files that rank 0 has written."""
     mine = []
     from_main(lambda: mine.append(job()))
     return mine[0] if is_main() else job()
 
 
 def launch_id():
-    """What stays the same when torchrun restarts the ranks of one launch, and differs between launches."""
+    """Returns an identifier of the launch; it stays the same when torchrun restarts the ranks."""
     return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}:{os.uname().nodename}:{os.getppid()}"
 
 
 def restarted():
-    """Whether torchrun (--max-restarts) started this process in place of one that failed."""
+    """Returns whether torchrun (--max-restarts) restarted this process after a failure."""
     return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 def explained(error):
-    """The UserError to raise in place of a RuntimeError that another process caused; otherwise the error itself."""
-    untouched = "Checkpoints up to here are untouched; go on with --continue_train."
+    """Returns a UserError if another process caused the RuntimeError, otherwise the error itself."""
+    untouched = "Earlier checkpoints are intact; go on with --continue_train."
     text = str(error).lower()
     if "dataloader worker" in text:
         return UserError(f"a process that prepares batches ended: {first_line(error)} Is there enough memory (free, "

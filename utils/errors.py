@@ -1,4 +1,4 @@
-"""The one exception that means: the user, not the code, has something to mend."""
+"""UserError, the exception for errors that the user can fix, and how entry points report it."""
 import difflib
 import errno
 import sys
@@ -9,10 +9,10 @@ LOST_CONTACT = 3  # exit status of a rank that ends because another one did
 
 
 class UserError(Exception):
-    """Bad input or an unusable environment. Its text says what was wrong, where, and what to do.
+    """Bad input or an unusable environment. The message says what was wrong, where, and what to do.
 
-    Entry points print it as one line and exit with `status` (2: bad options or input, 1: a run that failed,
-    3: another rank's failure).
+    Entry points print it as one line and exit with `status` (2: bad options or input, 1: the run failed,
+    3: another rank failed).
     """
 
     def __init__(self, message, status=2):
@@ -31,16 +31,16 @@ def nearest(name, known):
 
 
 def first_line(error):
-    """The first line of what an exception says, of one that says nothing its kind."""
+    """Returns the first line of an exception's message, or the exception's type if its message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def run_main(main, leave=sys.exit):
-    """Run an entry point and `leave` with its return value; a UserError becomes one line on stderr, no traceback.
+    """Runs an entry point, then calls `leave` with its exit status.
 
-    So does a disk that takes nothing any more.
+    A UserError is printed as one line on stderr without a traceback; a full or read-only disk is reported the same way.
     """
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names of files may be no UTF-8
+    sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: file names may not be valid UTF-8
     try:
         status = main()
     except UserError as error:

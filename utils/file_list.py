@@ -1,10 +1,11 @@
-"""The files of a folder as a list of paths, small enough for millions, and kept on disk so that it is made once.
+"""A compact list of a folder's file paths, for millions of files, with an index on disk so that it is built once.
 
-Names lie end to end in one array, as bytes, and a second array says where each ends: some 30 bytes a file in place of
-a list's 95, shared by all ranks and workers of a machine where it is mapped from an index. The index of a folder is
-three files in `index_folder`: names.npy, ends.npy and folders.json, which tells the time of last change of each folder
-found. A file that comes or goes changes its folder's time, so that looking at the folders, not at the files, tells
-whether the index is still true.
+One byte array holds all names, concatenated; a second array holds where each name ends. This takes about 30 bytes per
+file instead of a list's 95, and a memory-mapped index is shared by all ranks and workers of a machine.
+
+The index of a folder is three files in `index_folder`: names.npy, ends.npy and folders.json, which holds the
+modification time of each folder. Adding or removing a file changes its folder's time, so checking the folders, not the
+files, shows whether the index is still valid.
 """
 import hashlib
 import json
@@ -17,15 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-INDEXED_FROM = 20_000  # files; fewer are listed in no time
-RACE_NS = 2_000_000_000  # a folder that changed so shortly before it was listed may have changed within one tick
+from utils.files import temporary_beside
+
+INDEXED_FROM = 20_000  # files; a shorter list is rebuilt quickly
+RACE_NS = 2_000_000_000  # a later change within the clock's resolution could go unnoticed
 
 
 class FileList(Sequence):
-    """Paths (str) of files below `root`, read-only; an int gives one, `at` and slices give another FileList.
+    """Read-only sequence of paths (str) below `root`. An int index gives a path; `at` and slices give a FileList.
 
-    names: uint8 array of all names (relative to root, UTF-8 with surrogateescape) end to end. ends: int64, where each
-    ends. chosen: int64 indices of those that this list has, None for all.
+    names: uint8 array, all names (relative to root, UTF-8 with surrogateescape) concatenated.
+    ends: int64 array, the end of each name in `names`.
+    chosen: int64 indices of the files in this list; None: all.
     """
 
     def __init__(self, root, names, ends, chosen=None):
@@ -34,21 +38,21 @@ class FileList(Sequence):
     def __len__(self):
         return len(self._ends if self._chosen is None else self._chosen)
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return self.at(np.arange(len(self))[place])
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
-        place = place % len(self) if self._chosen is None else int(self._chosen[place])
-        start = int(self._ends[place - 1]) if place else 0
-        return os.path.join(self.root, os.fsdecode(self._names[start:int(self._ends[place])].tobytes()))
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.at(np.arange(len(self))[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index = index % len(self) if self._chosen is None else int(self._chosen[index])
+        start = int(self._ends[index - 1]) if index else 0
+        return os.path.join(self.root, os.fsdecode(self._names[start:int(self._ends[index])].tobytes()))
 
     def at(self, places):
-        """The FileList of those at `places`, in that order."""
+        """Returns the FileList of the files at these indices, in this order."""
         places = np.asarray(places, dtype=np.int64)
         return FileList(self.root, self._names, self._ends, places if self._chosen is None else self._chosen[places])
 
-    def __reduce__(self):  # to a worker that was not forked goes the place of a mapped array, not its content
+    def __reduce__(self):  # pickles a mapped array as its file's path, not its content
         return _rebuild, (self.root, _mapped_from(self._names), _mapped_from(self._ends), self._chosen)
 
 
@@ -62,11 +66,11 @@ def _rebuild(root, names, ends, chosen):
 
 
 def list_files(root, extensions, index_folder=None):
-    """FileList of all files below `root` with one of `extensions` (lower case), links followed.
+    """Returns the FileList of all files below `root` with one of `extensions` (lower case); follows links.
 
-    Folder by folder from the top, sorted within each; a folder that links lead to again, or back to, counts once. With
-    `index_folder` a long list is kept there, and read from there as long as no folder has changed. OSError, with its
-    filename, for a folder that cannot be read.
+    Order: top down, sorted within each folder. A folder that links reach several times is listed once.
+    index_folder: a long list is saved here and reused until a folder changes.
+    Raises OSError, with its filename, if a folder cannot be read.
     """
     index = index_folder and Path(index_folder) / hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:16]
     found = index and read_index(index, root)
@@ -97,8 +101,8 @@ def list_files(root, extensions, index_folder=None):
 
 
 def write_index(index, files, folders, began):
-    """Keep a list as the folder `index`, whole or not at all; a place that cannot be written to is passed over."""
-    unfinished = index.with_name(f"{index.name}.{os.getpid()}.tmp")
+    """Saves a list atomically as the folder `index`. Does nothing if the folder cannot be written."""
+    unfinished = temporary_beside(index)
     try:
         unfinished.mkdir(parents=True)
         np.save(unfinished / "names.npy", files._names)
@@ -112,7 +116,7 @@ def write_index(index, files, folders, began):
 
 
 def read_index(index, root):
-    """The FileList kept in `index`, mapped from disk; None where there is none, or where a folder has changed since."""
+    """Returns the memory-mapped FileList in `index`, or None if there is none or a folder has changed since."""
     try:
         record = json.loads((index / "folders.json").read_text())
         if record["root"] != os.path.abspath(root):

@@ -1,4 +1,4 @@
-"""Reading, resizing and writing face pictures. Everything here is RGB, uint8, HWC or a PIL image."""
+"""Reads, resizes and writes face images: RGB, as uint8 HWC arrays or PIL images."""
 import contextlib
 import os
 import struct
@@ -11,22 +11,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from utils.errors import UserError
 from utils.file_list import list_files
+from utils.files import replacing
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+           ".webp": "WEBP"}  # Pillow's names
+EXTENSIONS = set(FORMATS)
 
-# What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
+# Pillow's decoders raise these for a corrupted file; any other exception is a bug and must not be hidden.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 TITLE_HEIGHT = 18  # pixels, of the line of titles above a grid
 
-ORIENTATION = 0x0112  # EXIF's tag; what makes a picture of each of its values upright
+ORIENTATION = 0x0112  # EXIF's orientation tag; UPRIGHT: the transpose that makes each orientation upright
 UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
            8: Image.Transpose.ROTATE_90}
 
 
 class BadImage(Exception):
-    """A file that cannot be used as a face: its `path` and the `reason`."""
+    """A file that cannot be used as a face image; has the attributes `path` and `reason`."""
 
     def __init__(self, path, reason):
         super().__init__(f"{path}: {reason}")
@@ -34,27 +37,27 @@ class BadImage(Exception):
 
 
 def list_images(folder, option, index_folder=None):
-    """FileList (utils/file_list.py) of all pictures below `folder`, nested folders included, always in the same order.
+    """Returns the FileList (utils/file_list.py) of all images below `folder`, recursively, in a fixed order.
 
-    index_folder: where to keep a long list. UserError, naming `option`, when the folder is missing, is a file, cannot
-    be read, or holds no picture.
+    index_folder: where a long list is saved. Raises UserError, naming `option`, if the folder is missing, is a file,
+    cannot be read, or holds no image.
     """
     if not os.path.exists(folder):
         raise UserError(f"{option}: the folder {folder} does not exist.")
     if not os.path.isdir(folder):
-        raise UserError(f"{option}: {folder} is a file; a folder of face pictures is needed.")
+        raise UserError(f"{option}: {folder} is a file; a folder of face images is needed.")
     try:
         found = list_files(folder, EXTENSIONS, index_folder)
     except OSError as error:
         raise UserError(f"{option}: cannot read {error.filename}: {error.strerror}.") from None
     if not found:
-        raise UserError(f"{option}: no pictures ({' '.join(sorted(EXTENSIONS))}) below {folder}.")
+        raise UserError(f"{option}: no images ({' '.join(sorted(EXTENSIONS))}) below {folder}.")
     return found
 
 
 @contextlib.contextmanager
 def _decoding(path):
-    """What goes wrong within, while a file is decoded, is a BadImage."""
+    """Turns a decoding error inside the `with` block into BadImage."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
@@ -65,14 +68,14 @@ def _decoding(path):
 
 
 def read_rgb(path):
-    """The picture at `path` as an upright 8-bit RGB PIL image, whatever its mode on disk.
+    """Returns the image at `path` as an upright 8-bit RGB PIL image, in every mode on disk.
 
-    EXIF rotation is applied; 16-bit grey is scaled down; transparency is laid over white; CMYK, palette and
-    grey are converted. Raises BadImage for a missing, truncated or undecodable file.
+    Applies EXIF rotation, scales 16-bit grey to 8 bits, composites transparency over white and converts CMYK, palette
+    and grey. Raises BadImage if the file is missing, truncated or cannot be decoded.
     """
     with _decoding(path), Image.open(path) as image:
         image.load()
-        # Not ImageOps.exif_transpose: it writes all of the EXIF data anew, and fails where another tag is damaged.
+        # Not ImageOps.exif_transpose: it rewrites all EXIF data and fails if another tag is corrupted.
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
         if turn is not None:
             image = image.transpose(turn)
@@ -80,7 +83,7 @@ def read_rgb(path):
 
 
 def open_image(path):
-    """The PIL image at `path` in the mode that it has on disk, decoded. Raises BadImage as read_rgb does."""
+    """Returns the decoded PIL image at `path` in its mode on disk. Raises BadImage like read_rgb."""
     with _decoding(path), Image.open(path) as image:
         image.load()
         return image
@@ -101,7 +104,7 @@ def _to_rgb(image):
 
 
 def centre_square(size):
-    """(left, top, right, bottom) of the largest centred square of a (width, height): 178x218 -> 178x178."""
+    """Returns (left, top, right, bottom) of the largest centred square; size: (width, height), in pixels."""
     width, height = size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -109,30 +112,30 @@ def centre_square(size):
 
 
 def resize(image, side, box=None):
-    """PIL BICUBIC (antialiased when shrinking) to side x side, of `box` (may be fractional) or of the whole."""
+    """Resizes `box` (may be fractional; default: the whole image) to side x side: PIL BICUBIC, antialiased."""
     return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
 
 
 def degrade(image, scale):
-    """The protocols' low-resolution input: PIL BICUBIC down by `scale`, then up again, both in uint8.
+    """Returns the benchmark's low-resolution input: PIL BICUBIC down by `scale`, then up again, both in uint8.
 
-    Takes a square RGB PIL image, returns one of the same size (reference: every x8 face benchmark).
+    Takes a square RGB PIL image and returns one of the same size, as in all x8 face benchmarks.
     """
     side = image.size[0]
     return resize(resize(image, side // scale), side)
 
 
 def to_tensor_range(batch):
-    """uint8 tensor [N, H, W, 3] in 0..255 -> float32 view [N, 3, H, W] in [-1, 1], channels last in memory."""
+    """Converts a uint8 tensor [N, H, W, 3] in 0..255 to float32 [N, 3, H, W] in [-1, 1], channels last in memory."""
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def quantize(image, rounding):
-    """Float tensor CHW or NCHW in [-1, 1] -> uint8 array HWC or NHWC in [0, 255].
+    """Converts a float tensor CHW or NCHW in [-1, 1] to a uint8 array HWC or NHWC in [0, 255].
 
     Values outside the range are clipped first. `rounding` is "truncate" (down) or "round" (ties to even).
-    A uint8 picture that went to [-1, 1] and back comes out unchanged under both. Raises UserError for nan: invalid
-    weights or an overflow of half precision give it.
+    A uint8 image converted to [-1, 1] and back is unchanged with both. Raises UserError for nan, which results from
+    invalid weights or a half-precision overflow.
     """
     if rounding not in ("truncate", "round"):
         raise ValueError(f"rounding must be truncate or round, not {rounding!r}.")
@@ -140,36 +143,34 @@ def quantize(image, rounding):
         raise ValueError(f"expected a CHW or NCHW tensor, got shape {tuple(image.shape)}.")
     values = image.detach().cpu().double()
     if values.isnan().any():
-        raise UserError("the network's picture holds nan: its weights are spoilt (of a training that diverged: a lower "
-                        "--lr, --max_grad_norm), or half precision overflowed (--amp_dtype bfloat16, --opt_level O0).",
+        raise UserError("the network's output holds nan. Either its weights are invalid (the training diverged: set a "
+                        "lower --lr or --max_grad_norm), or half precision overflowed (set --amp_dtype bfloat16 or "
+                        "--opt_level O0).",
                         status=1)
     values = (values.clamp(-1, 1) + 1) / 2 * 255
-    # float32 holds 200 as 199.99999: a truncation blind to that would darken pictures that are exact already
+    # float32 rounding may turn 200 into 199.99999, which plain truncation would make 199
     values = values.round() if rounding == "round" else (values + 1e-4).trunc()
     return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
 
 
 def save_image(array, path):
-    """Write a uint8 HWC RGB array as PNG (by extension), whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    Image.fromarray(array).save(temporary)
-    os.replace(temporary, path)
+    """Writes a uint8 HWC RGB array in the format of the name's extension, whole or not at all; makes the folder.
+
+    Raises WriteError (utils/files.py).
+    """
+    with replacing(path, make_folder=True) as file:
+        Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()])
 
 
 def save_shown(array, path):
-    """save_image, for a command that was told where to; UserError where that cannot be."""
+    """save_image for a path that the user gave. Raises UserError if its extension is none of EXTENSIONS."""
     if Path(path).suffix.lower() not in EXTENSIONS:
-        raise UserError(f"cannot write {path}: its name must end as a picture's does ({' '.join(sorted(EXTENSIONS))}).")
-    try:
-        save_image(array, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}.") from None
+        raise UserError(f"cannot write {path}: use an image extension ({' '.join(sorted(EXTENSIONS))}).")
+    save_image(array, path)
 
 
 def output_names(paths, root):
-    """Relative .png names for what is made of the files below `root`, as nested as these; no two of them the same."""
+    """Returns a unique relative .png name for each of the files below `root`, in the same subfolders."""
     names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
     count = Counter(names)
     return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name

@@ -1,9 +1,10 @@
-"""torchrun for the scripts of test/: the same options and the same engine, with errors for people.
+"""torchrun for the scripts of test/: the same options and engine, with readable error messages.
 
     python -m utils.launch --standalone --nproc_per_node=8 --log-dir=FOLDER --redirects=1:3,2:3 newtrain.py ...
 
-Where a rank fails, it names the rank that failed first and shows its last lines, in place of torchrun's traceback, and
-exits with that rank's status. A signal that stopped the launch is passed on by torchrun and gives 128 plus its number.
+If a rank fails, it names the rank that failed first, shows that rank's last lines instead of torchrun's traceback, and
+exits with that rank's status. If a signal stops the launch, torchrun forwards it to the ranks, and the exit status is
+128 plus the signal's number.
 """
 import signal
 import sys
@@ -17,17 +18,17 @@ from torch.distributed.run import parse_args, run
 from utils.errors import LOST_CONTACT
 
 SHOWN = 15  # lines
-# What happens to a rank because another one failed: not the cause.
+# Exit codes of ranks that ended because another rank failed.
 CONSEQUENCES = (LOST_CONTACT, 128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 def first_failure(failures):
-    """(rank, failure) of the cause among torchrun's {rank: ProcessFailure}."""
+    """Returns (rank, failure) of the root cause among torchrun's {rank: ProcessFailure}."""
     return min(failures.items(), key=lambda item: (item[1].exitcode in CONSEQUENCES, item[1].timestamp, item[0]))
 
 
 def last_lines(log_dir, local_rank):
-    """The end of what a rank wrote into torchrun's newest files, as far as it was redirected there."""
+    """Returns the last lines of a rank's newest stdout.log and stderr.log in `log_dir`, or []."""
     paths = [path for name in ("stdout.log", "stderr.log")
              for path in Path(log_dir or ".").glob(f"*/attempt_*/{local_rank}/{name}") if log_dir]
     if not paths:

@@ -1,4 +1,4 @@
-"""What modelarts_entry_acc.py and modelarts_entry_perf.py do: run a script of test/ as a job of ModelArts."""
+"""Runs a script of test/ as a ModelArts job, for modelarts_entry_acc.py and modelarts_entry_perf.py."""
 import argparse
 import os
 import shutil
@@ -13,11 +13,10 @@ LISTED = 20  # inputs named in the job's log
 
 
 def run_job(script, argv):
-    """Run test/`script` on --data_url, results into --train_url; the exit status of the training.
+    """Runs test/`script` on --data_url with results in --train_url. Returns the training's exit status.
 
-    Other arguments in `argv` go on to the script, which refuses those it does not know. On the platform
-    (MODELARTS_MODEL_PATH is set) what the script wrote into test/output is copied to --train_url as well, after
-    a failed training too.
+    Other arguments in `argv` are passed to the script, which rejects unknown ones. On ModelArts (MODELARTS_MODEL_PATH
+    is set), test/output is also copied to --train_url, even if the training failed.
     """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=f"Run test/{script} as a ModelArts job.",
@@ -44,14 +43,14 @@ def run_job(script, argv):
 
 
 def list_inputs(folder):
-    """Print the first names in `folder`; a missing folder is left to the training to complain of."""
+    """Prints the first names in `folder`; 'none' for a missing folder, which the training reports as an error."""
     names = [entry.name for entry in islice(os.scandir(folder), LISTED + 1)] if os.path.isdir(folder) else []
     print(f"Inputs in {folder}: {', '.join(sorted(names[:LISTED])) or 'none'}"
           f"{', ...' if len(names) > LISTED else ''}", flush=True)
 
 
 def make_line_ends_unix(folder):
-    """Mend the shell scripts of a code folder that went through Windows."""
+    """Converts CRLF to LF in the folder's shell scripts, for code that was copied from Windows."""
     for path in folder.glob("*.sh"):
         content = path.read_bytes()
         if b"\r" in content:
@@ -59,7 +58,7 @@ def make_line_ends_unix(folder):
 
 
 def join_pairs(arguments):
-    """['--a', '1', '--b=2'] -> ['--a=1', '--b=2'], the only form that the scripts read."""
+    """Converts ['--a', '1', '--b=2'] to ['--a=1', '--b=2'], the only form that the scripts accept."""
     joined = []
     for argument in arguments:
         if joined and not argument.startswith("--") and "=" not in joined[-1]:
@@ -70,9 +69,9 @@ def join_pairs(arguments):
 
 
 def run(command):
-    """The exit status of `command`, run with this interpreter first in PATH; SIGTERM and Ctrl-C go on to it."""
+    """Runs `command` with this interpreter first in PATH; forwards SIGTERM and Ctrl-C. Returns its exit status."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    # A session of its own: Ctrl-C, which a terminal sends to all, would reach it twice.
+    # A separate session: otherwise Ctrl-C would reach the child twice, from the terminal and from the handler.
     child = subprocess.Popen(command, env={**os.environ, "PATH": path}, start_new_session=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, frame: child.send_signal(received))

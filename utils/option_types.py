@@ -1,9 +1,9 @@
-"""Types of command-line options, for argparse."""
+"""argparse types of command-line options. They raise ArgumentTypeError for invalid text."""
 import argparse
 
 
 def boolean(text):
-    """True or False from the words people use."""
+    """Returns True for 1, true, yes, on and False for 0, false, no, off (any case)."""
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("0", "false", "no", "off"):
@@ -12,13 +12,13 @@ def boolean(text):
 
 
 def at_least(smallest, kind=int, largest=float("inf")):
-    """An argparse type: a finite number of `kind` from `smallest` to `largest`."""
+    """Returns an argparse type: a finite number of type `kind` from `smallest` to `largest`."""
     def convert(text):
         value = kind(text)
         if not value >= smallest:
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
         if value == float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is no finite number")
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
         if value > largest:
             raise argparse.ArgumentTypeError(f"{text} is above {largest}")
         return value
@@ -27,7 +27,7 @@ def at_least(smallest, kind=int, largest=float("inf")):
 
 
 def below_one(text):
-    """A number in [0, 1): of averages that keep so much of what they were."""
+    """Returns a number in [0, 1), e.g. the decay of a moving average."""
     value = at_least(0, float)(text)
     if not value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not below 1")
@@ -38,7 +38,7 @@ below_one.__name__ = "float"  # in --help
 
 
 def loss_scale(text):
-    """A positive number, or 'dynamic'."""
+    """Returns a positive number or 'dynamic'."""
     return text if text == "dynamic" else at_least(1e-9, float)(text)
 
 

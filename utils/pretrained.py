@@ -1,11 +1,12 @@
-"""The weights that ship with the project: pretrained/NAME/generator.safetensors, each with its checksum."""
+"""Weights that ship with the project: pretrained/NAME/generator.safetensors, each with its checksum."""
 import hashlib
 from pathlib import Path
 
 from utils.errors import UserError, nearest
+from utils.files import write_file
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
-SUMS = FOLDER / "SHA256SUMS"  # as `sha256sum --check` reads it
+SUMS = FOLDER / "SHA256SUMS"  # in the format of `sha256sum --check`
 WEIGHTS = "generator.safetensors"
 
 
@@ -14,9 +15,9 @@ def pretrained_names():
 
 
 def find_pretrained(name, given_as=None):
-    """Returns the path of the weights called `name`. Raises UserError if there are none or their checksum is wrong.
+    """Returns the path of the weights called `name`. Raises UserError if they are missing or their checksum differs.
 
-    given_as: what the message calls them; default: newtest.py's --pretrained NAME.
+    given_as: how the error message refers to them; default: newtest.py's `--pretrained NAME`.
     """
     given_as = given_as or f"--pretrained {name}"
     if name not in pretrained_names():
@@ -25,23 +26,23 @@ def find_pretrained(name, given_as=None):
     path = FOLDER / name / WEIGHTS
     if read_checksums().get(path) != sha256(path):
         raise UserError(f"{given_as}: the checksum of {path} is not the one in {SUMS}: the file is damaged "
-                        f"or was changed. Get it anew (git checkout), or name it with --pth_path.")
+                        f"or was changed. Restore it (git checkout), or pass it with --pth_path.")
     return path
 
 
 def sha256(path):
-    """Hexadecimal digest of the file at `path`."""
+    """Returns the SHA-256 digest of the file at `path`, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def read_checksums():
-    """{path: digest} of SHA256SUMS."""
+    """Returns {path: digest} from SHA256SUMS."""
     lines = SUMS.read_text().splitlines() if SUMS.exists() else []
     return {FOLDER / name.strip(): digest for digest, name in (line.split(None, 1) for line in lines)}
 
 
 def record_checksum(path):
-    """Write the digest of `path`, a file below pretrained/, into SHA256SUMS and return it."""
+    """Writes the digest of `path`, a file below pretrained/, to SHA256SUMS and returns it."""
     sums = read_checksums() | {Path(path): sha256(path)}
-    SUMS.write_text("".join(f"{digest}  {p.relative_to(FOLDER)}\n" for p, digest in sorted(sums.items())))
+    write_file(SUMS, "".join(f"{digest}  {p.relative_to(FOLDER)}\n" for p, digest in sorted(sums.items())))
     return sums[Path(path)]

@@ -1,4 +1,4 @@
-"""JSON that every reader accepts: numbers that are not finite, which JSON does not have, become null."""
+"""Strict JSON, which every reader accepts: inf and nan, which JSON lacks, become null."""
 import json
 import math
 

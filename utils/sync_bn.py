@@ -9,13 +9,13 @@ from utils.errors import UserError
 
 
 def require_batch_norm(nets):
-    """UserError, naming --sync_bn, unless one of the networks has a batch norm."""
+    """Raises UserError, naming --sync_bn, if no network has a batch norm."""
     if not any(isinstance(module, nn.BatchNorm2d) for net in nets for module in net.modules()):
         raise UserError("--sync_bn: the networks of this training have no batch norm; leave it out.")
 
 
 def synchronise_batch_norm(net, device):
-    """`net` with every BatchNorm2d replaced; keys and values of its state dict stay the same."""
+    """Replaces every BatchNorm2d and returns the network; its state dict is unchanged."""
     if utils.device.has_sync_batch_norm(device):
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     for name, child in net.named_children():
@@ -29,10 +29,10 @@ def synchronise_batch_norm(net, device):
 
 
 class PlainSyncBatchNorm(nn.BatchNorm2d):
-    """For devices that torch.nn.SyncBatchNorm has no kernels for; the same mathematics in plain operators.
+    """SyncBatchNorm in plain operators, for devices that torch.nn.SyncBatchNorm does not support.
 
-    Input and output [N, C, H, W] of any floating type; the same N on every rank. Statistics are float32: each
-    rank's mean and variance, combined as Chan et al. (1979) do it, one collective forward and one backward.
+    Input and output: [N, C, H, W], any floating-point dtype, the same N on every rank. Statistics are float32. The
+    ranks' means and variances are combined as in Chan et al. (1979): one collective in forward and one in backward.
     """
 
     def forward(self, x):
@@ -53,13 +53,13 @@ class PlainSyncBatchNorm(nn.BatchNorm2d):
 
 
 class _AllGather(torch.autograd.Function):
-    """[...] -> [ranks, ...]; a rank's gradient is the sum of what all ranks made of its part."""
+    """[...] -> [ranks, ...]. Backward sums, over all ranks, the gradients of this rank's part."""
 
     @staticmethod
     def forward(ctx, mine):
-        everyone = [torch.empty_like(mine) for _ in range(distributed.world_size())]
-        dist.all_gather(everyone, mine.contiguous())
-        return torch.stack(everyone)
+        gathered = [torch.empty_like(mine) for _ in range(distributed.world_size())]
+        dist.all_gather(gathered, mine.contiguous())
+        return torch.stack(gathered)
 
     @staticmethod
     def backward(ctx, gradient):

@@ -1,4 +1,4 @@
-"""Which code this is."""
+"""The version of this code: release number and git commit."""
 import subprocess
 from pathlib import Path
 
@@ -6,7 +6,7 @@ VERSION = "0.2.0"
 
 
 def commit():
-    """The checkout's commit, '+' where files differ from it; '' outside a checkout, or where there is no git."""
+    """Returns the commit, with '+' if files were changed; '' outside a git checkout or without git."""
     try:
         done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=Path(__file__).parent,
                               capture_output=True, text=True)

@@ -1,2 +1,2 @@
-"""The faces that the project draws itself."""
+"""The project's own drawn faces."""
 import utils  # noqa: F401 (sets what torch reads while it loads)

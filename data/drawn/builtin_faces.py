@@ -23,6 +23,8 @@ import numpy as np
 from data.drawn.face_drawing import draw_portrait
 from data.drawn.face_shape import sample_person
 from data.face_parts import CLASSES
+from utils.errors import UserError
+from utils.files import write_file
 
 __all__ = ["CLASSES", "DRAWING_VERSION", "Face", "contact_sheet", "draw_face", "write_faces"]
 
@@ -156,10 +158,8 @@ def write_landmarks(path, rows):
 
 
 def write_json(path, content):
-    """Write a file in one step, so that no reader sees half of it."""
-    partial_path = path.with_name(path.name + ".part")
-    partial_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial_path, path)
+    """Writes `content` as JSON, whole or not at all: no reader sees half of it."""
+    write_file(path, json.dumps(content, indent=1) + "\n")
 
 
 def contact_sheet(first_seed, count=SHEET_ROWS**2, size=128):
@@ -207,7 +207,7 @@ def main(arguments=None):
             known = cv2.haveImageWriter(options.sheet)
             if not known or not cv2.imwrite(options.sheet, sheet[:, :, ::-1]):
                 raise ValueError(f"cannot write {options.sheet}: no such folder, or not the picture's name")
-    except (ValueError, OSError, cv2.error) as error:
+    except (UserError, ValueError, OSError, cv2.error) as error:
         print(f"builtin_faces: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     done = f"drawn at {options.count / seconds:.1f} faces/s" if drawn else "already there"

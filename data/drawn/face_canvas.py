@@ -1,7 +1,7 @@
 """A small painter for the built-in faces: antialiased shapes, class labels, noise and light.
 
-It works at twice the picture's side. Lengths are units of 1/128 of the side (see data.drawn.face_shape), so a face
-looks the same at every size. Pictures are planar float32 [3, w, w], linear RGB, because numpy multiplies a
+It works at twice the image's side. Lengths are in units of 1/128 of the side (see data.drawn.face_shape), so a face
+looks the same at every size. Images are planar float32 [3, w, w], linear RGB, because numpy multiplies a
 [w, w] mask into planes far faster than into interleaved pixels.
 """
 
@@ -10,20 +10,20 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-GRID = 128  # side of the fixed grid on which soft things (relief, shadows, backdrops) are computed
+GRID = 128  # side of the grid on which smooth layers (relief, shadows, backdrops) are computed
 SUBPIXEL_BITS = 4
 
 
 @lru_cache(maxsize=8)
 def coordinates(width):
-    """float32 row vector x [1, width] and column vector y [width, 1] of the pixel centres, in units."""
+    """Returns float32 x [1, width] and y [width, 1], the pixel centres in units."""
     centres = ((np.arange(width, dtype=np.float32) + .5) * (128 / width)).astype(np.float32)
     return centres[None, :], centres[:, None]
 
 
 @lru_cache(maxsize=64)
 def spline_basis(count, closed, steps):
-    """float64 [samples, count]: the matrix that turns count points into a Catmull-Rom curve through them."""
+    """Returns float64 [samples, count], the matrix from `count` points to a Catmull-Rom curve through them."""
     spans = count if closed else count - 1
     position = np.arange(spans * steps + (not closed)) / steps
     span = np.minimum(position.astype(int), spans - 1)
@@ -38,26 +38,26 @@ def spline_basis(count, closed, steps):
 
 
 def curve(points, closed=False, steps=6):
-    """A smooth curve through points [n, 2] -> float64 [samples, 2]; it meets every given point."""
+    """Returns a smooth curve, float64 [samples, 2], through all points [n, 2]."""
     points = np.asarray(points, np.float64)
     return spline_basis(len(points), closed, steps) @ points
 
 
 def resize(plane, width):
-    """A square plane resampled smoothly to width; itself if it has that width."""
+    """Returns a square plane bilinearly resized to width; the same array if it has that width."""
     if len(plane) == width:
         return plane
     return cv2.resize(plane, (width, width), interpolation=cv2.INTER_LINEAR)
 
 
 def grain(rng, rows, columns, width):
-    """Smooth noise float32 [width, width], mean 0, deviation about 1, with the given cells over the side."""
+    """Returns smooth noise float32 [width, width], mean 0, of rows x columns interpolated normal values."""
     cells = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.resize(cells, (width, width), interpolation=cv2.INTER_LINEAR)
 
 
 def blobs(centres, radii, heights):
-    """float32 [GRID, GRID]: a sum of upright Gaussian bumps, separable and therefore one matrix product."""
+    """Returns float32 [GRID, GRID], a sum of axis-aligned Gaussians; separable, hence one matrix product."""
     x, y = coordinates(GRID)
     centres, radii = np.asarray(centres, np.float32), np.asarray(radii, np.float32)
     across = np.exp(-np.square((x - centres[:, :1]) / radii[:, :1]) / 2)
@@ -66,7 +66,7 @@ def blobs(centres, radii, heights):
 
 
 class Canvas:
-    """The picture in progress: `image` float32 [3, w, w] linear RGB and `labels` uint8 [w, w]."""
+    """The image in progress: `image` float32 [3, w, w] linear RGB and `labels` uint8 [w, w]."""
 
     def __init__(self, size):
         self.width = 2 * size
@@ -75,18 +75,18 @@ class Canvas:
         self.labels = np.zeros((self.width, self.width), np.uint8)
 
     def fixed_point(self, points):
-        """Unit coordinates -> OpenCV's fixed-point pixel coordinates."""
+        """Converts unit coordinates to OpenCV's fixed-point pixel coordinates."""
         pixels = (np.asarray(points) * self.scale - .5) * (1 << SUBPIXEL_BITS)
         return np.round(pixels).astype(np.int32)
 
     def fill(self, *contours):
-        """uint8 mask [w, w] of filled contours (holes where an even number overlap)."""
+        """Returns a uint8 mask [w, w] of filled contours; areas where an even number overlap are holes."""
         mask = np.zeros((self.width, self.width), np.uint8)
         cv2.fillPoly(mask, [self.fixed_point(c) for c in contours], 255, cv2.LINE_AA, SUBPIXEL_BITS)
         return mask
 
     def stroke(self, lines, thickness):
-        """uint8 mask of open lines, a list of [n, 2] or an array [lines, n, 2]; thickness in units."""
+        """Returns a uint8 mask of open lines, a list of [n, 2] or an array [lines, n, 2]; thickness in units."""
         mask = np.zeros((self.width, self.width), np.uint8)
         pixels = max(1, round(thickness * self.scale))
         same_length = isinstance(lines, np.ndarray)
@@ -95,7 +95,7 @@ class Canvas:
         return mask
 
     def disc(self, centre, radius, squash=1.0, angle=0.0, exponent=2.0):
-        """uint8 mask of a (super)ellipse: radius along x, radius * squash along y, in units."""
+        """Returns a uint8 mask of a (super)ellipse: radius along x, radius * squash along y, in units."""
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         c, s = np.cos(turn), np.sin(turn)
         x = radius * np.sign(c) * np.abs(c) ** (2 / exponent)
@@ -104,7 +104,7 @@ class Canvas:
         return self.fill(np.asarray(centre) + rotated)
 
     def soften(self, mask, radius):
-        """The mask blurred with a Gaussian of the given deviation in units (only near what is set)."""
+        """Returns the mask blurred by a Gaussian, sigma `radius` in units; computes only near set pixels."""
         sigma = radius * self.scale
         x, y, w, h = cv2.boundingRect(mask)
         margin = int(3 * sigma) + 1
@@ -115,10 +115,10 @@ class Canvas:
         return soft
 
     def paint(self, mask, colour, opacity=1.0, label=None, multiply=False, light=None):
-        """Blend a colour ([3], or planar [3, w, w]) in where the mask is set; label what is half covered.
+        """Blends in a colour ([3], or planar [3, w, w]) under the mask; labels pixels at least half covered.
 
-        light, three planes of side w or GRID, multiplies the colour. With multiply, the picture is multiplied
-        by the colour instead of replaced by it (shadows, tints).
+        light: three planes of side w or GRID, multiplied with the colour. multiply: multiplies the image by the colour
+        instead of replacing it (shadows, tints).
         """
         x, y, w, h = cv2.boundingRect(mask)
         if not w:
@@ -136,7 +136,10 @@ class Canvas:
             self.labels[window][mask[window] > 127] = label
 
     def finish(self, rng):
-        """Halve, expose, add sensor noise: (image uint8 [size, size, 3] RGB, labels uint8 [size, size])."""
+        """Halves the size, applies exposure and sensor noise.
+
+        Returns (image uint8 [size, size, 3] RGB, labels uint8 [size, size]).
+        """
         size = self.width // 2
         planes = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA) for plane in self.image]
         image = cv2.merge(planes) * np.float32(rng.uniform(.95, 1.3))
@@ -147,7 +150,7 @@ class Canvas:
 
 
 def majority(labels):
-    """Halve a label map [2n, 2n] -> [n, n]: each block's commonest label."""
+    """Downscales a label map [2n, 2n] to [n, n]: the most frequent label of each 2x2 block."""
     a, b, c, d = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
     rest = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
     return np.where((a == b) | (a == c) | (a == d), a, rest)
@@ -170,10 +173,10 @@ class Light:
         self.half = half / np.linalg.norm(half)
 
     def shade(self, height, shadow=None):
-        """Light reaching a relief.
+        """Computes the light on a relief.
 
-        height is float32 [GRID, GRID] in units (larger is nearer); shadow, same shape in 0..1, is the part
-        of the key light that something takes away. Returns ([3 planes of GRID x GRID] to multiply the
+        height is float32 [GRID, GRID] in units (larger is nearer); shadow, same shape in 0..1, is the
+        blocked share of the key light. Returns ([3 planes of GRID x GRID] to multiply the
         surface's colour by, specular [GRID, GRID] in 0..1).
         """
         nx, ny = -cv2.Sobel(height, -1, 1, 0, scale=.125), -cv2.Sobel(height, -1, 0, 1, scale=.125)
@@ -185,17 +188,17 @@ class Light:
         fill = self.fill_strength * np.maximum(nx * self.fill[0] + ny * self.fill[1] + nz * self.fill[2], 0)
         sky = .8 - .2 * ny + fill
         planes = []
-        # Skin passes light on inside itself, red most: red reaches further past the terminator.
+        # Subsurface scattering: red light reaches furthest past the terminator.
         for wrap, key_colour, ambient in zip((.34, .22, .17), self.key_colour, self.ambient, strict=True):
             diffuse = np.maximum((key + wrap) * (1 / (1 + wrap)), 0) * lit
             planes.append(key_colour * diffuse + ambient * sky + key_colour * fill)
         shine = np.maximum(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0)
         for _ in range(4):
-            shine = shine * shine  # the 16th power, without the slow general power function
+            shine = shine * shine  # 16th power: squaring is faster than np.power
         return planes, shine * lit
 
     def cast(self, mask, distance, softness):
-        """Shadow float32 [GRID, GRID] in 0..1 that a mask throws `distance` units away from the key light."""
+        """Returns the shadow float32 [GRID, GRID], 0..1, of a mask, moved `distance` units from the key light."""
         small = cv2.resize(mask, (GRID, GRID), interpolation=cv2.INTER_AREA)
         move = np.float32([[1, 0, -self.key[0] * distance], [0, 1, -self.key[1] * distance + .2 * distance]])
         moved = cv2.warpAffine(small, move, (GRID, GRID), borderMode=cv2.BORDER_REPLICATE)

@@ -1,7 +1,7 @@
-"""Painting one person, from the backdrop to the glasses. Every class label comes from the shape painted.
+"""Paints one person, from the backdrop to the glasses. Every class label comes from a painted shape.
 
-The painter's order is back to front: backdrop, hair behind the neck, neck, clothes, ears, skin, nose, mouth,
-eyes, brows, glasses, hair, hat. A later shape takes the pixels, and the labels, of an earlier one.
+The order is back to front: backdrop, hair behind the neck, neck, clothes, ears, skin, nose, mouth,
+eyes, brows, glasses, hair, hat. A later shape overwrites the pixels and labels of earlier ones.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from data.face_parts import LABEL
 
 @dataclass
 class Scene:
-    """What every painting function needs; `lit` [3, w, w] and `shine` [w, w] are the light on the face."""
+    """Shared state of the painting functions; `lit` [3, w, w] and `shine` [w, w] are the light on the face."""
 
     canvas: Canvas
     light: Light
@@ -30,7 +30,7 @@ class Scene:
 
 
 def draw_portrait(person, size, rng):
-    """Paint a person -> (image uint8 [size, size, 3] RGB, labels uint8 [size, size])."""
+    """Paints a person; returns (image uint8 [size, size, 3] RGB, labels uint8 [size, size])."""
     canvas, light = Canvas(size), Light(rng)
     style = choose_hair(canvas, person, rng)
     face = face_mask(canvas, person)
@@ -60,7 +60,7 @@ def draw_portrait(person, size, rng):
 
 
 def face_contour(person):
-    """The skin's edge as a closed curve [n, 2]: jaw from ear to ear, then over the forehead."""
+    """Returns the skin's edge as a closed curve [n, 2]: jaw from ear to ear, then over the forehead."""
     jaw = person.landmarks[:17]
     return np.concatenate([curve(jaw), curve([jaw[16], *person.forehead, jaw[0]])[1:-1]])
 
@@ -70,7 +70,7 @@ def face_mask(canvas, person):
 
 
 def face_relief(person):
-    """float32 [GRID, GRID]: the face's height toward the camera, in units: a dome and what stands on it."""
+    """Returns float32 [GRID, GRID], the face's height toward the camera in units: a dome plus Gaussian bumps."""
     contour, p = face_contour(person).astype(np.float32), person.landmarks
     x, y = coordinates(GRID)
     middle = contour[:, 0].mean()
@@ -104,7 +104,7 @@ def face_relief(person):
 
 
 def face_light(light, canvas, person, cover):
-    """Light on the face -> (planar [3, w, w], specular [w, w]); hair, hat and nose throw their shadows."""
+    """Returns the light on the face (planar [3, w, w], specular [w, w]), with shadows of hair, hat and nose."""
     p = person.landmarks
     nose = canvas.fill([p[27], p[31] - (1, 1.5), p[33], p[35] + (1, -1.5)])
     shadow = .62 * light.cast(cover, 4.5, 2.2) + .5 * np.maximum(
@@ -323,7 +323,7 @@ def paint_glasses(scene):
 
 
 def paint_earrings(scene):
-    """Studs, hoops or drops at the lobes that hair leaves free."""
+    """Studs, hoops or drops at the ear lobes that hair does not cover."""
     canvas, person, rng = scene.canvas, scene.person, scene.rng
     if rng.random() > (.05 if person.masculine else .45):
         return

@@ -15,18 +15,18 @@ class HairStyle:
 
     front: np.ndarray
     back: np.ndarray
-    strands: np.ndarray  # float32 [w, w], about 0: how much lighter than the mean each strand is
+    strands: np.ndarray  # float32 [w, w], mean about 0: brightness of each strand relative to the mean
     hat: str | None
     cropped: bool  # shaved so short that skin shows through
 
 
 def head_points(person, points):
-    """Canonical head coordinates -> picture units, with the person's head width."""
+    """Projects canonical head coordinates to image units, scaled by the person's head width."""
     return person.pose.project(np.asarray(points, np.float64) * (person.width, 1, 1))
 
 
 def strand_field(canvas, person, rng, curl):
-    """Strands float32 [w, w]: noise drawn out along lines that fall from the parting like meridians."""
+    """Returns strands float32 [w, w]: noise stretched along meridian-like lines from the parting."""
     x, y = coordinates(GRID)
     pole_x, pole_y = head_points(person, [(bell(rng, 9), -53, -14)])[0].tolist()
     middle, radius = float(person.pose.origin[0]), 50.0
@@ -45,7 +45,7 @@ def strand_field(canvas, person, rng, curl):
 
 
 def hairline(rng, kind, recede):
-    """The opening's upper edge, canonical (x, y) from image left to right, temples included."""
+    """Returns the opening's upper edge, canonical (x, y) from image left to right, temples included."""
     high = -31 - recede
     if kind == "straight":
         low = rng.uniform(-17, -12)
@@ -62,7 +62,7 @@ def hairline(rng, kind, recede):
 
 
 def choose_hair(canvas, person, rng):
-    """Choose and outline a hair style."""
+    """Draws a random HairStyle and rasterises its masks."""
     if person.masculine:
         kind = rng.choice(["short", "cropped", "bald", "medium", "long"], p=[.62, .12, .08, .12, .06])
     else:
@@ -106,7 +106,7 @@ def choose_hair(canvas, person, rng):
 
 
 def face_window(rng, line, length):
-    """The opening in the front hair: hairline, then down both sides, canonical (x, y) [n, 2]."""
+    """Returns the opening in the front hair: hairline, then down both sides, canonical (x, y) [n, 2]."""
     if length < 20:
         sideburn = [(29.3, -6), (29, length * .6), (31, length + 3), (31, 60)]
     else:
@@ -117,7 +117,7 @@ def face_window(rng, line, length):
 
 
 def ragged(canvas, outer, opening, strands, curl):
-    """Hair inside `outer` and outside `opening`, its edges broken up by the strands."""
+    """Returns a uint8 mask of hair inside `outer` and outside `opening`; strands roughen its edges."""
     fringe = 1.1 + .5 * min(curl, 1.5)
     inside = canvas.soften(outer, fringe).astype(np.float32) / 255 - .5
     outside = .5 - canvas.soften(opening, 1.2).astype(np.float32) / 255 if opening.any() else inside
@@ -126,7 +126,7 @@ def ragged(canvas, outer, opening, strands, curl):
 
 
 def hair_layer(scene):
-    """The hair's own colours, lit, planar float32 [3, w, w], for its masks to let through."""
+    """Returns the lit hair colours, planar float32 [3, w, w], to be painted through the hair masks."""
     canvas, person, rng, style = scene.canvas, scene.person, scene.rng, scene.style
     x, y = coordinates(GRID)
     centre = head_points(person, [(0, -6, -14)])[0].tolist()
@@ -150,7 +150,7 @@ def hair_layer(scene):
 
 
 def hat_shape(canvas, person, kind):
-    """uint8 mask of a hat of the given kind."""
+    """Returns a uint8 mask [w, w] of a hat: kind is beanie, cap or brimmed."""
     arc = np.linspace(0, np.pi, 15)
     rise = {"beanie": 42, "cap": 38, "brimmed": 42}[kind]
     across = np.sign(np.cos(arc)) * np.abs(np.cos(arc)) ** .75

@@ -1,7 +1,7 @@
 """The people the project draws: traits, pose and the 68 landmarks, all from one random generator.
 
-Coordinates are in units of 1/128 of the picture's side, x to the right, y down, z toward the camera.
-(0, 0) is the picture's top-left corner, so pixel i of a picture of n pixels has its centre at
+Coordinates are in units of 1/128 of the image's side, x to the right, y down, z toward the camera.
+(0, 0) is the image's top-left corner, so pixel i of an image of n pixels has its centre at
 (i + 0.5) * 128 / n units. The canonical head looks straight ahead with the point between its eyes at
 x = y = z = 0.
 """
@@ -31,7 +31,7 @@ EYE_TONES = np.array([(58, 36, 22), (84, 54, 30), (112, 92, 52), (84, 116, 92), 
 
 
 def mirrored(points):
-    """The same points on the head's other side, in reverse order."""
+    """Returns the points mirrored to the head's other side, in reverse order."""
     return [(-x, y, z) for x, y, z in reversed(points)]
 
 
@@ -50,7 +50,7 @@ def canonical_landmarks():
 
 @dataclass(frozen=True)
 class Pose:
-    """A head's rotation (radians), size (1 = canonical) and the eye line's place in the picture (units)."""
+    """A head's rotation (radians), size (1 = canonical) and the position of the eye line in the image (units)."""
 
     yaw: float
     pitch: float
@@ -59,7 +59,7 @@ class Pose:
     origin: np.ndarray
 
     def project(self, points):
-        """Head coordinates [n, 3] -> picture coordinates float64 [n, 2], in units."""
+        """Projects head coordinates [n, 3] to image coordinates float64 [n, 2], in units."""
         x, y, z = (np.asarray(points, np.float64) - HEAD_PIVOT).T
         cos, sin = np.cos(self.yaw), np.sin(self.yaw)
         x, z = x * cos + z * sin, z * cos - x * sin
@@ -87,30 +87,30 @@ class Person:
 
 
 def bell(rng, spread, limit=2.2):
-    """A normal number of the given standard deviation, cut at `limit` deviations."""
+    """Draws a normal value of standard deviation `spread`, clipped at `limit` deviations."""
     return float(np.clip(rng.standard_normal(), -limit, limit)) * spread
 
 
 def to_linear(colour):
-    """Display RGB 0..255 -> linear RGB 0..1 (gamma 2, which makes the way back a plain square root)."""
+    """Converts display RGB 0..255 to linear RGB 0..1 (gamma 2, so the inverse is a square root)."""
     return np.square(np.clip(np.asarray(colour, np.float32), 0, 255) / 255)
 
 
 def between_tones(tones, position, rng, jitter):
-    """A colour at `position` (0 .. len - 1) along a table of display colours, a little off it; linear RGB."""
+    """Returns linear RGB at `position` (0 .. len - 1) in a table of display colours, with relative noise `jitter`."""
     index = np.arange(len(tones))
     colour = [np.interp(position, index, tones[:, channel]) for channel in range(3)]
     return to_linear(np.array(colour) * (1 + jitter * rng.standard_normal(3)))
 
 
 def scale_about(points, indices, centre, x_factor, y_factor):
-    """Scale some landmarks about a centre, in place."""
+    """Scales the landmarks `indices` about a centre, in place."""
     points[indices, 0] = centre[0] + (points[indices, 0] - centre[0]) * x_factor
     points[indices, 1] = centre[1] + (points[indices, 1] - centre[1]) * y_factor
 
 
 def vary_features(points, rng, masculine):
-    """Give the canonical landmarks a person's own proportions, in place."""
+    """Varies the proportions of the canonical landmarks, in place."""
     points[3:14, 0] *= 1 + bell(rng, .05) + .03 * masculine
     points[5:12, 1] += bell(rng, 1.6) + masculine
     eye_width, eye_height = 1.06 + bell(rng, .05), 1.16 + bell(rng, .16) - .08 * masculine
@@ -149,7 +149,7 @@ def express(points, smile, mouth_open):
 
 
 def sample_pose(rng):
-    """A modest pose: yaw within 26, pitch within 11, roll within 7 degrees."""
+    """Draws a near-frontal pose: yaw within 26, pitch within 11, roll within 7 degrees."""
     yaw, pitch, roll = np.radians([bell(rng, 12), bell(rng, 5), bell(rng, 3)])
     origin = np.array([64 + bell(rng, 1.2), 66.5 + bell(rng, 1.5)])
     scale = 1 + bell(rng, .04)

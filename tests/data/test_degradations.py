@@ -176,13 +176,13 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
     assert Image.open(tmp_path / "grid.png").size == (3 * 34 + 2, 36)
     assert capsys.readouterr().out.count("low_size") == 2
     (tmp_path / "file").write_text("")
-    for target, message in (("grid", "its name must end as a picture's does"), ("file/grid.png", "cannot write")):
+    for target, message in (("grid", "use an image extension"), ("file/grid.png", "cannot write")):
         with pytest.raises(UserError, match=message):
             show(tmp_path / target)
     with pytest.raises(SystemExit):
         show(tmp_path / "grid.png", "--rows", "0")
     (faces / "a.png").write_bytes((faces / "a.png").read_bytes()[:200])
-    with pytest.raises(UserError, match="FACES: .*a.png.*mend or remove it"):
+    with pytest.raises(UserError, match="FACES: .*a.png.*fix or remove it"):
         show(tmp_path / "grid.png")
 
 

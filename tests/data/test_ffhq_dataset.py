@@ -9,6 +9,7 @@ from data.ffhq_dataset import BlindDataset, FFHQDataset, InpaintingDataset
 from data.loader import BadImages, collate
 from tests.helpers.faces import write_faces
 from utils.errors import UserError
+from utils.files import WriteError
 from utils.images import centre_square, resize
 
 
@@ -88,7 +89,7 @@ def test_a_small_picture_is_noted_each_time_and_a_full_disk_once(tmp_path, monke
         assert small[Place(0, 0)]["notes"] == [("small", paths[0], "20x20 pixels")]
 
     def full(array, path):
-        raise OSError(28, "No space left on device")
+        raise WriteError("", "No space left on device")
     monkeypatch.setattr("data.square_folder.save_image", full)
     dataset = FFHQDataset(paths, 16, cache_folder=tmp_path / "cache")
     said = []

@@ -184,7 +184,7 @@ def test_celebamask_as_published_gives_the_same_maps(tmp_path, drawn):
     assert shown <= {"hair", "hat", "ear_r", "neck_l", "neck", "cloth"} and "hair" in shown
     Image.new("L", (8, 8)).save(root / "CelebAMask-HQ-mask-anno/1/00001_nose.png")
     sample = open_set("seg2face", root)[Place(0, 1)]
-    assert sample["replaced"] and "00001_nose.png has another size" in sample["notes"][0][2]
+    assert sample["replaced"] and "00001_nose.png differs in size" in sample["notes"][0][2]
 
 
 def test_a_wide_picture_and_its_map_are_cut_alike(tmp_path, drawn):
@@ -217,7 +217,7 @@ def test_pictures_that_are_no_maps_are_refused(tmp_path, drawn):
     Image.fromarray(np.repeat(parsing[..., None], 3, 2)).save(tmp_path / "2.png")
     maps = find_dataset("map_inputs")(sorted(map(str, tmp_path.iterdir())), SIZE, on_bad_image="stop")
     assert maps[Place(0, 0)]["lr"].shape == (SIZE, SIZE, 3)
-    for i, reason in ((1, "no map of a face's parts"), (2, "grey in three channels; indices have one channel")):
+    for i, reason in ((1, "not a map of face parts"), (2, "grey in three channels; indices have one channel")):
         assert reason in maps[Place(0, i)]["notes"][0][2]
 
 
@@ -250,7 +250,7 @@ def test_inputs_from_a_folder_are_read_as_the_task_has_them(tmp_path, drawn):
     Image.new("I;16", (8, 8)).save(tmp_path / "0.png")
     kind = find_dataset("map_inputs")
     notes = kind(kind.list_faces(str(tmp_path), "--dataroot"), SIZE)[Place(0, 0)]["notes"]
-    assert "8 bits and one channel, this is of mode I;16" in notes[0][2]
+    assert "one 8-bit channel (mode L or P), but its mode is I;16" in notes[0][2]
     assert np.array_equal(inputs("colorization", drawn / "images"), d.grey(face.image))
     for name in ("blind", "blind_hard", "inpainting"):
         assert np.array_equal(inputs(name, drawn / "images"), face.image)

@@ -80,12 +80,12 @@ def test_upstream_and_flip_and_what_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize("spoil, match", [
-    (lambda lines: lines[:2], "1.txt: after the picture's name 194 lines of `x , y` are expected, not 1. Mend "
-                              "the file, or remove it: its picture is then left out"),
-    (lambda lines: lines[1:], "1.txt: after the picture's name 194 lines of `x , y` are expected, not 193"),
-    (lambda lines: [], "1.txt: after the picture's name .*, not 0"),
-    (lambda lines: [*lines, "1 , 2"], "1.txt: after the picture's name .*, not 195"),
-    (lambda lines: [*lines[:9], "12 , ?", *lines[10:]], r"1.txt, line 10: `x , y` is expected, not '12 , \?'. Mend"),
+    (lambda lines: lines[:2], "1.txt: after the image's name 194 lines of `x , y` are expected, not 1. Fix "
+                              "the file, or remove it to skip its image"),
+    (lambda lines: lines[1:], "1.txt: after the image's name 194 lines of `x , y` are expected, not 193"),
+    (lambda lines: [], "1.txt: after the image's name .*, not 0"),
+    (lambda lines: [*lines, "1 , 2"], "1.txt: after the image's name .*, not 195"),
+    (lambda lines: [*lines[:9], "12 , ?", *lines[10:]], r"1.txt, line 10: `x , y` is expected, not '12 , \?'. Fix"),
     (lambda lines: [*lines[:9], "12", *lines[10:]], "1.txt, line 10: `x , y` is expected, not '12'"),
 ])
 def test_a_damaged_annotation_is_named_with_its_line(tmp_path, spoil, match):

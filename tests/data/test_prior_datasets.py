@@ -179,7 +179,7 @@ def test_faces_without_masks_are_left_out_and_named(builtin):
 @pytest.mark.parametrize("spoil, reason", [
     (lambda file: file.write_bytes(b"broken"), "cannot identify"),
     (lambda file: Image.fromarray(np.full((8, 8), 200, np.uint8)).save(file), "class 200 where 0 to 18 are expected"),
-    (lambda file: Image.new("RGB", (8, 8)).save(file), "8 bits and one channel, this is of mode RGB"),
+    (lambda file: Image.new("RGB", (8, 8)).save(file), "one 8-bit channel (mode L or P), but its mode is RGB"),
     (lambda file: Image.new("L", (66, 64)).save(file), "64x64 pixels, but its mask has 66x64: another shape"),
 ])
 def test_a_damaged_mask_is_a_bad_image(builtin, spoil, reason):
@@ -346,7 +346,7 @@ def test_the_picture_to_look_at(builtin, tmp_path, monkeypatch, capsys):
         with pytest.raises(UserError, match=match):
             main()
     refused("--dataset_name celeba has no priors", "p.png", "--dataset_name", "celeba")
-    refused("cannot write .*p.nothing: its name must end as a picture's does", str(tmp_path / "p.nothing"))
+    refused("cannot write .*p.nothing: use an image extension", str(tmp_path / "p.nothing"))
     for file in (builtin / "images").iterdir():
         file.write_bytes(b"broken")
     refused("FACES: too many bad images in a row", str(tmp_path / "q.png"))

@@ -38,11 +38,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     newest.write_bytes(damage(newest.read_bytes()))
     state, warnings = checkpoint.load_state(tmp_path)
     assert state["x"][0] == 10
-    assert len(warnings) == 1 and re.search(r"state_00000020.pth is damaged \(.+\); going on from", warnings[0])
+    assert len(warnings) == 1 and re.search(r"state_00000020.pth is corrupted \(.+\); continuing from", warnings[0])
     save(tmp_path, 15, keep=1)  # must not fall victim to the damaged one, which counts as newer
     assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
     checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
-    with pytest.raises(UserError, match="each checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match="each checkpoint in .* is corrupted"):
         checkpoint.load_state(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, f
     def full(*_):
         raise OSError(number, os.strerror(number))
     monkeypatch.setattr(os, fault, full)
-    with pytest.raises(UserError, match=f"could not save .*{words}.*Earlier checkpoints are untouched") as error:
+    with pytest.raises(UserError, match=f"cannot write .*{words}.*before is unchanged") as error:
         save(tmp_path, 20, keep=1)
     assert error.value.status == 1
     assert [p.name for p in tmp_path.iterdir()] == ["state_00000010.pth"]
@@ -104,7 +104,7 @@ def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: could not save ") and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: cannot write ") and "Traceback" not in done.stderr
     assert not checkpoint.list_states(tmp_path / "run")
     assert not [p for p in (tmp_path / "run").iterdir() if "tmp" in p.name]
     assert subprocess.run([warm_python(), *command[1:]]).returncode == 0

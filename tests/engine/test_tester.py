@@ -136,11 +136,11 @@ def test_a_damaged_face_stops_where_told_to(tmp_path, weights):
         restore(tmp_path, weights[0], "--gtroot", faces, "--on_bad_image", "stop", "--batch_size", 1)
 
 
-def test_spoilt_weights_are_one_clear_error(tmp_path, weights):
+def test_invalid_weights_are_one_clear_error(tmp_path, weights):
     spoilt = torch.load(weights[0], weights_only=True)
     next(iter(spoilt.values())).fill_(float("nan"))
     torch.save(spoilt, tmp_path / "spoilt.pth")
-    with pytest.raises(UserError, match="picture holds nan"):
+    with pytest.raises(UserError, match="output holds nan"):
         restore(tmp_path, tmp_path / "spoilt.pth", "--gtroot", write_faces(tmp_path / "faces", 1))
 
 

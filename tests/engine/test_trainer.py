@@ -188,7 +188,7 @@ def test_going_on_with_other_options_is_said(train, capsys):
     capsys.readouterr()
     train("--train_steps", 6, "--lr", 0.5, "--batch_size", 2, "--continue_train", "--print_freq", 1)
     out = capsys.readouterr().out
-    assert "warning: --continue_train with other options than so far: batch_size 3 -> 2, lr 0.0002 -> 0.5.\n" in out
+    assert "warning: --continue_train changes options of the run: batch_size 3 -> 2, lr 0.0002 -> 0.5.\n" in out
     assert "Iter: [2|2/5]5/6" in out and "Iter: [2|3/5]6/6" in out  # 12, then 14 and 16 of 10 faces a pass
 
 

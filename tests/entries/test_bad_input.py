@@ -66,7 +66,7 @@ def test_training_refuses(train, words, message):
 def test_dataroot_may_be_missing_empty_or_a_file(train, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    for name, message in [("gone", "does not exist"), ("empty", "no pictures"), ("file", "is a file")]:
+    for name, message in [("gone", "does not exist"), ("empty", "no images"), ("file", "is a file")]:
         with pytest.raises(UserError, match=f"--dataroot: .*{message}"):
             train("--train_steps", 1, dataroot=tmp_path / name)
 
@@ -111,7 +111,7 @@ def test_without_the_newest_checkpoint_the_one_before_is_taken(train, capsys, da
     assert train(*words, "--continue_train")[0] == 0
     out = capsys.readouterr().out
     assert "Continuing after step 2 of 6" in out
-    assert len(re.findall(r"^warning: .*state_00000004.pth is damaged \(.+\); going on", out, re.M)) == warnings
+    assert len(re.findall(r"^warning: .*state_00000004.pth is corrupted \(.+\); continuing", out, re.M)) == warnings
     assert [r["step"] for r in read_metrics(folder)] == [2, 4, 6]  # what was recorded of step 4 is written anew
     weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,9 +1,12 @@
 """metrics/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
+from importlib.resources import files
+
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as reference
 from torch import nn
 
+from metrics import lpips
 from metrics.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
@@ -61,3 +64,17 @@ def test_another_file_is_refused_with_the_address(alexnet, tmp_path):
     for name, reason in (("short.pth", "features.10.bias"), ("gone.pth", "no weights file at .*gone.pth")):
         with pytest.raises(UserError, match=f"(?s)^--lpips_path: .*{ALEXNET_ADDRESS}.*{reason}"):
             load_lpips(tmp_path / name)
+
+
+def test_the_shipped_vectors_are_lpipss(alexnet, tmp_path, monkeypatch):
+    theirs = files("torchmetrics") / "functional/image/lpips_models/alex.pth"
+    net = load_lpips(alexnet[0])
+    if theirs.is_file():
+        for i, value in enumerate(torch.load(str(theirs), map_location="cpu", weights_only=True).values()):
+            assert torch.equal(net.weights[i].weight, value)
+    damaged = tmp_path / "vectors.safetensors"
+    damaged.write_bytes(lpips.LINEAR_FILE.read_bytes().replace(b"\0\0", b"\0\1", 1))
+    for path in (damaged, tmp_path / "gone"):
+        monkeypatch.setattr(lpips, "LINEAR_FILE", path)
+        with pytest.raises(UserError, match=f"{path} is missing or damaged"):
+            load_lpips(alexnet[0])

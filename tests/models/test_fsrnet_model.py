@@ -146,13 +146,13 @@ def test_numbers_of_maps_follow_the_data(words, maps):
 
 
 def test_other_numbers_of_maps_are_refused():
-    with pytest.raises(UserError, match="--hmaps_ch 1 and --pmaps_ch 2 make 3 prior maps, the dataset gives 5"):
+    with pytest.raises(UserError, match="--hmaps_ch 1 and --pmaps_ch 2 make 3 prior maps, the dataset has 5"):
         next(recipe().training_step(batch(5), 0))
     with pytest.raises(UserError, match="--model fsrnet: .*hmaps_ch 0 and pmaps_ch 0"):
         recipe("--hmaps_ch", "0", "--pmaps_ch", "0")
     with pytest.raises(UserError, match="--hmaps_ch: -1 is below 0"):
         recipe("--hmaps_ch", "-1")
-    with pytest.raises(UserError, match="--load_size 33: an even number"):
+    with pytest.raises(UserError, match="--load_size 33: it must be even"):
         recipe("--load_size", "33")
 
 

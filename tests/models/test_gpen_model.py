@@ -218,7 +218,7 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     moved = {name for name in saved if not torch.equal(saved[name], first[name])}
     assert moved and all(name.startswith("generator.") for name in moved)
     weights = str(folder / "latest_net_G.pth")
-    with pytest.raises(UserError, match="make faces and restore none.*gpen_embed"):
+    with pytest.raises(UserError, match="generate faces and do not restore any.*gpen_embed"):
         parse_and_build_test(weights, faces)
     with pytest.raises(UserError, match="--stage embed: --pretrain_model_path FILE is needed"):
         train("--stage", "embed", name="embedded")
@@ -281,7 +281,8 @@ def network():
 
 
 def parse_and_build_test(weights, faces):
-    return build_recipe(parse_test(["--pth_path", weights, "--gtroot", str(faces)]))
+    recipe = build_recipe(parse_test(["--pth_path", weights, "--gtroot", str(faces)]))
+    recipe.check_restores()
 
 
 def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_path):
@@ -334,7 +335,7 @@ def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
 
 
 def test_the_identity_loss_asks_for_its_file(tmp_path):
-    with pytest.raises(UserError, match="--arcface_path FILE is needed.*model_ir_se50.*--lambda_id 0 does without"):
+    with pytest.raises(UserError, match="--arcface_path FILE is needed.*ir_se50.*--lambda_id 0 turns this loss off"):
         recipe("--lambda_id", "1")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="--arcface_path: the weights of"):
@@ -351,8 +352,8 @@ def test_the_identity_loss_asks_for_its_file(tmp_path):
 
 @pytest.mark.parametrize("words, message", [
     (["--load_size", "48"], "--load_size 48 .*size must be a power of two from 8 to 2048, not 48"),
-    (["--load_size", "512", "--narrow", "0.03"], "--narrow 0.03: so narrow a network has no channels at 512 pixels"),
-    (["--narrow", "inf"], "--narrow: inf is no finite number")])
+    (["--load_size", "512", "--narrow", "0.03"], "--narrow 0.03: .*too narrow: it has no channels at 512 pixels"),
+    (["--narrow", "inf"], "--narrow: inf is not a finite number")])
 def test_networks_that_cannot_be_built(words, message):
     with pytest.raises(UserError, match=message):
         recipe(*words)

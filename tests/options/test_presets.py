@@ -14,8 +14,10 @@ from utils.option_types import current_word
 # What each recipe and preset resolved to at commit f99a202, whose presets wrote everything out; a preset's values are
 # those that differ from its recipe's. `workers` depends on the machine and is left out.
 GOLDEN = json.loads((ROOT / "tests/fixtures/presets.json").read_text())
+NEW = {"face128", "sparnet_robust"}  # presets that came later
+CHANGED = {"sparnet_builtin"}  # made anew since, for `make train` to end within minutes
 CASES = [("--model", name, {"model": name, "train": {}, "test": {}}) for name in GOLDEN["recipes"]] + [
-    ("--preset", name, found) for name, found in GOLDEN["presets"].items()]
+    ("--preset", name, found) for name, found in GOLDEN["presets"].items() if name not in CHANGED]
 
 
 @pytest.mark.parametrize("flag, name, found", CASES, ids=[case[1] for case in CASES])
@@ -32,7 +34,7 @@ def test_presets_resolve_to_what_they_were(flag, name, found):
 
 
 def test_presets_lie_in_folders_of_their_recipe_and_hold_only_what_differs():
-    assert set(GOLDEN["presets"]) == set(preset_names()) - set(OLD_NAMES.values()) | set(OLD_NAMES)
+    assert set(GOLDEN["presets"]) | NEW == set(preset_names()) - set(OLD_NAMES.values()) | set(OLD_NAMES)
     for name, path in preset_files().items():
         options = parse_train(["--preset", name])
         own = yaml.safe_load(path.read_text())

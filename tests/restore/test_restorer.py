@@ -53,7 +53,7 @@ def test_each_task_prepares_arrays_as_it_prepares_files(tmp_path, weights, task)
     if task == "colorization":  # the colour is of no use to it
         assert np.ptp(restorer.prepare(pictures(inputs)), axis=3).max() == 0
     if task == "seg2face":  # a photograph is no map
-        with pytest.raises(UserError, match="image 1: no map of a face's parts"):
+        with pytest.raises(UserError, match="image 1: not a map of face parts"):
             restorer([pictures(inputs)[0], draw_face(0, 48).image])
 
 
@@ -152,7 +152,7 @@ def test_a_prior_that_makes_faces_restores_none(tmp_path):
     torch.save(recipe.networks["G"].state_dict(), tmp_path / "w.pth")
     (tmp_path / "options.yml").write_text("model: gpen\nstage: prior\nload_size: 16\nnarrow: 0.05\nstyle_dim: 8\n"
                                           "channel_multiplier: 2\n")
-    with pytest.raises(UserError, match="make faces and restore none"):
+    with pytest.raises(UserError, match="generate faces and do not restore any"):
         Restorer.load(tmp_path / "w.pth", "cpu")
 
 

@@ -86,7 +86,7 @@ def test_sigterm_stops_all_ranks_in_order(checkout):
     process.send_signal(signal.SIGTERM)
     done = checkout.finish(process)
     assert done.status == 143, done.out + done.err
-    assert "Stopped by SIGTERM" in done.out and "to go on, add --continue_train" in done.err
+    assert "Stopped by SIGTERM" in done.out and "to continue, add --continue_train" in done.err
     assert "Traceback" not in done.out + done.err
     assert len(list((checkout.output / "train_full_8p").glob("state_*.pth"))) == 1
 
@@ -102,10 +102,10 @@ def test_performance_on_eight_simulated_npus(npu, checkout):
 
 
 @pytest.mark.parametrize("script, arguments, message", [
-    ("train_full_8p.sh", ["--rank_size=x"], "--rank_size is a number of devices, not 'x'"),
+    ("train_full_8p.sh", ["--rank_size=x"], "--rank_size must be a number of devices, not 'x'"),
     ("train_full_8p.sh", ["--device_id=1"], "unknown argument --device_id=1"),
     ("train_full_1p.sh", ["--rank_size=2"], "unknown argument --rank_size=2"),
-    ("train_eval_8p.sh", [], "--pth_path=WEIGHTS.pth is needed"),
+    ("train_eval_8p.sh", [], "--pth_path=WEIGHTS.pth is required"),
 ])
 def test_wrong_arguments_are_one_line(checkout, script, arguments, message):
     done = checkout.script(script, *arguments)

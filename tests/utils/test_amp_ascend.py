@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import utils.device
 from tests.helpers.precision import adam, equal, pair, small_net, train
-from utils import amp
+from utils import amp, amp_state
 from utils.errors import UserError
 
 
@@ -24,8 +24,8 @@ def fake_apex():
         calls.append((opt_level, loss_scale, combine_grad))
         optimizer.scale, optimizer.pairs = float(loss_scale), None
         for model in models:
-            amp._halve_the_rest(model, torch.float16)
-            model.forward = amp._cast_io(model.forward, torch.float16)
+            amp_state._halve_the_rest(model, torch.float16)
+            model.forward = amp_state._cast_io(model.forward, torch.float16)
         inner_step = optimizer.step
 
         def step():

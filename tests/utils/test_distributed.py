@@ -202,7 +202,7 @@ def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
 
 def test_a_loss_that_is_not_finite_is_named_by_the_rank_that_has_it(monkeypatch):
     monkeypatch.setattr(distributed, "gather", lambda mine: [[1.0, 3.0], [2.0, float("inf")]])
-    for rank, text in ((0, "It was rank 1's, which names the batch"), (1, "The batch was: c.png, a.png")):
+    for rank, text in ((0, "It occurred on rank 1, whose error names the batch"), (1, "The batch was: c.png, a.png")):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         pending = loss_log.PendingLosses(["a.png", "b.png", "c.png"], {})
         for step in (7, 8):

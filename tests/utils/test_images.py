@@ -121,7 +121,7 @@ def test_list_images_is_sorted_nested_and_case_blind(tmp_path):
 def test_list_images_errors(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for name, message in [("gone", "does not exist"), ("file", "is a file"), ("empty", "no pictures")]:
+    for name, message in [("gone", "does not exist"), ("file", "is a file"), ("empty", "no images")]:
         with pytest.raises(UserError, match=f"--dataroot: .*{message}"):
             list_images(str(tmp_path / name), "--dataroot")
 

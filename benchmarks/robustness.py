@@ -1,0 +1,114 @@
+"""How networks take what they were not, or were, trained for: other crops, and faces of other sizes and conditions.
+
+    python -m benchmarks.robustness crops CELEBA218 --weights A.pth B.pth [--count 200] [--json crops.json]
+    python -m benchmarks.robustness conditions FACES --weights A.pth [--count 50]
+
+crops: aligned faces of 178x218 pixels, cut square at several first rows, 16 to 128 pixels by PIL BICUBIC (8: upper
+part, 20: the middle). conditions: the centred square at 128 pixels, made smaller, blurred, noisy, JPEG, or all of it.
+PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of what each file of weights makes of it.
+"""
+import argparse
+
+import numpy as np
+import torch
+from PIL import Image
+
+import utils.device
+from benchmarks.measuring import show
+from data.degradations import gaussian_blur, gaussian_noise, jpeg
+from data.face_folder import FaceFolder
+from data.loader import spread
+from metrics.psnr_ssim import mean, psnr, to_uint8
+from models import build_recipe
+from models.weights import load_weights
+from options.test_options import parse_test
+from utils.errors import run_main
+from utils.images import centre_square, degrade, read_rgb, resize, to_tensor_range
+from utils.option_types import at_least
+
+SIDE, SCALE, BATCH, PROTOCOL = 128, 8, 10, "sparnet"
+BLUR, NOISE, QUALITY = 1.0, 10.0, 50  # sigma in pixels of a whole face (see `spoil`), sigma of 0..255, JPEG's
+CONDITIONS = {"clean": (), "blur": ("blur",), "noise": ("noise",), "jpeg": ("jpeg",), "all": ("blur", "noise", "jpeg")}
+
+
+def spoil(face, size, parts, rng):
+    """uint8 HWC RGB `face` at `size` pixels with the named parts, enlarged by PIL BICUBIC again.
+
+    The blur's sigma lies between one pixel of the whole face and one of the small face (data/face128_chain.py).
+    """
+    side = face.shape[0]
+    if "blur" in parts:
+        face = gaussian_blur(face, BLUR * (side / size) ** 0.5)
+    low = np.asarray(resize(Image.fromarray(face), size))
+    if "noise" in parts:
+        low = gaussian_noise(low, NOISE, True, rng)
+    if "jpeg" in parts:
+        low = jpeg(low, QUALITY)
+    return np.asarray(resize(Image.fromarray(low), side))
+
+
+def crop_cases(images, rows):
+    """Yield (name, [input], [true face]) for each first row: uint8 HWC RGB arrays."""
+    for row in rows:
+        faces = [resize(image, SIDE, (0, row, image.width, row + image.width)) for image in images]
+        yield {"first row": row}, [np.asarray(degrade(f, SCALE)) for f in faces], list(map(np.asarray, faces))
+
+
+def condition_cases(images, sizes):
+    """As crop_cases, for each size and condition."""
+    faces = [np.asarray(resize(image, SIDE, centre_square(image.size))) for image in images]
+    for size in sizes:
+        for name, parts in CONDITIONS.items():
+            low = [spoil(f, size, parts, np.random.default_rng([size, i])) for i, f in enumerate(faces)]
+            yield {"size": size, "condition": name}, low, faces
+
+
+@torch.no_grad()
+def restored(net, inputs, device):
+    """[uint8 HWC RGB] of a list of such inputs."""
+    found = []
+    for start in range(0, len(inputs), BATCH):
+        batch = torch.from_numpy(np.stack(inputs[start:start + BATCH])).to(device)
+        found += list(to_uint8(net(to_tensor_range(batch)).float().cpu(), PROTOCOL))
+    return found
+
+
+def load_network(path, device):
+    """The generator at `path`, built as the options.yml beside it says, ready to restore."""
+    options = parse_test(["--pth_path", path, "--dataroot", "unused"])
+    net = load_weights(build_recipe(options).networks["G"], path)
+    return net.to(device, memory_format=utils.device.memory_format(device)).eval()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["crops", "conditions"])
+    parser.add_argument("faces", help="folder of faces")
+    parser.add_argument("--weights", nargs="+", required=True, help="files, each with its options.yml beside it")
+    parser.add_argument("--count", type=at_least(1), default=200, help="so many faces, evenly spread over the folder")
+    parser.add_argument("--rows", type=at_least(0), nargs="+", default=[8, 12, 16, 20, 24, 28], help="of crops")
+    parser.add_argument("--sizes", type=at_least(8), nargs="+", default=[12, 16, 24, 32, 48, 64, 96, 128],
+                        help="of conditions")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", default=None, help="file for the table")
+    a = parser.parse_args()
+    device = utils.device.pick_device(a.device)
+    paths = FaceFolder.list_faces(a.faces, "FACES")
+    images = [read_rgb(paths[i]) for i in spread(min(a.count, len(paths)), len(paths))]
+    networks = [load_network(path, device) for path in a.weights]
+    rows = []
+    cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes)
+    for row, inputs, faces in cases:
+        row["input"] = mean(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
+        for number, net in enumerate(networks, 1):
+            scores = [psnr(sr, face, PROTOCOL) for sr, face in zip(restored(net, inputs, device), faces, strict=True)]
+            row[f"weights {number}"] = mean(scores)
+        rows.append(row)
+        print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    for number, path in enumerate(a.weights, 1):
+        print(f"weights {number}: {path}")
+    show(f"PSNR ({PROTOCOL}) in dB, {len(images)} faces of {a.faces}", rows, a.json)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,42 @@
+"""benchmarks/robustness.py: what it makes of faces, and its tables."""
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.robustness import condition_cases, crop_cases, main, spoil
+from tests.conftest import write_faces
+from utils.images import degrade, resize
+
+
+def test_crops_begin_at_their_row_and_conditions_at_the_centre():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8))
+    (case, inputs, faces), = crop_cases([image], [20])
+    assert case == {"first row": 20}
+    assert np.array_equal(faces[0], np.asarray(resize(image, 128, (0, 20, 178, 198))))
+    assert np.array_equal(inputs[0], np.asarray(degrade(Image.fromarray(faces[0]), 8)))
+    whole = {case["condition"]: (low[0], true[0]) for case, low, true in condition_cases([image], [128])}
+    assert np.array_equal(whole["clean"][1], faces[0]) and np.array_equal(*whole["clean"])
+    assert whole.keys() == {"clean", "blur", "noise", "jpeg", "all"}
+    assert all(not np.array_equal(*pair) for name, pair in whole.items() if name != "clean")
+
+
+def test_a_small_clean_face_is_the_protocols_input():
+    face = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert np.array_equal(spoil(face, 16, (), None), np.asarray(degrade(Image.fromarray(face), 8)))
+
+
+@pytest.mark.parametrize("what", ["crops", "conditions"])
+def test_tables(what, train, tmp_path, monkeypatch, capsys):
+    _, run = train("--train_steps", 1)
+    faces = write_faces(tmp_path / "aligned", 3, size=(178, 218))
+    weights = [str(run / "latest_net_G.pth")] * 2
+    monkeypatch.setattr(sys, "argv", ["robustness.py", what, str(faces), "--weights", *weights, "--count", "2",
+                                      "--rows", "8", "20", "--sizes", "16", "--json", str(tmp_path / "table.json")])
+    main()
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert len(rows) == (2 if what == "crops" else 5)
+    assert all(row["weights 1"] == row["weights 2"] and 5 < row["input"] < 60 for row in rows)
+    assert "2 faces of" in capsys.readouterr().out

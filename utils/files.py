@@ -1,0 +1,94 @@
+"""Files that are written whole or not at all."""
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from utils.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class WriteError(UserError):
+    """A file could not be written. `reason`: the operating system's words, without path and advice."""
+
+    def __init__(self, message, reason):
+        super().__init__(message, status=1)
+        self.reason = reason
+
+
+def temporary_beside(path: str | os.PathLike) -> Path:
+    """Returns a new hidden name in the folder of `path`: `.PID.RANDOM.tmp`, however long the name of `path` is.
+
+    The pattern `.*.tmp` finds what a killed process left behind.
+    """
+    return Path(path).with_name(f".{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bool = False,
+              repeat: str = "run the command again") -> Iterator[BinaryIO]:
+    """Yields a new binary file in the folder of `path`, which becomes `path` when the block ends.
+
+    Until then a file at `path` is unchanged. If the block fails, the new file is removed. The block should only write:
+    any OSError in it becomes a WriteError that names `path`, the reason, and what to do.
+    make_folder: the folder of `path` is made if it does not exist. durable: the file survives a power cut (content and
+    name are flushed to disk). repeat: what the message advises to do once there is space on the disk.
+    """
+    path = Path(path)
+    temporary = temporary_beside(path)
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "x+b") as file:  # some of Pillow's formats read what they have written
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if durable:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save wraps errors of its file
+        if not isinstance(cause, OSError):
+            raise
+        reason, advice = _explain(path, cause, repeat)
+        raise WriteError(f"cannot write {path}: {reason}. A file that was there before is unchanged. {advice}.",
+                         reason) from None
+
+
+def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None:
+    """Writes bytes, or text as UTF-8, to `path`, whole or not at all; options and errors: those of `replacing`.
+
+    Text may hold names of files that are not UTF-8, as Python reads them from a folder: they keep their bytes.
+    """
+    with replacing(path, **options) as file:
+        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+
+
+def _explain(path, error, repeat):
+    """Returns (the reason, what to do) for an OSError."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in FULL:
+        return reason, f"Free some space, then {repeat}"
+    if error.errno in FORBIDDEN:
+        return reason, f"Make {path.parent} writable or choose another folder"
+    if error.errno == errno.ENOENT:
+        return f"the folder {path.parent} does not exist or was removed", f"Make it, then {repeat}"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{path.parent} is not a folder", "Choose another path"
+    if error.errno == errno.EISDIR:
+        return "it is a folder", "Remove it or choose another name"
+    if error.errno == errno.ENAMETOOLONG:
+        return reason, "Choose a shorter name"
+    return reason, f"Check the disk, then {repeat}"
