@@ -1,8 +1,8 @@
 """Pairs (lr, hr) from a folder of faces: CelebA aligned 178x218 or 178x178, 128-pixel crops, or any faces.
 
-The picture is cropped to its centred square (never squashed), then taken to load_size by PIL BICUBIC; the
-low-resolution input is that, down by scale_factor and up again, both PIL BICUBIC in uint8, as every x8
-face benchmark has it.
+The image is cropped to its centred square (never squashed), then resized to load_size by PIL BICUBIC. The
+low-resolution input is this image reduced by scale_factor and enlarged again, both by PIL BICUBIC in uint8, as in every
+x8 face benchmark.
 """
 
 import cv2
@@ -15,7 +15,7 @@ from utils.images import centre_square, degrade, resize
 
 
 def check_scale(load_size, scale_factor):
-    """UserError where the low-resolution face would not have a whole number of pixels."""
+    """Raises UserError if the low-resolution face would not have a whole number of pixels."""
     if load_size % scale_factor:
         raise UserError(f"--load_size {load_size} is not a multiple of --scale_factor {scale_factor}.")
 

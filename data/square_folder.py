@@ -1,4 +1,4 @@
-"""What the datasets share whose faces are centred squares, resized once and flipped: reading, and the cache."""
+"""Base of the datasets whose faces are centred squares, resized once and flipped: reading and the cache."""
 import contextlib
 import hashlib
 import os
@@ -16,7 +16,7 @@ FLIP = 0.5
 
 
 def bicubic(image, side, box=None):
-    """A square picture (PIL or uint8 HWC array), or a square box of a PIL one: uint8 HWC, side x side, PIL BICUBIC."""
+    """Resizes a square image (PIL or uint8 HWC array), or a square box of a PIL image, to uint8 HWC by PIL BICUBIC."""
     if isinstance(image, np.ndarray):
         if len(image) == side:
             return image
@@ -25,7 +25,7 @@ def bicubic(image, side, box=None):
 
 
 def area(image, side, box=None):
-    """As bicubic, but where it shrinks by OpenCV's INTER_AREA: each pixel is the mean of what it covers."""
+    """Like bicubic, but shrinks by OpenCV's INTER_AREA: each pixel is the mean of the pixels that it covers."""
     square = np.asarray(image.crop(box) if box else image)
     if len(square) <= side:  # INTER_AREA would enlarge in blocks
         return bicubic(square, side)
@@ -33,13 +33,13 @@ def area(image, side, box=None):
 
 
 class SquareFolder(FaceFolder):
-    """Base of such datasets. A subclass makes {'lr', 'hr'} of a face: `make_pair(face, rng, path, mirrored)`.
+    """Base class of these datasets. A subclass implements `make_pair(face, rng, path, mirrored)`.
 
-    to_side: how a square is resized, one of the two above. square_size: the pixels of the face that make_pair takes
-    (smallest_square where load_size is less). augmentation: 'none' leaves out the flip, 'fixed' and 'upstream' are the
-    same. scale_factor is taken, as by all datasets for training, and not used: no input here is a small face.
-    cache_folder: where the squares, resized once, are kept as BMP files, read thirty times as fast as a 1024-pixel JPEG
-    is read and resized (786 kB each at 512 pixels).
+    to_side: function that resizes a square, one of the two above. square_size: side of make_pair's face in pixels
+    (load_size, at least smallest_square). augmentation: 'none' never flips; 'fixed' and 'upstream' flip with
+    probability 0.5. scale_factor: accepted like in all training datasets, not used: no input here is a small face.
+    cache_folder: folder of the resized squares, as BMP files (786 kB each at 512 pixels). Reading one is thirty times
+    as fast as reading and resizing a 1024-pixel JPEG.
     """
 
     caches = True
@@ -56,15 +56,15 @@ class SquareFolder(FaceFolder):
         cv2.setNumThreads(1)  # there are many workers
 
     def read(self, path, notes):
-        """The picture's centred square at square_size, from the cache where it is there, and put there where not."""
+        """Returns the image's centred square at square_size, from the cache if it is there; otherwise caches it."""
         kept = self._cache_path(path) if self.cache_folder else None
         if kept and kept.exists():
-            with contextlib.suppress(BadImage):  # a power cut, say, has spoilt it: it is made anew
+            with contextlib.suppress(BadImage):  # corrupted, e.g. by a power cut: it is written again
                 return read_rgb(kept)
         found = len(notes)
         image = super().read(path, notes)
         square = self.to_side(image, self.square_size, centre_square(image.size))
-        if kept and len(notes) == found:  # of a small picture the note must come again
+        if kept and len(notes) == found:  # an image with a note is not cached: the note must come again
             try:
                 save_image(square, kept)
             except WriteError as error:
@@ -72,7 +72,10 @@ class SquareFolder(FaceFolder):
         return square
 
     def _cache_path(self, path):
-        """Under a name that changes with the file, with how it is resized, and with what decides whether it is used."""
+        """Returns the cache path of a file, None if there is no such file.
+
+        The name depends on the file's path, time and size, and on all settings that change the square or refuse it.
+        """
         try:
             state = os.stat(path)
         except OSError:
@@ -89,5 +92,5 @@ class SquareFolder(FaceFolder):
         return self.make_pair(face, rng, path, mirrored)
 
     def make_pair(self, face, rng, path, mirrored):
-        """{'lr', 'hr'}: uint8 HWC RGB, load_size square, of a face [square_size, square_size, 3], mirrored or not."""
+        """Returns {'lr', 'hr'}, uint8 HWC RGB, load_size square, of a face, uint8 [square_size, square_size, 3]."""
         raise NotImplementedError
