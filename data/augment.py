@@ -17,9 +17,9 @@ FINEST = 2  # source pixels per target pixel; images with more are first reduced
 
 
 def random_crop_box(width, height, rng, attempts=10):
-    """(left, top, right, bottom) of a random part: area 0.7 to 1 of the whole, ratio 3/4 to 4/3 (log-uniform).
+    """Returns (left, top, right, bottom) of a random crop: 0.7 to 1 of the area, ratio 3/4 to 4/3 (log-uniform).
 
-    Where the drawn shape does not fit, another is drawn; after `attempts`, the whole picture.
+    A shape that does not fit is drawn again; after `attempts` the crop is the whole image.
     """
     for _ in range(attempts):
         area = width * height * rng.uniform(*CROP_AREA)
@@ -32,10 +32,10 @@ def random_crop_box(width, height, rng, attempts=10):
 
 
 def fixed_box(square, size, rng):
-    """(left, top, right, bottom), fractional, of the published random crop as it was meant, within a square box.
+    """Returns (left, top, right, bottom), fractional, of the published random crop as intended, within a square box.
 
-    Published: scale by U[1, 1.3], then crop 0.7 to 1 of the scaled picture's area, to size x size. The
-    scaling cancels out of such a relative crop, so all that is left of it is the crop's box.
+    Published: scale by U[1, 1.3], then crop 0.7 to 1 of the scaled image's area, to size x size. The scaling cancels
+    out of such a relative crop: only the crop's box remains.
     """
     left, top, right, _ = square
     unit = (right - left) / size
@@ -44,15 +44,15 @@ def fixed_box(square, size, rng):
 
 
 def crop_fixed(image, size, rng):
-    """A random crop of the picture's centred square, in ONE bicubic resampling from the original picture."""
+    """Returns a random crop of the image's centred square, in one bicubic resampling of the original image."""
     return resize(image, size, fixed_box(centre_square(image.size), size, rng))
 
 
 def crop_upstream(image, size, rng):
-    """The published code's crop with its fault: the box is drawn for the unscaled picture.
+    """Returns the published code's crop with its fault: the box is drawn for the unscaled image.
 
-    So it always lies at the top left of the scaled one, and a picture whose scaled width rounds to its own
-    comes back without any crop.
+    So the crop always lies at the top left of the scaled image, and an image whose scaled width rounds to its own is
+    not cropped at all.
     """
     image = resize(image, size, centre_square(image.size))
     scaled = int(size * rng.uniform(1, LARGEST_SCALE))

@@ -1,4 +1,4 @@
-"""What the datasets share that make pairs of good faces by a degradation."""
+"""Base of the datasets that degrade clean faces."""
 import cv2
 
 from data.face_folder import FaceFolder
@@ -7,12 +7,11 @@ from utils.errors import UserError
 
 
 class PairFolder(FaceFolder):
-    """Base of datasets that say which square of an image is the face; a degradation (data/pairs.py) makes the pair.
+    """Base class of datasets that choose a square of each image as the face; a degradation (data/pairs.py) makes lr.
 
-    degradable: whether another degradation may be asked for; default_degradation: the one that is meant otherwise.
-    names_degradation: whether the dataset's name says which degradation is meant (blind, colorization), not only where
-    faces come from.
-    face_size: side in pixels of the faces that `pair` takes.
+    default_degradation: used unless another one is asked for.
+    names_degradation: whether the dataset's name stands for its degradation (blind, colorization), too.
+    face_size: side of the faces that `pair` takes, in pixels.
     """
 
     degradable = True

@@ -1,4 +1,4 @@
-"""How the network's input is made of a face: what --degradation names. All randomness comes from numpy's `rng`."""
+"""Degradations by name (--degradation): how lr is made from a clean face. All randomness comes from `rng` (numpy)."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from utils.images import degrade, resize
 
 
 def bicubic(image, side, box=None):
-    """Returns a square image (PIL or uint8 HWC array), or a square box of a PIL one, as uint8 HWC by PIL BICUBIC."""
+    """Resizes a square image (PIL or uint8 HWC array), or a square box of a PIL image, to uint8 HWC by PIL BICUBIC."""
     if isinstance(image, np.ndarray):
         if len(image) == side:
             return image
@@ -22,7 +22,7 @@ def bicubic(image, side, box=None):
 
 
 def area(image, side, box=None):
-    """As bicubic, but where it shrinks by OpenCV's INTER_AREA: each pixel is the mean of what it covers."""
+    """Like bicubic, but shrinks by OpenCV's INTER_AREA: each pixel is the mean of the pixels that it covers."""
     square = np.asarray(image.crop(box) if box else image)
     if len(square) <= side:  # INTER_AREA would enlarge in blocks
         return bicubic(square, side)
@@ -30,15 +30,15 @@ def area(image, side, box=None):
 
 
 class Degradation(NamedTuple):
-    """One way to make a pair of a face.
+    """One way to make a pair from a clean face.
 
-    make: function of (face, rng, load_size, scale_factor) to (hr, lr), both uint8 [load_size, load_size, 3], RGB. The
-    face is uint8 [S, S, 3]; S is load_size, or smallest_face if that is more.
-    to_side: how datasets of squares resize them, bicubic or area.
-    smallest_face: least side of the face in pixels, for chains whose ranges count in pixels of a larger face.
-    reads_scale_factor: whether scale_factor is read.
-    input_dataset: name of the dataset that reads a folder of such inputs, in place of making them (newtest.py's
-    --dataroot). input_title: what the input is called where it is scored beside the output.
+    make: function of (face, rng, load_size, scale_factor); returns (hr, lr), both uint8 [load_size, load_size, 3], RGB.
+    The face is uint8 [S, S, 3], RGB; S is load_size, at least smallest_face.
+    to_side: function with which datasets of squares resize them, bicubic or area.
+    smallest_face: smallest side of the face in pixels, for chains whose ranges are in pixels of a larger face.
+    reads_scale_factor: whether `make` uses scale_factor.
+    input_dataset: name of the dataset that reads such inputs from a folder (newtest.py's --dataroot) instead of
+    generating them. input_title: name of the input where it is scored beside the output.
     """
     make: Callable
     to_side: Callable = bicubic
@@ -49,25 +49,25 @@ class Degradation(NamedTuple):
 
 
 def bicubic_pair(face, rng, load_size, scale_factor):
-    """lr: the face, down by scale_factor and up again, both PIL BICUBIC in uint8, as every x8 face benchmark has it."""
+    """lr: the face reduced by scale_factor and enlarged again, PIL BICUBIC in uint8, as in every x8 face benchmark."""
     return face, np.asarray(degrade(Image.fromarray(face), scale_factor))
 
 
 def sparnethd_pair(face, rng, load_size, scale_factor):
-    """SPARNetHD's published chain, done at 512 pixels whatever load_size is, then PIL BICUBIC to load_size."""
+    """lr: SPARNetHD's published chain. It runs at 512 pixels for every load_size; PIL BICUBIC then resizes both."""
     hr, lr, drawn = degrade_ffhq(bicubic(face, FACE_SIZE), rng)
-    if load_size > FACE_SIZE:  # the target shows more than the chain saw
+    if load_size > FACE_SIZE:  # a target that went through 512 pixels would lack detail
         hr = grey(face) if drawn.get("grey") else face
     return bicubic(hr, load_size), bicubic(lr, load_size)
 
 
 def gpen_pair(face, rng, load_size, scale_factor):
-    """GPEN's published chain, done at load_size or 512 pixels, whichever is more, then INTER_AREA to load_size."""
+    """lr: GPEN's published chain. It runs at load_size, at least 512 pixels; INTER_AREA then resizes both."""
     return _by_chain(degrade_gpen, face, rng, load_size)
 
 
 def gpen_hard_pair(face, rng, load_size, scale_factor):
-    """As gpen_pair, with the harder chain of two passes."""
+    """lr: a harder chain of two passes; otherwise like gpen_pair."""
     return _by_chain(degrade_hard, face, rng, load_size)
 
 
@@ -77,13 +77,13 @@ def _by_chain(chain, face, rng, load_size):
 
 
 def face128_pair(face, rng, load_size, scale_factor):
-    """A chain meant for faces of 128 pixels, done at load_size: small, noisy, blurred, or clean."""
+    """lr: a chain for faces of 128 pixels, at load_size: small, noisy, blurred or clean."""
     hr, lr, _ = degrade_face128(face, rng)
     return hr, lr
 
 
 def grey_pair(face, rng, load_size, scale_factor):
-    """lr: the face without colour (ITU-R 601), in three channels: GPEN's colourization."""
+    """lr: the face as grey (ITU-R 601 luma), in three channels: GPEN's colourization."""
     return face, grey(face)
 
 

@@ -17,18 +17,20 @@ NAMED = 3  # faces without annotation that a warning names
 
 
 class View(NamedTuple):
-    """What a sample shows of a picture: `box` (left, top, right, bottom; may be fractional) of its pixels, mirrored
-    or not. size: (width, height) of the whole picture."""
+    """The part of an image that a sample shows.
+
+    size: (width, height) of the whole image. box: (left, top, right, bottom) in its pixels, may be fractional.
+    """
     size: tuple
     box: tuple
     mirrored: bool
 
 
 def annotated(paths, annotations, layouts):
-    """(FileList of those of `paths` that every annotation knows, warnings that name the others).
+    """Returns (FileList of the `paths` that all annotations contain, warnings that name the others).
 
-    annotations: each has `key(path)`: by which name it knows a picture, None where it does not; None stands for one
-    that is missing. UserError where no picture is annotated (layouts: what was looked for), or two by one name.
+    annotations: each has `key(path)`, the image's name in it or None; None stands for a missing annotation. layouts:
+    the searched files, for the error. Raises UserError if no image is annotated, or if two share an annotation.
     """
     having = np.full(len(paths), None not in annotations)
     for annotation in annotations if having.any() else ():
@@ -56,7 +58,7 @@ class PriorFolder(PairFolder):
 
     The C maps are 255 at a heatmap's peak and inside a part, 0 outside: heatmaps first, then parsing maps, as
     `prior_names` tells. All of a sample follows one box and one flip, which also exchanges left and right.
-    paths: a FileList, as list_faces gives it; faces without annotation are left out of it, and told in `warnings`.
+    paths: a FileList, as list_faces returns it; faces without annotation are dropped and listed in `warnings`.
     priors: 'heatmaps', 'parsing', 'both', 'none' (samples are {'lr', 'hr'}; no annotation is looked for unless the
     faces are cropped by it); None: default_priors.
     augmentation: 'fixed' (flip 0.5, the crop of data/celeba_dataset.py), 'none', or 'upstream', which is what the

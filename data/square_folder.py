@@ -1,4 +1,4 @@
-"""Base of datasets whose faces are centred squares, resized once and flipped: reading, and the cache."""
+"""Base of the datasets whose faces are centred squares, resized once and flipped: reading and the cache."""
 import contextlib
 import hashlib
 import os
@@ -15,11 +15,11 @@ FLIP = 0.5
 
 
 class SquareFolder(PairFolder):
-    """Base class of such datasets. Squares are resized to face_size by the degradation's to_side.
+    """Base class of these datasets. Squares are resized to face_size by the degradation's to_side.
 
-    augmentation: 'none' disables the flip; 'fixed' and 'upstream' are the same here.
-    cache_folder: folder where the squares, resized once, are kept as BMP files. They are read thirty times as fast as a
-    1024-pixel JPEG is read and resized (786 kB each at 512 pixels).
+    augmentation: 'none' never flips; 'fixed' and 'upstream' flip with probability 0.5.
+    cache_folder: folder of the resized squares, as BMP files (786 kB each at 512 pixels). Reading one is thirty times
+    as fast as reading and resizing a 1024-pixel JPEG.
     """
 
     caches = True
@@ -32,15 +32,15 @@ class SquareFolder(PairFolder):
         cv2.setNumThreads(1)  # there are many workers
 
     def read(self, path, notes):
-        """Returns the image's centred square at face_size: from the cache, or made and put there."""
+        """Returns the image's centred square at face_size: from the cache if it is there; otherwise caches it."""
         kept = self._cache_path(path) if self.cache_folder else None
         if kept and kept.exists():
-            with contextlib.suppress(BadImage):  # e.g. cut off by a power cut: it is made again
+            with contextlib.suppress(BadImage):  # corrupted, e.g. by a power cut: it is written again
                 return read_rgb(kept)
         found = len(notes)
         image = super().read(path, notes)
         square = self.degradation.to_side(image, self.face_size, centre_square(image.size))
-        if kept and len(notes) == found:  # the note on a small image must come again
+        if kept and len(notes) == found:  # an image with a note is not cached: the note must come again
             try:
                 save_image(square, kept)
             except WriteError as error:
@@ -48,7 +48,10 @@ class SquareFolder(PairFolder):
         return square
 
     def _cache_path(self, path):
-        """Returns a name that changes with the file, with how it is resized, and with what decides if it is used."""
+        """Returns the cache path of a file, None if there is no such file.
+
+        The name depends on the file's path, time and size, and on all settings that change the square or refuse it.
+        """
         try:
             state = os.stat(path)
         except OSError:

@@ -10,7 +10,7 @@ Network=$(basename -- "$repo_dir")
 # Built-in faces, drawn if no --data_path is given. Different seeds draw different people.
 builtin_dir=$repo_dir/.cache/builtin_faces
 builtin_train_faces=2000
-builtin_quick_faces=1000  # for sparnet_builtin, which `make train` runs within minutes
+builtin_quick_faces=800  # for sparnet_builtin, which `make train` runs within minutes
 builtin_val_faces=100
 builtin_val_seed=1000000
 

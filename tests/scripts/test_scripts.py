@@ -125,7 +125,7 @@ def few_builtin_faces(checkout):
     common = checkout.repo / "test/common.sh"
     text = common.read_text()
     small = text.replace("builtin_train_faces=2000", "builtin_train_faces=6").replace(
-        "builtin_val_faces=100", "builtin_val_faces=2").replace("builtin_quick_faces=1000", "builtin_quick_faces=5")
+        "builtin_val_faces=100", "builtin_val_faces=2").replace("builtin_quick_faces=800", "builtin_quick_faces=5")
     assert small.count("faces=6\n") == small.count("faces=2\n") == small.count("faces=5 ") == 1
     common.write_text(small)
     yield
