@@ -1,11 +1,13 @@
 """Options: the seed configuration, presets, and errors that help."""
 import pytest
+import yaml
 
 from models import build_recipe
 from models.weights import count_parameters
 from options.presets import preset_files, read_preset
 from options.test_options import parse_test
 from options.train_options import parse_train, train_parser
+from tests.helpers.paths import ROOT
 from utils.errors import UserError
 
 # reference: the published run of SPARNet's ModelZoo port.
@@ -109,3 +111,15 @@ def test_newtest_takes_the_network_from_beside_the_weights(tmp_path):
     assert parse_test([*words, "--preset", "sparnet_light_attn3d"]).att_name == "spar3d"
     with pytest.raises(UserError, match="nothing to do"):
         parse_test(words[:2])
+
+
+@pytest.mark.parametrize("recipe", ["sparnet", "sparnethd", "fsrnet", "gpen"])
+def test_options_of_runs_of_an_earlier_version_still_load(recipe):
+    """Beside weights, where what newtest.py has no option for is passed over, and as a preset."""
+    folder = ROOT / "tests/fixtures/checkpoints" / recipe
+    before = yaml.safe_load((folder / "options.yml").read_text())
+    for options in (parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", "x"]),
+                    parse_train(["--preset", str(folder / "options.yml"), "--continue_train"])):
+        assert options.model == recipe and options.degradation is None
+        for name in ("load_size", "dataset_name", "scale_factor", "priors"):
+            assert getattr(options, name) == before[name]
