@@ -1,4 +1,4 @@
-"""The project's instance norm against torch's, in value and in gradients, in both layouts."""
+"""Compares the project's instance norm with torch's: values and gradients, in both layouts."""
 import pytest
 import torch
 from torch import nn
@@ -23,5 +23,5 @@ def test_it_is_torchs(layout):
     assert found[0][0].is_contiguous(memory_format=layout)
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs)
-    own.eval()  # by the picture's own statistics, as in training
+    own.eval()  # eval mode uses the image's own statistics, as training does
     torch.testing.assert_close(own(x.clone(memory_format=layout)), found[0][0])

@@ -1,4 +1,4 @@
-"""Face embeddings: networks by their files' keys."""
+"""Face embedding networks: architecture, and the choice of network by the weight file's keys."""
 import pytest
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""FSRNet and FSRGAN's discriminator against the released keys and reference outputs, and the files that load."""
+"""FSRNet and FSRGAN's discriminator: released keys, reference outputs, and the weight files that load."""
 import pytest
 import torch
 
@@ -8,7 +8,7 @@ from tests.helpers.released import check_released, fill, probe, relative
 
 
 def small(**arguments):
-    """A narrow network with weights that tell a wrong layer, in eval mode."""
+    """Returns a narrow network in eval mode; its weights differ per layer, to expose a wrong one."""
     net = create_network("fsrnet", **{"width": 4, "enc_blocks": 2, "hourglasses": 1, "pmaps_ch": 3} | arguments).eval()
     net.load_state_dict(fill(net.state_dict()))
     return net
@@ -54,7 +54,7 @@ def test_published_checkpoints_load(container, tmp_path):
     tied = small(tied=True)
     torch.save({container: tied.state_dict(), "hmaps_ch": 0, "pmaps_ch": 3, "epoch": 7}, tmp_path / "net.pth")
     x = probe((1, 3, 32, 32))
-    for net in (small(tied=True), small()):  # equal blocks are tied ones
+    for net in (small(tied=True), small()):  # equal untied blocks compute the same as tied ones
         torch.nn.init.zeros_(net.csr_net.conv1[1].weight)
         assert torch.equal(load_weights(net, tmp_path / "net.pth")(x)[2], tied(x)[2])
 

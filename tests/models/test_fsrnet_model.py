@@ -1,4 +1,4 @@
-"""The recipes FSRNet and FSRGAN in the frame: losses by their definition, exact resume, precision, optimizers."""
+"""The recipes FSRNet and FSRGAN: losses by their definition, exact resume, precision, optimizers."""
 import json
 
 import numpy as np
@@ -44,7 +44,7 @@ class TinyFaces(CelebADataset):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """--dataset_name tiny, and one thread, as the network is too small for several."""
+    """Registers --dataset_name tiny. Uses one thread: the network is too small for several."""
     monkeypatch.setitem(data.DATASETS, "tiny", f"{__name__}:TinyFaces")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def batch(maps=3):
 
 
 def test_the_losses_are_those_published(vgg16_path):
-    """Batch norm standing still, each part by itself against the phases that share theirs."""
+    """Compares the phases, which share forwards, with separate forwards. Eval mode freezes batch norm."""
     model = recipe(*GAN, "--lambda_pcp", "0.1", "--vgg16_path", vgg16_path, "--lambda_coarse", "2", "--lambda_prior",
                    "3")
     for net in model.networks.values():
@@ -128,7 +128,7 @@ def test_without_prior_maps():
     assert list(model.pictures(faces)) == ["LR", "coarse", "SR", "HR"]
     assert any("prior_conv2" in key for key in model.networks["G"].state_dict())
     sum(found.values()).backward()
-    for name, parameter in model.networks["G"].named_parameters():  # DDP waits for each that could have a gradient
+    for name, parameter in model.networks["G"].named_parameters():  # DDP waits for each that requires a gradient
         assert (parameter.grad is not None) == parameter.requires_grad == (not name.startswith("prior_conv")), name
     with pytest.raises(UserError, match="--dataset_name has no prior maps.*--lambda_prior 0"):
         next(recipe().training_step(faces, 0))
@@ -171,7 +171,7 @@ def test_what_is_restored_is_the_fine_face():
 
 
 def test_tied_blocks_restore_as_they_were_trained():
-    """By the batch's statistics, which leave no trace."""
+    """Restores with the batch's statistics and leaves the network's state unchanged."""
     model = recipe("--tied")
     net = model.networks["G"]
     lr = batch()["lr"]
@@ -182,7 +182,7 @@ def test_tied_blocks_restore_as_they_were_trained():
     assert torch.equal(found, net.train()(lr)[2])
     untied = recipe()
     assert untied.networks["G"].norms_by_batch() == []
-    untied.networks["G"].load_state_dict(before)  # as a public checkpoint does without --tied
+    untied.networks["G"].load_state_dict(before)  # as if a public checkpoint is loaded without --tied
     untied.networks["G"].eval()
     assert torch.equal(untied.restore(lr), found)
 
@@ -190,7 +190,7 @@ def test_tied_blocks_restore_as_they_were_trained():
 def test_pictures_show_where_landmarks_and_parts_are():
     model = recipe()
     faces = {"lr": torch.zeros(1, 3, 32, 32), "hr": torch.zeros(1, 3, 32, 32), "priors": -torch.ones(1, 3, 16, 16)}
-    faces["priors"][0, 0, 2:6, 2:6] = 1  # a landmark at the left top, the second part at the right bottom
+    faces["priors"][0, 0, 2:6, 2:6] = 1  # a landmark at the top left, the second part at the bottom right
     faces["priors"][0, 2, 8:, 8:] = 1
     grid, titles = picture_grid(model, faces, rows=1)
     assert titles == "LR | coarse | SR | HR | landmarks | parts | true landmarks | true parts"
@@ -198,15 +198,15 @@ def test_pictures_show_where_landmarks_and_parts_are():
     landmarks, parts = (grid[2:34, 2 + 34 * i:34 + 34 * i] for i in (6, 7))
     assert landmarks[8, 8].tolist() == [255, 255, 255] and landmarks[24, 24].tolist() == [128, 128, 128]
     assert parts[8, 8].tolist() == [128, 128, 128]
-    assert parts[24, 24].tolist() == [51, 204, 204]  # 0.6 of the second of two hues, cyan
+    assert parts[24, 24].tolist() == [51, 204, 204]  # cyan, the second of two hues, at opacity 0.6
     assert model.networks["G"].training
     del faces["priors"]
     assert list(model.pictures(faces)) == ["LR", "coarse", "SR", "HR", "landmarks", "parts"]
 
 
 def test_prior_maps_reach_the_loss_as_pictures_do(train, faces):
-    """The first step's losses from the files, bytes 0 and 255 being -1 and 1, and the weights of the same seed."""
-    words = ["--train_steps", "1", "--batch_size", "10", "--augmentation", "none"]  # all faces, in some order
+    """Recomputes the first step's losses from the files (bytes 0..255 become -1..1) and weights of the same seed."""
+    words = ["--train_steps", "1", "--batch_size", "10", "--augmentation", "none"]  # one batch holds all faces
     _, folder = train(*words, "--seed", "0")
     dataset = TinyFaces(list_images(faces, "--dataroot"), 32, 8)
     samples = [dataset[Place(0, i)] for i in range(10)]
@@ -230,12 +230,12 @@ def test_resume_is_bit_equal(train, monkeypatch, words):
     parts = state(folder)
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
-    released = parts["ema"].get("G") or parts["networks"]["G"]  # what newtest.py loads, strictly
+    released = parts["ema"].get("G") or parts["networks"]["G"]  # newtest.py loads this state dict strictly
     net = load_weights(recipe(*words).networks["G"], folder / "latest_net_G.pth")
     assert same(released, dict(net.state_dict())) == ""
 
 
-# RMSprop's first step is ten times its learning rate long.
+# RMSprop's first step is ten times its learning rate, so --lr is ten times lower.
 @pytest.mark.parametrize("words", [[*ADAM, "--lr", "2e-4"], ["--lr", "2e-5"]], ids=["Adam", "RMSprop"])
 def test_it_learns_in_half_precision_as_in_float32(train, words):
     runs = [state(train(*GAN, *words, "--train_steps", 6, "--opt_level", level, name=level)[1])
@@ -277,7 +277,7 @@ def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
 
 
 def test_on_the_simulated_npu(npu, train, monkeypatch):
-    """O0 as on a CPU, bit for bit; O2 with operators that have native kernels only."""
+    """O0 equals the CPU bit for bit. O2 uses only operators that have native kernels."""
     from npusim import operators
     monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
     words = [*GAN, "--train_steps", 2]
@@ -301,7 +301,7 @@ def test_presets_build_the_networks_they_name(name, millions, vgg16_path):
 
 
 def test_a_blind_training_with_priors_and_its_scores(tmp_path):
-    """Faces of CelebAMask-HQ through GPEN's chain: trained on, restored and scored as the run's options.yml says."""
+    """Trains on CelebAMask-HQ faces degraded by GPEN's chain; newtest.py follows the run's options.yml."""
     root = make_official(tmp_path / "hq", lambda n: str(n % 2), size=32)
     words = [*SMALL[SMALL.index("--load_size"):], "--model", "fsrnet", "--dataset_name", "celebamask", "--degradation",
              "gpen", "--pmaps_ch", "11", "--hmaps_ch", "0", "--batch_size", "2", "--dataroot", str(root), "--val_count",

@@ -1,4 +1,4 @@
-"""GPEN against the released keys and reference outputs, and what training asks of it."""
+"""GPEN: released keys and reference outputs, derivatives for training, precision, checkpoints and export."""
 import copy
 import json
 import math
@@ -29,7 +29,7 @@ def filled(net):
 
 
 def tiny(size=16):
-    """A generator of 32 channels with weights that tell a wrong layer."""
+    """Returns a generator of 32 channels; its weights differ per layer, to expose a wrong one."""
     return filled(GPEN(size, channel_multiplier=1, narrow=1 / 16, style_dim=STYLE_DIM))
 
 
@@ -38,7 +38,7 @@ def tiny_discriminator():
 
 
 def psnr(found, reference):
-    """In dB, the peak being the reference's range."""
+    """Returns the PSNR in dB; its peak is the reference's range."""
     return 10 * math.log10((reference.max() - reference.min()) ** 2 / (found - reference).square().mean())
 
 
@@ -81,7 +81,7 @@ def test_reference_scores(size):
         scores = net(probe((2, 3, pixels, pixels)))
     expected = reference(name)
     assert scores.shape == expected.shape and relative(scores, expected) < 1e-4
-    # Most of a score is a bias: what the pictures contribute shows in the scores' difference.
+    # A bias dominates each score. The difference between two scores shows what the images contribute.
     assert relative(scores.diff(dim=0), expected.diff(dim=0)) < 0.05
 
 
@@ -120,7 +120,7 @@ def path_length_gradients(net, x):
     noise = probe(faces.shape, 2).to(x) / faces.shape[-1]
     gradient, = torch.autograd.grad((faces * noise).sum(), latents, create_graph=True)
     assert gradient.shape == (2, len(net.generator.convs) + 2, STYLE_DIM)
-    assert (gradient.abs().amax((0, 2)) > 0).all()  # every layer's latent counts
+    assert (gradient.abs().amax((0, 2)) > 0).all()  # every layer's latent contributes
     lengths = gradient.square().sum(2).mean(1).sqrt()
     return torch.autograd.grad((lengths - 0.1).square().mean(), list(net.parameters()), allow_unused=True)
 
@@ -147,15 +147,15 @@ def test_penalties_on_gradients_agree_between_the_forms(make, gradients):
     largest = max(theirs.abs().max() for theirs in expected if theirs is not None)
     for rough, mine, theirs, some in zip(single, double, expected, given, strict=True):
         assert relative(mine, theirs) < 1e-8 if some else mine is None or not mine.any()
-        # 1e-4 is some 800 roundings of float32. R1's gradient of a bias comes through the deviation over the batch
-        # alone, as a sum whose terms all but cancel: in float64, too, the forms differ by up to 1e6 roundings of it.
+        # 1e-4 is about 800 rounding errors of float32. R1 gives a bias its gradient only through the deviation over
+        # the batch, as a sum whose terms almost cancel: even in float64, the forms differ by up to 1e6 rounding errors.
         assert rough is theirs is None or (rough - theirs).abs().max() < 1e-4 * largest
 
 
 def test_the_decoder_alone_draws_random_features():
     decoder = tiny().generator
     latents = decoder.latents(probe((2, STYLE_DIM)))
-    assert torch.equal(decoder(latents), decoder(latents))  # zeros, outside of training
+    assert torch.equal(decoder(latents), decoder(latents))  # in eval mode, missing features are zeros
     decoder.train()
     torch.manual_seed(0)
     first, second = decoder(latents), decoder(latents)
@@ -204,7 +204,7 @@ def test_features_are_kept_no_longer_than_needed():
     seen = []
     net.generator.convs[-1].register_forward_hook(lambda *_: seen.extend(ref() is not None for ref in alive))
     net(probe((1, 3, 16, 16)))
-    assert seen == [True, False, False]  # only that of full size
+    assert seen == [True, False, False]  # only the full-size feature is still alive
 
 
 @torch.no_grad()
@@ -301,7 +301,7 @@ def test_exports_and_gives_the_same_output():
     x = probe((2, 3, 8, 8)).contiguous(memory_format=torch.channels_last)
     exported = torch.export.export(net, (x,), strict=True)
     calls = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
-    assert not [name for name in calls if name.endswith(".out")]  # overwrites nothing: ONNX has no such operators
+    assert not [name for name in calls if name.endswith(".out")]  # ONNX has no operators with an output argument
     for _ in range(2):
         assert relative(exported.module()(x), net(x)) < 1e-6
 

@@ -1,4 +1,4 @@
-"""The recipe GPEN in the frame: phases and losses by their definition, lazy ones in float32, stages, exact resume."""
+"""The recipe GPEN: phases and losses by their definition, lazy phases in float32, stages, exact resume."""
 
 import pytest
 import torch
@@ -112,7 +112,7 @@ def test_path_length_face_by_face_and_its_mean():
         latents, features = generator.encode(lr)
         noise = torch.randn_like(generator(lr)) / 16
     lengths = []
-    for i in range(2):  # each face by itself
+    for i in range(2):  # one face at a time
         w = latents[i:i + 1].requires_grad_()
         face = generator.generator(w, [f[i:i + 1] for f in features])
         slope, = torch.autograd.grad((face * noise[i]).sum(), w)
@@ -125,13 +125,13 @@ def test_path_length_face_by_face_and_its_mean():
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_lazy_phases_are_float32_whatever_the_precision(half):
-    """The same penalties and gradients as of a float32 network whose weights are those rounded to half."""
+    """Penalties and gradients equal those of a float32 network whose weights were rounded to half precision."""
     words = ["--lambda_r1", "2", "--lambda_path", "2"]
     low, wide = recipe(*words), recipe(*words)
     for role in ("G", "D"):
         net = low.networks[role]
         amp.initialize(net, torch.optim.Adam(net.parameters()), "O2", half=half)
-        assert {p.dtype for p in net.parameters()} == {half, torch.float32}  # linear layers stay
+        assert {p.dtype for p in net.parameters()} == {half, torch.float32}  # linear layers stay float32
         wide.networks[role].load_state_dict({n: p.detach() for n, p in net.named_parameters()}, strict=False)
         inputs = batch()["lr"]
         torch.testing.assert_close(in_float32(net, inputs), wide.networks[role](inputs), rtol=0, atol=0)
@@ -149,24 +149,24 @@ def test_lazy_phases_are_float32_whatever_the_precision(half):
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
 def test_identity_crops_show_the_same_face_at_every_size(size):
-    """On a picture whose values are its own coordinates in pixels of a 256-pixel face."""
+    """Uses an image whose values are its own coordinates, in pixels of a 256-pixel face."""
     place = (torch.arange(size) + 0.5) * 256 / size
     faces = torch.stack([place[:, None].expand(size, size), place.expand(size, size), torch.zeros(size, size)])[None]
     for (height, width), left, right in (((112, 112), 32, 220), ((112, 96), 32 + 188 / 14, 220 - 188 / 14)):
         crop = loss.identity_crop(faces, (height, width))
-        step = 256 / size  # a pixel
+        step = 256 / size  # one pixel of this size
         assert crop.shape == (1, 3, height, width)
         rows = 35 + (torch.arange(height) + 0.5) * 188 / height
         columns = left + (torch.arange(width) + 0.5) * (right - left) / width
         assert float((crop[0, 0, :, 0] - rows).abs().max()) < step + 0.6
         assert float((crop[0, 1, 0] - columns).abs().max()) < step + 0.6
-    if size == 256:  # to the pixel, as published
+    if size == 256:  # exactly the published crop
         assert torch.equal(loss.identity_crop(faces, (112, 112)),
                            F.adaptive_avg_pool2d(faces[:, :, 35:223, 32:220], (112, 112)))
 
 
 def test_the_decoder_has_its_own_learning_rate():
-    """By Adam's first step, which moves each weight by the learning rate."""
+    """Adam's first step moves each weight by its learning rate."""
     model = recipe("--decoder_lr_factor", "0.1", "--lr", "0.01", "--lambda_path", "0")
     assert model.optimizers["G"].lr == 0.01
     generator = model.networks["G"]
@@ -209,7 +209,7 @@ def test_it_learns_in_half_precision_as_in_float32(train):
 
 
 def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
-    """The encoder stays as it was made; the U-net begins with the prior's weights and the discriminator's."""
+    """Stage prior leaves the encoder unchanged. Stage embed starts from the prior's generator and discriminator."""
     _, folder = train("--stage", "prior", "--train_steps", 4, name="prior")
     assert "samples.png (SR | EMA | HR)" in (folder / "train.log").read_text()
     saved = state(folder)["networks"]["G"]
@@ -227,14 +227,14 @@ def test_the_prior_learns_by_itself_and_is_embedded(train, faces, tmp_path):
     _, embedded = train("--stage", "embed", "--pretrain_model_path", weights, "--pretrain_d_path",
                         folder / "latest_net_D.pth", "--train_steps", 1, "--lr", 0, "--d_lr", 0, name="embedded")
     saved = state(embedded)["networks"]
-    assert train("--stage", "embed", "--train_steps", 1, "--continue_train", name="embedded")[0] == 0  # without FILE
+    assert train("--stage", "embed", "--train_steps", 1, "--continue_train", name="embedded")[0] == 0  # needs no FILE
     assert same(saved["G"], load_weights(network(), weights).state_dict()) == ""
     assert same(saved["D"], state(folder)["networks"]["D"]) == ""
     parse_and_build_test(str(embedded / "latest_net_G.pth"), faces)
 
 
 def test_styles_of_the_prior():
-    """Two a face, nine times in ten, which meet at any layer; otherwise one. Normal numbers."""
+    """Styles are normally distributed. With probability 0.9 a face mixes two, changing at a random layer; else one."""
     model = recipe("--stage", "prior")
     layers, dim = model.style_shape
     count = 600
@@ -286,7 +286,7 @@ def parse_and_build_test(weights, faces):
 
 
 def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_path):
-    """One file with g, g_ema and d, as the public code keeps its trainings; g_ema is what a generator begins with."""
+    """The public code saves g, g_ema and d in one file. The generator starts from g_ema."""
     torch.manual_seed(8)
     nets = {"g": network(), "g_ema": network(), "d": Discriminator(16, 1, 0.016)}
     torch.save({name: net.state_dict() for name, net in nets.items()}, tmp_path / "released.pth")
@@ -300,8 +300,8 @@ def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_p
 
 
 def test_two_ranks_equal_one_with_twice_the_batch_but_for_its_deviation(tmp_path, train, faces, monkeypatch):
-    """The standard deviation over the batch is each rank's own: with that of one face (0), both are the same; so are
-    random numbers' effects on phase G_reg, which is left out here."""
+    """Each rank computes its own standard deviation over the batch: both runs use that of one face (0) here.
+    Phase G_reg is off, because the ranks draw different random numbers."""
     words = ["--train_steps", 1, "--lambda_path", 0, "--batch_size", 1]
     run_ranks(2, tmp_path, faces, "--name", "two", tiny=small_gpen(*words))
     from models.stylegan2 import BatchDeviation
@@ -316,19 +316,20 @@ def test_two_ranks_equal_one_with_twice_the_batch_but_for_its_deviation(tmp_path
 
 
 def test_ranks_share_the_mean_path_length(train, monkeypatch):
-    """What the average over the ranks has made of it is what goes on and is saved."""
+    """The run uses and saves the mean path length averaged over the ranks."""
     alone = state(train("--train_steps", 1, name="alone")[1])["recipe"]["path_length"]
     monkeypatch.setattr(distributed, "average_", lambda tensors: [tensor.mul_(2) for tensor in tensors])
     assert float(state(train("--train_steps", 1, name="two")[1])["recipe"]["path_length"]) == 2 * float(alone) > 0
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
-    words = ["--train_steps", 5, "--opt_level", "O0", "--lambda_path", 0]  # the devices' random numbers differ
+    # torch_npu supports only the contiguous layout.
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+    words = ["--train_steps", 5, "--opt_level", "O0", "--lambda_path", 0]  # the devices draw different random numbers
     cpu, simulated = (state(train(*words, "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):
         assert same(cpu[part], simulated[part]) == ""
-    half = state(train("--train_steps", 5, "--device", "npu", name="half")[1])  # O2 in float16, the default there
+    half = state(train("--train_steps", 5, "--device", "npu", name="half")[1])  # O2 in float16, the NPU's default
     assert half["optimizers"]["G"]["scaler"]["skipped"] == half["optimizers"]["D"]["scaler"]["skipped"] == 0
     for name, value in cpu["progress"]["losses"].items():
         assert half["progress"]["losses"][name] == pytest.approx(value, rel=0.05, abs=0.02)
@@ -340,7 +341,7 @@ def test_the_identity_loss_asks_for_its_file(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="--arcface_path: the weights of"):
         recipe("--lambda_id", "1", "--arcface_path", str(tmp_path / "other.pth"))
-    for option in ("--arcface_path", "--vgg19_path"):  # nothing would read it
+    for option in ("--arcface_path", "--vgg19_path"):  # no loss uses this file
         with pytest.raises(UserError, match=f"{option} is not read here: --lambda_(id|pcp) is 0, which leaves that"):
             recipe(option, "x.pth")
         with pytest.raises(UserError, match=f"{option} is not read here: --stage prior trains with the adversarial"):
@@ -369,7 +370,8 @@ PUBLISHED = {"lr": 0.002, "d_lr": 0.002, "beta1": 0, "beta2": 0.99, "lambda_pix"
     ("gpen_colorization", {"dataset_name": "colorization", "val_protocol": "rgb"}),
     ("gpen_seg2face", {"dataset_name": "seg2face", "load_size": 512}),
     ("gpen_prior", {"stage": "prior", "dataset_name": "colorization"}),
-    ("gpen_embed", {"stage": "embed", "decoder_lr_factor": 0.1, "d_lr": 0.00002})])  # 100 : 10 : 1
+    # Learning rates of encoder, decoder and discriminator are 100 : 10 : 1.
+    ("gpen_embed", {"stage": "embed", "decoder_lr_factor": 0.1, "d_lr": 0.00002})])
 def test_presets_have_the_published_numbers(preset, others):
     options = vars(parse_train(["--preset", preset]))
     expected = PUBLISHED | others

@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand, and VGG16 and VGG19 against their definitions."""
+"""Compares losses with values computed by hand, and VGG16 and VGG19 with their definitions."""
 import math
 
 import pytest
@@ -40,7 +40,7 @@ def test_feature_matching_by_hand_and_without_gradient_for_the_real():
 
 @pytest.fixture(scope="module")
 def vgg19(tmp_path_factory):
-    """A file with the keys and shapes of torchvision's and weights that tell a wrong layer."""
+    """(file, weights) with torchvision's keys and shapes; the weights differ per layer, to expose a wrong one."""
     weights = fill(VGG19Features().state_dict())
     path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(weights | {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}, path)
@@ -48,7 +48,7 @@ def vgg19(tmp_path_factory):
 
 
 def vgg_by_hand(x, weights, blocks):
-    """[[the output of each convolution, before its ReLU] of each block], from torchvision's numbering."""
+    """Returns one list per block: each convolution's output before ReLU. Keys follow torchvision's numbering."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     y, place, found = ((x + 1) / 2 - mean) / std, 0, []
     for convolutions in blocks:

@@ -1,4 +1,4 @@
-"""Networks by name, initial weights, and the checkpoints that load."""
+"""Creating networks by name, initial weights, and which checkpoints load."""
 
 import pickle
 
@@ -26,7 +26,7 @@ def same(net, state):
 def state():
     torch.manual_seed(1)
     net = init_weights(small())
-    net.train()(torch.randn(2, 3, 64, 64))  # running statistics that are not the initial ones
+    net.train()(torch.randn(2, 3, 64, 64))  # changes the running statistics from their initial values
     return net.state_dict()
 
 
@@ -45,7 +45,7 @@ def test_unknown_names_offer_the_nearest():
 def test_recipes_are_imported_on_demand(monkeypatch):
     monkeypatch.setitem(models.RECIPES, "container", "collections:OrderedDict")
     monkeypatch.setitem(models.RECIPES, "absent", "models.no_such_module:Model")
-    assert find_recipe("container").__name__ == "OrderedDict"  # the absent one does no harm
+    assert find_recipe("container").__name__ == "OrderedDict"  # the absent recipe is not imported
     with pytest.raises(ModuleNotFoundError):
         find_recipe("absent")
 
@@ -87,7 +87,7 @@ def test_init_weights_is_deterministic():
     assert not same(init_weights(other), net.state_dict())
 
     init_weights(net, generator=torch.Generator().manual_seed(7))
-    torch.manual_seed(8)  # a generator of its own makes the global one irrelevant
+    torch.manual_seed(8)  # the global generator has no effect if one is passed
     assert same(init_weights(other, generator=torch.Generator().manual_seed(7)), net.state_dict())
 
 

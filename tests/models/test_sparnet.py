@@ -1,4 +1,4 @@
-"""SPARNet against the released keys and reference outputs, and what training asks of it."""
+"""SPARNet: released keys and reference outputs, layers, attention maps, gradients, precision and export."""
 
 
 import pytest
@@ -17,7 +17,7 @@ RELEASED = {"sparnet_v16_attn2d": "10.519", "sparnet_light_attn3d": "5.242"}
 
 
 def compact(**overrides):
-    """A small network with weights that tell a wrong layer, in eval mode."""
+    """Returns a small network in eval mode; its weights differ per layer, to expose a wrong one."""
     net = create_network("sparnet_compact", **overrides)
     net.load_state_dict(fill(net.state_dict()))
     return net.eval()
@@ -121,7 +121,7 @@ def test_attention_maps(att_name):
         assert attention.std() > 0
 
     before = maps["decoder.2"].clone()
-    net(-x)  # outside of the block nothing is collected any more
+    net(-x)  # after the block, nothing is collected
     assert torch.equal(maps["decoder.2"], before)
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -134,7 +134,7 @@ def test_attention_map_multiplies_the_branch():
 
 
 def test_channels_last_equals_contiguous():
-    """In float64, as a gradient jumps where rounding takes an activation over its kink."""
+    """Uses float64: rounding can move a value across the activation's kink, where the gradient jumps."""
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
         net = compact().double().train().to(memory_format=layout)

@@ -1,4 +1,4 @@
-"""SPARNetHD and its discriminator against the released keys and reference outputs."""
+"""SPARNetHD and its discriminator: released keys, reference outputs, widths, spectral norm and sizes."""
 import pytest
 import torch
 from torch.nn import functional as F
@@ -26,7 +26,7 @@ def test_accelerator_friendly_widths():
 
 
 def test_a_training_step_moves_the_singular_vectors_and_evaluation_does_not():
-    torch.manual_seed(0)  # of some weights 30 steps do not come close enough
+    torch.manual_seed(0)  # for some weights, 30 steps do not converge to 1e-3
     net = create_network("sparnethd_discriminator", scales=1, base_ch=4, max_ch=8, layers=2)
     layer = net.D_pool[0].model[1].conv2d
     before = layer.weight_u.clone()

@@ -1,4 +1,4 @@
-"""The recipe SPARNetHD in the frame: its losses by their definition, exact resume, precision, ranks, checkpointing."""
+"""The recipe SPARNetHD: losses by their definition, exact resume, precision, ranks, checkpointing."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def recipe(*words):
 
 
 def test_the_losses_are_those_published(vgg19_path):
-    """Each forward by itself, spectral norm standing still, against the phases that share theirs."""
+    """Compares the phases, which share forwards, with separate forwards. Eval mode freezes spectral norm."""
     model = recipe("--lambda_pcp", "0.5", "--vgg19_path", vgg19_path, "--lambda_g", "3")
     for net in model.networks.values():
         net.eval()
@@ -95,7 +95,7 @@ def test_the_presets_are_the_published_recipe():
 
 
 def test_first_weights_are_pytorchs_own_with_zero_biases():
-    """As the released weights had them: kaiming uniform, within 1 / root(inputs)."""
+    """The released networks began with Kaiming uniform weights, within 1 / sqrt(fan-in)."""
     for net in recipe().networks.values():
         for module in net.modules():
             if isinstance(module, torch.nn.Conv2d):
@@ -107,10 +107,10 @@ def test_first_weights_are_pytorchs_own_with_zero_biases():
 
 
 def test_micro_batches_one_phase_after_the_other_have_their_own_gradients():
-    """As --accumulate runs them: phase G of all micro-batches, then phase D of all."""
+    """--accumulate runs phase G of all micro-batches, then phase D of all."""
     model = recipe()
     for net in model.networks.values():
-        net.eval()  # spectral norm stands still
+        net.eval()  # freezes spectral norm
     batches = [{"lr": probe((2, 3, 64, 64), i), "hr": probe((2, 3, 64, 64), i + 2)} for i in range(2)]
     found = []
     for together in (False, True):
@@ -155,7 +155,7 @@ def test_resume_is_bit_equal(train, monkeypatch, level):
     for part in ("networks", "ema", "optimizers"):
         assert same(whole[part], parts[part]) == ""
     u = whole["networks"]["G"]["encoder.0.conv2d.weight_u"]
-    assert not torch.equal(u, u.bfloat16().float())  # in O2, too, it keeps its digits
+    assert not torch.equal(u, u.bfloat16().float())  # stays float32 in O2
 
 
 def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
@@ -167,8 +167,8 @@ def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
 
 
 def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_thread):
-    """By the gradients of both phases, of which Adam's first average is a part; one step, as the next ones would show
-    where Adam sends weights whose gradient is nothing but rounding."""
+    """Compares both phases' gradients through Adam's first moments, which are proportional to them after one step.
+    Further steps would differ: Adam turns a gradient that is only rounding noise into a full-size step."""
     words = [*SMALL_SPARNETHD, "--train_steps", 1]
     one = state(train(*words, "--batch_size", 4, name="one")[1])
     for combine in ("true", "false"):
@@ -182,13 +182,14 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_th
 
 
 def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)  # torch_npu has no other
-    monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)  # the CPU's own way rounds otherwise
+    # torch_npu supports only the contiguous layout. The CPU's own instance norm rounds differently.
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)
     words = [*SMALL_SPARNETHD, "--train_steps", 3]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):
         assert same(cpu[part], simulated[part]) == ""
-    half = state(train(*words, "--device", "npu", name="half")[1])  # O2 in float16, the default there
+    half = state(train(*words, "--device", "npu", name="half")[1])  # O2 in float16, the NPU's default
     assert half["optimizers"]["G"]["scaler"]["skipped"] == half["optimizers"]["D"]["scaler"]["skipped"] == 0
     for name, value in cpu["progress"]["losses"].items():
         assert half["progress"]["losses"][name] == pytest.approx(value, rel=0.02, abs=0.02)
@@ -218,9 +219,9 @@ def test_restoring_degrades_as_the_training_did(train, tmp_path, faces):
     hr, lr, _ = degrade_ffhq(np.asarray(square), np.random.default_rng([0, 0, 1]))
     assert np.array_equal(sample["lr"], resize(Image.fromarray(lr), 64))
     assert np.array_equal(sample["hr"], resize(Image.fromarray(hr), 64))
-    assert tester.titles["input"] == "input"  # which has been through more than a resize
+    assert tester.titles["input"] == "input"  # not "bicubic": the input went through more than a resize
     assert tester.run() == 0 and (tmp_path / "restored" / "scores.json").exists()
-    # What is released is the generator's average, with the singular vectors that belong to it.
+    # The released weights are the generator's average, with the average's own singular vectors.
     average = state(folder)["ema"]["G"]
     assert all(torch.equal(value, average[name]) for name, value in tester.restorer.network.state_dict().items())
 

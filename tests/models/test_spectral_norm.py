@@ -1,4 +1,4 @@
-"""The network-wide spectral norm against torch's own, layer by layer."""
+"""Compares the network-wide spectral norm with torch's own, which works layer by layer."""
 import copy
 
 import pytest
@@ -17,7 +17,7 @@ def small_net():
 
 @pytest.fixture(params=[torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
 def pair(request):
-    """(the project's, torch's), of the same seed."""
+    """Returns the same network with the project's and with torch's spectral norm, from the same seeds."""
     ours, torchs = (small_net().to(memory_format=request.param) for _ in range(2))
     torch.manual_seed(1)
     add_spectral_norm(ours)
@@ -45,7 +45,7 @@ def test_it_is_torchs_in_keys_value_gradient_and_vectors(pair):
 
 
 def test_two_calls_before_one_backward_keep_their_own_weights(pair):
-    """As a discriminator sees real and fake images."""
+    """A discriminator is called on real and fake images in this way."""
     x = torch.randn(2, 2, 3, 16, 16)
     for net in pair:
         (net(x[0]).square().sum() + net(x[1]).abs().sum()).backward()
@@ -54,7 +54,7 @@ def test_two_calls_before_one_backward_keep_their_own_weights(pair):
 
 
 def test_a_layer_that_is_called_again_iterates_no_further(pair):
-    """As activation checkpointing does in the backward pass."""
+    """Activation checkpointing calls a layer again in the backward pass."""
     net, x = pair[0], torch.randn(1, 3, 16, 16)
     net(x)
     before = copy.deepcopy(net[0].conv2d.weight_u)
@@ -90,5 +90,5 @@ def test_a_deep_copy_normalises_its_own_weights(pair):
     with torch.no_grad():
         for p in twin.parameters():
             p.mul_(2)
-    assert not torch.allclose(twin(x), expected)  # the biases
-    torch.testing.assert_close(twin[0].conv2d.weight, before)  # a weight's size is divided away
+    assert not torch.allclose(twin(x), expected)  # the biases have doubled
+    torch.testing.assert_close(twin[0].conv2d.weight, before)  # normalising cancels the factor 2

@@ -1,4 +1,4 @@
-"""StyleGAN2's layers against the grouped, unfused form that public code computes."""
+"""Compares StyleGAN2's layers with the grouped, unfused form that the public code computes."""
 import copy
 
 import pytest
@@ -24,11 +24,11 @@ from models.stylegan2 import (
 )
 from tests.helpers.released import relative
 
-KERNEL = torch.arange(1.0, 17).view(4, 4) / 30  # no symmetry
+KERNEL = torch.arange(1.0, 17).view(4, 4) / 30  # asymmetric, to expose a flip
 
 
 def randomised(layer):
-    """`layer` in float64 with biases and scalars that are not zero."""
+    """Returns `layer` in float64, with biases and scalars that are not zero."""
     torch.manual_seed(0)
     for name, parameter in layer.named_parameters():
         if name.endswith("bias") or parameter.numel() == 1:
@@ -42,8 +42,8 @@ def picture(*shape, layout=torch.contiguous_format):
 
 def test_the_plain_form_by_hand():
     row = torch.tensor([1.0, 2, 3]).view(1, 1, 1, 3)
-    kernel = torch.tensor([[0.0, 0], [10, 1]])  # convolved: y[i] = 10 x[i] + x[i - 1], of the row before
-    # Zeros in between: 1 0 2 0 3 0 / 0 0 0 0 0 0; a row and a column of zeros first.
+    kernel = torch.tensor([[0.0, 0], [10, 1]])  # convolution: y[i] = 10 x[i] + x[i - 1], x being the row above
+    # Upsampling inserts zeros: 1 0 2 0 3 0 / 0 0 0 0 0 0. Padding adds a row above and a column on the left.
     expected = torch.tensor([[0.0, 0, 0, 0, 0, 0], [10, 1, 20, 2, 30, 3]]).view(1, 1, 2, 6)
     for form in (gpen_grouped.upfirdn2d, upfirdn2d):
         assert torch.equal(form(row, kernel, up=2, pad=(1, 0)), expected)
@@ -79,7 +79,7 @@ def test_resampling_keeps_brightness():
 
 
 def derivatives(layer, x, *others):
-    """Outputs, first derivatives, and those of the sum of their squares, towards input, others and parameters."""
+    """Returns the output, its gradients for all leaves (x, others, parameters), and those of their sum of squares."""
     leaves = [x, *others, *layer.parameters()]
     y = layer(x, *others)
     torch.manual_seed(1)
@@ -161,7 +161,7 @@ def test_a_style_of_zeros_gives_zeros():
 
 
 def test_linear_layers_stay_in_float32():
-    layer = EqualLinear(512, 8, lr_mul=0.01, activate=True)  # weights of 100, which float16 sums would lose
+    layer = EqualLinear(512, 8, lr_mul=0.01, activate=True)  # weights of about 100: float16 sums lose precision
     assert 90 < layer.weight.std() < 110
     x = torch.randn(2, 512)
     reference = gpen_grouped.linear(layer, x)
@@ -172,7 +172,7 @@ def test_linear_layers_stay_in_float32():
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_styles_and_demodulation_are_float32_under_autocast(half):
-    """O1, which otherwise halves every product of matrices."""
+    """Under O1, all other matrix products run in half precision."""
     torch.manual_seed(0)
     conv, latent = ModulatedConv2d(16, 8, 32), torch.randn(2, 32)
     expected = conv.modulate(latent)
@@ -217,7 +217,7 @@ def test_activation_overwrites_only_without_gradients():
 
 
 def test_deviation_over_the_batch_by_hand():
-    x = torch.tensor([[1.0, 2], [3, 2], [5, 2]]).view(3, 2, 1, 1)  # deviations: sqrt(8 / 3) and 0
+    x = torch.tensor([[1.0, 2], [3, 2], [5, 2]]).view(3, 2, 1, 1)  # standard deviations: sqrt(8 / 3) and 0
     y = BatchDeviation()(x)
     assert torch.equal(y[:, :2], x)
     torch.testing.assert_close(y[:, 2], torch.full((3, 1, 1), ((8 / 3) ** 0.5 + 1e-4) / 2))
