@@ -1,4 +1,4 @@
-"""Checkpoints survive what can happen to them, and say what is wrong with them."""
+"""Checkpoints: which are kept and loaded, and what happens with corrupted files and failed writes."""
 import errno
 import os
 import re
@@ -39,7 +39,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     state, warnings = checkpoint.load_state(tmp_path)
     assert state["x"][0] == 10
     assert len(warnings) == 1 and re.search(r"state_00000020.pth is corrupted \(.+\); continuing from", warnings[0])
-    save(tmp_path, 15, keep=1)  # must not fall victim to the damaged one, which counts as newer
+    save(tmp_path, 15, keep=1)  # must keep this one, although the corrupted one has a higher step
     assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
     checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
     with pytest.raises(UserError, match="each checkpoint in .* is corrupted"):
@@ -62,7 +62,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
 
 def test_a_flipped_bit_anywhere_is_harmless_or_found(tmp_path):
-    """In the structure of the file, too, which zipfile and torch take at its word; every 101st bit of a small one."""
+    """Flips every 101st bit of a small file, including its zip structure, which zipfile and torch do not verify."""
     save(tmp_path, 1)
     save(tmp_path, 2)
     newest = checkpoint.state_path(tmp_path, 2)
@@ -96,7 +96,7 @@ def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, f
 
 
 def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
-    """The kernel refuses to write past a file size: the run ends with one line, status 1, and no torn file."""
+    """The kernel limits the file size: the run ends with one error line, status 1 and no partial file."""
     command = [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--dataroot", str(faces), "--checkpoints_dir",
                str(tmp_path), "--name", "run", "--train_steps", "2"]
 

@@ -1,4 +1,4 @@
-"""The average of weights: values worked out by hand."""
+"""Exponential moving average of weights: values computed by hand."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def test_average_by_hand():
     assert average.net.weight.tolist() == [0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 4] * 2
     assert average.net.running_mean.tolist() == [4.0] * 2 and not average.net.weight.requires_grad
     assert net.weight.tolist() == [4.0] * 2
-    first = Ema(net, 0.999)  # in the first steps it follows faster: 4, then 0.1 x 4 + 0.9 x 8, then 2/11 of that
+    first = Ema(net, 0.999)  # in the first steps the decay is lower: 1/10, then 2/11
     with torch.no_grad():
         net.weight.fill_(8.0)
     for step, expected in ((0, 7.6), (1, 2 / 11 * 7.6 + 9 / 11 * 8)):

@@ -1,4 +1,4 @@
-"""Runs that an earlier version started (version 0.2.0, commit f99a202) continue: one small checkpoint per recipe.
+"""Runs started by version 0.2.0 (commit f99a202) continue: one small checkpoint per recipe.
 
 tests/fixtures/checkpoints/RECIPE holds the state after step 2 and the options of the run; expected.json holds the
 command line, under the option names of that version, and what that version printed and saved at step 3.
@@ -36,8 +36,8 @@ def test_a_run_of_an_earlier_version_continues(recipe, tmp_path, one_thread):
     records = [json.loads(line) for line in (tmp_path / recipe / "metrics.jsonl").read_text().splitlines()]
     last = next(record for record in records if record["kind"] == "train" and record["step"] == 3)
     losses = {name: value for name, value in last.items() if name.startswith("Loss_")}
-    # Another processor rounds otherwise, and Adam makes whole steps of the noise where a gradient is near 0: within
-    # one step from equal weights and moments that moves a loss by far less than a thousandth of itself.
+    # Another processor rounds differently. Where a gradient is near 0, Adam turns this noise into full-size steps.
+    # Within one step from equal weights and moments, a loss changes by far less than 0.1 %.
     assert losses == pytest.approx(expected["losses"], rel=2e-3)
     weights = torch.load(tmp_path / recipe / "latest_net_G.pth", weights_only=True)
     total = sum(float(value.double().abs().sum()) for value in weights.values() if value.is_floating_point())

@@ -1,4 +1,4 @@
-"""The log: its lines to the letter."""
+"""The exact text of the log's lines."""
 from engine.logger import clock, loss_line, time_line
 
 

@@ -1,4 +1,4 @@
-"""Learning rates over a run: values worked out by hand, and that a run takes them."""
+"""Learning-rate schedules: values computed by hand, and the rates that a run logs."""
 import pytest
 
 from engine.schedule import lr_factor

@@ -1,4 +1,4 @@
-"""newtest.py: what it restores, scores and writes, against the same done by hand."""
+"""newtest.py: compares what it restores, scores and writes with results computed by hand."""
 import csv
 import json
 import re
@@ -59,13 +59,13 @@ def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsy
     big = write_faces(tmp_path / "big", 3, size=(32, 32))
     folder = restore(tmp_path, path, "--dataroot", small)
     assert not (folder / "scores.json").exists() and len(list((folder / "restored").iterdir())) == 3
-    assert "enlarged" not in capsys.readouterr().out  # that is what they are restored for
+    assert "enlarged" not in capsys.readouterr().out  # small inputs are expected here
     restore(tmp_path, path, "--dataroot", small, "--gtroot", big, "--max_images", 2)
     assert json.loads((folder / "scores.json").read_text())["faces"] == 2
 
 
 def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
-    """With a dataset that knows masks the faces alone are restored, as --dataset_name celeba restores them."""
+    """A dataset with masks restores only its faces, with the same scores as --dataset_name celeba."""
     path, _ = weights
     faces = write_faces(tmp_path / "set" / "images", 2)
     write_faces(tmp_path / "set" / "masks", 2)
@@ -82,7 +82,7 @@ def test_masks_are_not_faces_and_priors_not_needed(tmp_path, weights):
 
 @pytest.mark.parametrize("name", ["blind", "inpainting", "seg2face"])
 def test_other_tasks_make_their_inputs_alike_each_time(tmp_path, weights, capsys, name):
-    """From the references alone; and the same inputs, given as pictures, have the same scores."""
+    """Inputs made from the references are reproducible, and score the same when given as image files."""
     path, _ = weights
     draw_faces(tmp_path / "set", 3, 0, 48)
     kind = find_dataset(name)
@@ -170,7 +170,7 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
 
 
 def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(tmp_path, weights, capsys):
-    """An infinite PSNR is left out of the mean, its SSIM is not; scores.json is JSON that every reader accepts."""
+    """The mean leaves out an infinite PSNR but not its SSIM. Every JSON reader accepts scores.json."""
     def constant(name):
         raise AssertionError(f"{name} is not JSON")
     faces = write_faces(tmp_path / "faces", 3, size=(32, 32))
@@ -189,7 +189,7 @@ def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(
     out = capsys.readouterr().out
     assert ("bicubic, protocol sparnet: identical to the reference, PSNR infinite, left out of the mean PSNR: 000.png\n"
             in out)
-    # None but identical ones: there is no mean, and no gain.
+    # All faces are identical to their references: there is no mean PSNR and no gain.
     restore(tmp_path, weights[0], "--dataroot", faces, "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
     assert report["protocols"]["rgb"]["input"] == {"psnr": None, "ssim": pytest.approx(1)}

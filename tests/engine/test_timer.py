@@ -1,4 +1,4 @@
-"""The timer of the training's steps."""
+"""The timer of training steps."""
 import time
 
 import pytest

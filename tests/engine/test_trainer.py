@@ -1,4 +1,4 @@
-"""A whole run on the CPU: exact resume, signals, non-finite losses, what is written and what is said."""
+"""Whole runs on the CPU: exact resume, signals, non-finite losses, files and messages."""
 import os
 import re
 import signal
@@ -23,7 +23,7 @@ from tests.helpers.warm_python import forked_pid, warm_python
 from utils.errors import UserError
 
 
-# 10 faces, batch 3: steps 1..3 lie in the first epoch, step 4 straddles two.
+# 10 faces, batch size 3: steps 1 to 3 lie in the first epoch, step 4 spans two epochs.
 @pytest.mark.parametrize("stop_after, words, workers_later", [
     (1, [], 0),
     (4, [], 2),
@@ -48,7 +48,7 @@ def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_late
 
 
 def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, capsys):
-    """The clock runs out in the third step of a run of seven, and in none of a run that just reaches its end."""
+    """A limit reached after step 3 of 7 only pauses the run: resuming gives the result of an uninterrupted run."""
     words = ["--train_steps", 7, "--lr_policy", "cosine", "--val_count", 2]
     train(*words, name="whole")
     with monkeypatch.context() as patch:
@@ -63,7 +63,7 @@ def test_max_minutes_ends_a_call_and_changes_nothing_else(train, monkeypatch, ca
     for part in ("networks", "optimizers", "rng"):
         assert same(whole[part], parts[part]) == ""
     assert whole["progress"]["last_val"] == parts["progress"]["last_val"]
-    train("--train_steps", 2, "--max_minutes", 1e-9, name="none")  # the minutes are over before the first step
+    train("--train_steps", 2, "--max_minutes", 1e-9, name="none")  # the limit is reached before the first step
     assert state(folder.parent / "none")["progress"]["step"] == 0
 
 
@@ -78,20 +78,20 @@ def test_files_and_words_of_a_run(train, capsys):
         assert all(t.dtype == torch.float32 and t.is_contiguous() for t in weights.values() if t.is_floating_point())
     last = state(folder)
     latest = torch.load(folder / "latest_net_G.pth", weights_only=True)
-    assert same(dict(last["ema"]["G"]), dict(latest)) == ""  # files of weights hold what restores best: the average
+    assert same(dict(last["ema"]["G"]), dict(latest)) == ""  # weight files hold the average: it restores best
     assert same(dict(last["networks"]["G"]), dict(latest)) != ""
     for name in ("samples.png", "curves.png"):
         assert Image.open(folder / name).size[0] > 100
     assert list((folder / "tensorboard").iterdir())
     assert yaml.safe_load((folder / "options.yml").read_text())["batch_size"] == 3
 
-    # What awk reads: step time in field 8, loss in field 4.
+    # Scripts parse the log with awk: step time in field 8, loss in field 4.
     times = [line.split()[7] for line in out.splitlines() if "IterTotal:" in line]
     losses = [line.split()[3] for line in out.splitlines() if "Loss_Pix:" in line]
     assert len(times) == len(losses) == 6 and all(re.fullmatch(r"\d+\.\d+s", t) for t in times)
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\tElapse: \d+:\d\d:\d\d\tTimeLeft: \d+:\d\d:\d\d\t\tIterTotal: "
                      r"[\d.]+s\tDataTime\|Forward\|Backward: [\d.]+s\|[\d.]+s\|[\d.]+s$", out, re.M)
-    # 8 faces are left to train on, 3 a step: step 4 begins in the second epoch's middle.
+    # 8 faces remain for training, 3 per step: step 4 starts inside the second epoch.
     assert re.search(r"^Iter: \[1\|2/3\]2/12\t\tLoss_Pix: \d\.\d{6}$", out, re.M)
     assert re.search(r"^Iter: \[2\|1/3\]4/12\t\tLoss_Pix: ", out, re.M)
     assert re.search(r"^Performance: [\d.]+ images/sec, [\d.]+ sec/step \(mean of 6 steps, the first 6 left out\)$",
@@ -109,7 +109,7 @@ def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train,
     measured = iter([20.0, 25.0, 22.0, 24.0, 26.0])
     monkeypatch.setattr(trainer, "average", lambda rows, protocol, which: (
         (next(measured), 0.5) if which == "restored" else (10.0, 0.1)))
-    words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces are left, 3 a step
+    words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces remain for training, 3 per step
     for steps, best in ((9, 6), (12, 6), (15, 15)):
         _, folder = train("--train_steps", steps, *words, *(["--continue_train"] if steps > 9 else []))
         kept, right = (torch.load(folder / f"{label}_net_G.pth", weights_only=True)
@@ -118,7 +118,7 @@ def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train,
 
 
 def test_fps_is_measured(train, monkeypatch, capsys):
-    """By a clock that goes on in the steps alone: 6 of them, 3 left out, 3 faces each."""
+    """Uses a clock that advances only during steps. The run has 6 steps of 3 faces; the first 3 are left out."""
     step, now = Trainer._train_step, [100.0]
 
     def slow(self, micro_batches):
@@ -131,7 +131,7 @@ def test_fps_is_measured(train, monkeypatch, capsys):
 
 
 def test_training_learns(train):
-    """60 steps on ten smooth pictures take more than a third of the loss away."""
+    """60 steps on ten smooth images lower the loss by more than a third."""
     _, folder = train("--train_steps", 60, "--lr", 0.005, "--augmentation", "none", "--print_freq", 1)
     losses = [r["Loss_Pix"] for r in read_metrics(folder) if r["kind"] == "train"]
     assert np.mean(losses[-5:]) < 0.65 * np.mean(losses[:5])
@@ -145,12 +145,12 @@ def test_same_seed_same_run_and_other_seed_other_run(train):
 
 @pytest.mark.parametrize("level", ["O0", "O2"])
 def test_accumulation_equals_the_larger_batch(train, level):
-    """Without batch norm, two batches of 3 are one of 6."""
+    """Without batch norm, two batches of 3 equal one batch of 6."""
     words = ["--train_steps", 3, "--Gnorm", "none", "--opt_level", level, "--lr", "1e-3"]
     a, b = (state(train(*words, *more, name=more[0][2:])[1]) for more in (("--batch_size", 6), ("--accumulate", 2)))
     tolerance = 1e-5 if level == "O0" else 1e-2
     assert a["progress"]["losses"]["Pix"] == pytest.approx(b["progress"]["losses"]["Pix"], rel=tolerance)
-    # Adam's step is blind to the gradients' scale, its first moments are not.
+    # Adam's step does not depend on the gradients' scale, so the first moments are compared.
     a, b = (torch.cat([p["exp_avg"].flatten() for p in s["optimizers"]["G"]["params"].values()]) for s in (a, b))
     assert (a - b).norm() < 10 * tolerance * a.norm()
 
@@ -170,7 +170,7 @@ def test_a_nonfinite_loss_names_itself_the_step_and_the_files(train, monkeypatch
     assert "Loss_Pix is nan at step 5" in text
     assert stop.value.status == 1
     assert len(re.findall(r"\d{3}\.png", text)) == 3 * accumulate
-    # The run was at step 6 when it saw that; nothing spoilt was saved.
+    # The run detected it at step 6; the last checkpoint is from step 4, with finite weights.
     saved = state(tmp_path / "run")
     assert saved["progress"]["step"] == 4
     assert all(t.isfinite().all() for t in saved["networks"]["G"].values())
@@ -189,7 +189,7 @@ def test_going_on_with_other_options_is_said(train, capsys):
     train("--train_steps", 6, "--lr", 0.5, "--batch_size", 2, "--continue_train", "--print_freq", 1)
     out = capsys.readouterr().out
     assert "warning: --continue_train changes options of the run: batch_size 3 -> 2, lr 0.0002 -> 0.5.\n" in out
-    assert "Iter: [2|2/5]5/6" in out and "Iter: [2|3/5]6/6" in out  # 12, then 14 and 16 of 10 faces a pass
+    assert "Iter: [2|2/5]5/6" in out and "Iter: [2|3/5]6/6" in out  # 12, 14 and 16 faces; 10 per epoch
 
 
 def test_many_overflows_in_a_row_stop_the_run(train):
@@ -200,7 +200,7 @@ def test_many_overflows_in_a_row_stop_the_run(train):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
-    """As users and schedulers do it: the signal goes to the whole group, and as with `pkill -f` to each worker."""
+    """Signals the whole process group, as schedulers do; SIGTERM also goes to each worker, as with `pkill -f`."""
     process = subprocess.Popen(
         [warm_python(), str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
          "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
@@ -223,7 +223,7 @@ def test_signals_finish_the_step_and_save(tmp_path, faces, number, code):
 
 
 def test_a_worker_that_is_killed_is_one_clear_line(tmp_path, faces):
-    """As the kernel does it where memory runs out."""
+    """The kernel kills a worker this way if memory runs out."""
     process = subprocess.Popen(
         [warm_python(), str(ROOT / "newtrain.py"), *TINY, "--workers", "1", "--dataroot", str(faces), "--total_epochs",
          "100000", "--checkpoints_dir", str(tmp_path), "--name", "run"],
@@ -269,7 +269,7 @@ def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, cap
     out = capsys.readouterr().out
     assert len(re.findall(r"warning: bad image 1: .*007\.png: ", out)) == 1
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", out)
-    train("--train_steps", 3, "--batch_size", 40, "--continue_train", dataroot=folder)  # the same three steps
+    train("--train_steps", 3, "--batch_size", 40, "--continue_train", dataroot=folder)  # repeats the same three steps
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", capsys.readouterr().out)
     (folder / "055.png").write_bytes(b"")
     with pytest.raises(UserError, match="2 of 120 images are bad, more than 1 %") as stop:
@@ -280,6 +280,6 @@ def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, cap
 
 
 def test_pictures_leave_the_training_alone(train):
-    """Batch norm's statistics must not see the faces that are shown."""
+    """Batch norm's statistics must not include the faces drawn in samples.png."""
     never, always = (state(train("--train_steps", 3, "--visual_freq", freq, name=str(freq))[1]) for freq in (9, 1))
     assert same(never["networks"], always["networks"]) == ""
