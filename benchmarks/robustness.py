@@ -1,11 +1,12 @@
-"""How networks take what they were not, or were, trained for: other crops, and faces of other sizes and conditions.
+"""Measures the PSNR of networks on other crops, and on faces of other sizes and conditions, trained for them or not.
 
     python -m benchmarks.robustness crops CELEBA218 --weights A.pth B.pth [--count 200] [--json crops.json]
     python -m benchmarks.robustness conditions FACES --weights A.pth [--count 50]
 
-crops: aligned faces of 178x218 pixels, cut square at several first rows, 16 to 128 pixels by PIL BICUBIC (8: upper
-part, 20: the middle). conditions: the centred square at 128 pixels, made smaller, blurred, noisy, JPEG, or all of it.
-PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of what each file of weights makes of it.
+crops: aligned faces of 178x218 pixels are cropped to squares that start at several rows (8: upper part, 20: centre),
+then restored from 16 to 128 pixels (PIL BICUBIC).
+conditions: the centred square at 128 pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
+Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output.
 """
 import argparse
 
@@ -27,14 +28,15 @@ from utils.images import centre_square, degrade, read_rgb, resize, to_tensor_ran
 from utils.option_types import at_least
 
 SIDE, SCALE, BATCH, PROTOCOL = 128, 8, 10, "sparnet"
-BLUR, NOISE, QUALITY = 1.0, 10.0, 50  # sigma in pixels of a whole face (see `spoil`), sigma of 0..255, JPEG's
+# Sigma in pixels of the full-size face (see `spoil`), sigma in grey levels (0..255), JPEG quality.
+BLUR, NOISE, QUALITY = 1.0, 10.0, 50
 CONDITIONS = {"clean": (), "blur": ("blur",), "noise": ("noise",), "jpeg": ("jpeg",), "all": ("blur", "noise", "jpeg")}
 
 
 def spoil(face, size, parts, rng):
-    """uint8 HWC RGB `face` at `size` pixels with the named parts, enlarged by PIL BICUBIC again.
+    """Reduces a uint8 HWC RGB `face` to `size` pixels, applies the degradations `parts`, enlarges it by PIL BICUBIC.
 
-    The blur's sigma lies between one pixel of the whole face and one of the small face (data/face128_chain.py).
+    The blur's sigma lies between one pixel of the full-size face and one of the small face (data/face128_chain.py).
     """
     side = face.shape[0]
     if "blur" in parts:
@@ -48,14 +50,14 @@ def spoil(face, size, parts, rng):
 
 
 def crop_cases(images, rows):
-    """Yield (name, [input], [true face]) for each first row: uint8 HWC RGB arrays."""
+    """Yields ({"first row": row}, inputs, true faces) per first row; images are uint8 HWC RGB arrays."""
     for row in rows:
         faces = [resize(image, SIDE, (0, row, image.width, row + image.width)) for image in images]
         yield {"first row": row}, [np.asarray(degrade(f, SCALE)) for f in faces], list(map(np.asarray, faces))
 
 
 def condition_cases(images, sizes):
-    """As crop_cases, for each size and condition."""
+    """Yields ({"size", "condition"}, inputs, true faces) per size and condition, like crop_cases."""
     faces = [np.asarray(resize(image, SIDE, centre_square(image.size))) for image in images]
     for size in sizes:
         for name, parts in CONDITIONS.items():
@@ -65,7 +67,7 @@ def condition_cases(images, sizes):
 
 @torch.no_grad()
 def restored(net, inputs, device):
-    """[uint8 HWC RGB] of a list of such inputs."""
+    """Returns the network's outputs for a list of inputs; both are lists of uint8 HWC RGB arrays."""
     found = []
     for start in range(0, len(inputs), BATCH):
         batch = torch.from_numpy(np.stack(inputs[start:start + BATCH])).to(device)
@@ -74,7 +76,7 @@ def restored(net, inputs, device):
 
 
 def load_network(path, device):
-    """The generator at `path`, built as the options.yml beside it says, ready to restore."""
+    """Returns the generator of the weights file `path`, built from the options.yml beside it, in eval mode."""
     options = parse_test(["--pth_path", path, "--dataroot", "unused"])
     net = load_weights(build_recipe(options).networks["G"], path)
     return net.to(device, memory_format=utils.device.memory_format(device)).eval()

@@ -9,11 +9,11 @@ from utils.images import centre_square, resize
 
 AUGMENTATIONS = ("fixed", "upstream", "aligned", "none")
 FLIP, LARGEST_SCALE, CROP_AREA, CROP_RATIO = 0.5, 1.3, (0.7, 1.0), (3 / 4, 4 / 3)
-# The ranges of `aligned`: aligners, detectors and people crop faces this differently.
-SHIFT = 12 / 178  # of the centred square's side: 12 pixels of CelebA's 178
+# Ranges of `aligned`: they cover how differently aligners, detectors and people crop faces.
+SHIFT = 12 / 178  # fraction of the centred square's side: 12 of CelebA's 178 pixels
 SCALE = (0.8, 1.25)
-ANGLE = 10.0  # degrees, in both directions
-FINEST = 2  # source pixels per target pixel; images with more are first reduced by an integer factor
+ANGLE = 10.0  # degrees, in either direction
+FINEST = 2  # source pixels per target pixel; larger images are first reduced by an integer factor
 
 
 def random_crop_box(width, height, rng, attempts=10):
@@ -32,7 +32,7 @@ def random_crop_box(width, height, rng, attempts=10):
 
 
 def fixed_box(square, size, rng):
-    """Returns (left, top, right, bottom), fractional, of the published random crop as intended, within a square box.
+    """Returns (left, top, right, bottom), fractional, of the published random crop as intended, within `square`.
 
     Published: scale by U[1, 1.3], then crop 0.7 to 1 of the scaled image's area, to size x size. The scaling cancels
     out of such a relative crop: only the crop's box remains.
@@ -49,10 +49,10 @@ def crop_fixed(image, size, rng):
 
 
 def crop_upstream(image, size, rng):
-    """Returns the published code's crop with its fault: the box is drawn for the unscaled image.
+    """Returns the published code's crop with its bug: the box is drawn for the unscaled image.
 
-    So the crop always lies at the top left of the scaled image, and an image whose scaled width rounds to its own is
-    not cropped at all.
+    The crop therefore always lies at the top left of the scaled image, and an image whose scaled width rounds to `size`
+    is not cropped at all.
     """
     image = resize(image, size, centre_square(image.size))
     scaled = int(size * rng.uniform(1, LARGEST_SCALE))
@@ -65,7 +65,7 @@ def cut(image, size, shift=(0.0, 0.0), scale=1.0, angle=0.0):
     """Returns the centred square of the RGB PIL `image`, shifted, scaled and rotated: RGB PIL, size x size.
 
     shift: (right, down) offset of the crop, in sides of the centred square. scale: above 1 the face becomes larger.
-    angle: degrees by which the face rotates clockwise. Outside the image its mirror image is used.
+    angle: degrees by which the face rotates clockwise. Areas outside the image are filled with its reflection.
 
     The image is sampled once, on a rotated grid of its own resolution, then resized to `size` like a plain crop (PIL
     BICUBIC, antialiased). Without a transform the result equals the plain crop bit for bit, unless the image is reduced
@@ -77,12 +77,12 @@ def cut(image, size, shift=(0.0, 0.0), scale=1.0, angle=0.0):
     if factor > 1:
         image = image.reduce(factor)
     pixels = max(1, round(side / factor))
-    pitch = side / factor / pixels  # of the rotated grid in source pixels: 1 up to rounding
+    pitch = side / factor / pixels  # spacing of the rotated grid in source pixels: 1 up to rounding
     cosine, sine = pitch * math.cos(math.radians(angle)), pitch * math.sin(math.radians(angle))
     turn = np.array([[cosine, sine], [-sine, cosine]])
     centre = np.array([(left + right) / 2 + shift[0] * (right - left),
                        (top + bottom) / 2 + shift[1] * (bottom - top)]) / factor
-    # Positions here and in PIL's boxes are relative to the image's corner, in OpenCV to the first pixel's centre.
+    # Positions here and in PIL's boxes are relative to the image's corner, OpenCV's to the first pixel's centre.
     offset = centre - 0.5 - turn @ np.full(2, pixels / 2 - 0.5)
     turned = cv2.warpAffine(np.asarray(image), np.column_stack([turn, offset]), (pixels, pixels),
                             flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)

@@ -1,4 +1,4 @@
-"""A chain of degradations for faces of 128 pixels: blind restoration from 12 pixels on."""
+"""A chain of degradations for faces of 128 pixels, for blind restoration of faces of 12 pixels or more."""
 import math
 
 import numpy as np
@@ -7,24 +7,28 @@ from PIL import Image
 from data.degradations import gaussian_blur, gaussian_noise, grey, jpeg, motion_blur
 from utils.images import resize
 
-# What phones, video and old scans do. A share stays clean, and a share of all large, so that good faces are left alone.
+# Smallest side in pixels, then probabilities: typical of phones, video and old scans. Some faces stay clean (CLEAN) or
+# at full size (FULL_SIZE), so that the network learns to leave good faces unchanged.
 SMALLEST, FULL_SIZE, CLEAN, GREY = 12, 0.2, 0.15, 0.05
 BLUR, MOTION, NOISE, COLOURED_NOISE, JPEG = 0.5, 0.3, 0.5, 0.5, 0.6
-SIGMA, MOTION_LENGTH = (0.4, 2.0), (3.0, 11.0)  # pixels of a face that is not made smaller; see `widening`
-NOISE_SIGMA, QUALITY = (1.0, 20.0), (30, 95)  # of 0..255; JPEG's, ends included
-# All antialiased, as cameras and viewers have it; the first as often as the others together.
+SIGMA, MOTION_LENGTH = (0.4, 2.0), (3.0, 11.0)  # in pixels of a full-size face; multiplied by `widening`
+NOISE_SIGMA, QUALITY = (1.0, 20.0), (30, 95)  # sigma in grey levels (0..255); JPEG quality, both ends included
+# All antialias, as cameras and viewers do. The first is drawn as often as the others together.
 FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX, Image.Resampling.LANCZOS)
 
 
 def random_size(side, rng):
-    """Pixels of the small face: `side` itself with FULL_SIZE, else from SMALLEST to it, the logarithm uniform."""
+    """Returns the small face's side: `side` with probability FULL_SIZE, else log-uniform from SMALLEST to `side`."""
     if rng.random() < FULL_SIZE:
         return side
     return round(math.exp(rng.uniform(math.log(min(SMALLEST, side)), math.log(side))))
 
 
 def random_blur(image, widening, rng):
-    """(picture, record): Gaussian, or with MOTION along a line."""
+    """Returns (image, record): a Gaussian blur or, with probability MOTION, a motion blur.
+
+    widening: factor of the blur's size.
+    """
     if rng.random() < MOTION:
         values = {"size": 2 * round((rng.uniform(*MOTION_LENGTH) * widening - 1) / 2) + 1,
                   "angle": float(rng.uniform(0, 360)), "direction": float(rng.uniform(-1, 1))}
@@ -34,10 +38,11 @@ def random_blur(image, widening, rng):
 
 
 def degrade_face128(image, rng):
-    """(target, degraded, record) of a square uint8 HWC RGB face; all of its size, which is meant to be 128 pixels.
+    """Returns (target, degraded, record) of a square uint8 HWC RGB face; the images have its size, ideally 128 pixels.
 
-    Grey (the target, too), blur, down to 12 pixels or more, noise, JPEG, each by chance, and back to size by PIL
-    BICUBIC, as newtest.py enlarges what it is given. record: {name: what was drawn}, without what was left out.
+    Random steps, in order: grey (also the target), blur, reduction to 12 pixels or more, noise, JPEG. PIL BICUBIC then
+    enlarges the result, as newtest.py enlarges its inputs.
+    record: {name: value drawn} of the steps that were applied.
     """
     record, side = {}, image.shape[0]
     if rng.random() < GREY:
@@ -45,7 +50,8 @@ def degrade_face128(image, rng):
     low, size = image, random_size(side, rng)
     clean = rng.random() < CLEAN
     if not clean and rng.random() < BLUR:
-        # A camera's blur grows with the pixels of the small face, that of lens and hand does not: between the two.
+        # Blur from a camera's sensor scales with the small face's pixels, blur from lens or shake does not: this factor
+        # (the geometric mean of both cases) lies between.
         low, drawn = random_blur(low, math.sqrt(side / size), rng)
         record |= drawn
     record["low_size"] = size

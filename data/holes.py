@@ -4,22 +4,22 @@ import math
 import cv2
 import numpy as np
 
-# KINDS: probabilities. Lengths are fractions of the image's side. Strokes follow GPEN's published code, which draws at
-# 1024 pixels. Boxes are an addition: in practice whole parts of a face may be missing.
+# KINDS holds probabilities. Lengths are fractions of the image's side. Strokes follow GPEN's published code, which
+# draws at 1024 pixels. Boxes are this project's addition: in practice whole parts of a face may be missing.
 KINDS = {"strokes": 0.5, "boxes": 0.25, "both": 0.25}
 STROKES, VERTICES, WIDTH = (1, 3), (8, 27), (12 / 1024, 80 / 1024)
 TURN, TURN_SPREAD = 2 * math.pi / 5, 2 * math.pi / 15
 STEP = math.sqrt(2) / 8  # mean length of a segment; its standard deviation is half of this, its maximum twice
 BOXES, BOX_SIDE = (1, 3), (1 / 8, 3 / 8)
 HOLE = 255  # white
-SUBPIXEL_BITS = 4  # of OpenCV's fixed-point coordinates
+SUBPIXEL_BITS = 4  # fractional bits of OpenCV's fixed-point coordinates
 
 
 def random_stroke(rng):
-    """Returns (vertices float64 [N, 2], width) of a zigzag in the unit square, like a scribble by hand.
+    """Returns (vertices float64 [N, 2], width) of a zigzag in the unit square, like a hand-drawn scribble.
 
-    Its heading is random, and it is reflected at the edges. (In the published code it always runs to the right, and
-    along the edge once it meets it.)
+    The zigzag's heading is random, and it is reflected at the edges. (The published code always draws to the right, and
+    continues along an edge once it reaches one.)
     """
     count, heading = int(rng.integers(*VERTICES, endpoint=True)), rng.uniform(0, 2 * math.pi)
     turns = rng.uniform(TURN - rng.uniform(0, TURN_SPREAD), TURN + rng.uniform(0, TURN_SPREAD), count)

@@ -7,11 +7,11 @@ from utils.errors import UserError
 
 
 class PairFolder(FaceFolder):
-    """Base class of datasets that choose a square of each image as the face; a degradation (data/pairs.py) makes lr.
+    """Base class of datasets that crop a square face from each image; a degradation (data/pairs.py) makes lr from it.
 
-    default_degradation: used unless another one is asked for.
-    names_degradation: whether the dataset's name stands for its degradation (blind, colorization), too.
-    face_size: side of the faces that `pair` takes, in pixels.
+    default_degradation: used unless `degradation` names another one.
+    names_degradation: whether the dataset's name also implies its degradation (blind, colorization).
+    face_size: side of the face that `pair` expects, in pixels.
     """
 
     degradable = True
@@ -25,7 +25,7 @@ class PairFolder(FaceFolder):
         self.scale_factor, self.input_title = scale_factor, self.degradation.input_title
         self.face_size = max(load_size, self.degradation.smallest_face)
         if self.degradation is not DEGRADATIONS["bicubic"]:
-            cv2.setNumThreads(1)  # there are many workers
+            cv2.setNumThreads(1)  # the loader runs several workers in parallel
 
     def pair(self, face, rng):
         """Returns {'lr', 'hr'}, uint8 [load_size, load_size, 3], RGB, of a face, uint8 [face_size, face_size, 3]."""

@@ -1,4 +1,4 @@
-"""Degradations by name (--degradation): how lr is made from a clean face. All randomness comes from `rng` (numpy)."""
+"""Degradations by name (--degradation): they make lr from a clean face. All randomness comes from `rng` (numpy)."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ def bicubic(image, side, box=None):
 
 
 def area(image, side, box=None):
-    """Like bicubic, but shrinks by OpenCV's INTER_AREA: each pixel is the mean of the pixels that it covers."""
+    """Resizes like bicubic, but shrinks by OpenCV's INTER_AREA: each pixel is the mean of the pixels that it covers."""
     square = np.asarray(image.crop(box) if box else image)
     if len(square) <= side:  # INTER_AREA would enlarge in blocks
         return bicubic(square, side)
@@ -34,11 +34,12 @@ class Degradation(NamedTuple):
 
     make: function of (face, rng, load_size, scale_factor); returns (hr, lr), both uint8 [load_size, load_size, 3], RGB.
     The face is uint8 [S, S, 3], RGB; S is load_size, at least smallest_face.
-    to_side: function with which datasets of squares resize them, bicubic or area.
+    to_side: function that resizes square images to the face's size before `make`: bicubic or area.
     smallest_face: smallest side of the face in pixels, for chains whose ranges are in pixels of a larger face.
     reads_scale_factor: whether `make` uses scale_factor.
     input_dataset: name of the dataset that reads such inputs from a folder (newtest.py's --dataroot) instead of
-    generating them. input_title: name of the input where it is scored beside the output.
+    generating them.
+    input_title: name of the input in logs, scores and image grids.
     """
     make: Callable
     to_side: Callable = bicubic
@@ -49,7 +50,7 @@ class Degradation(NamedTuple):
 
 
 def bicubic_pair(face, rng, load_size, scale_factor):
-    """lr: the face reduced by scale_factor and enlarged again, PIL BICUBIC in uint8, as in every x8 face benchmark."""
+    """lr: the face reduced by scale_factor and enlarged again, PIL BICUBIC in uint8, as in x8 face benchmarks."""
     return face, np.asarray(degrade(Image.fromarray(face), scale_factor))
 
 
@@ -77,18 +78,18 @@ def _by_chain(chain, face, rng, load_size):
 
 
 def face128_pair(face, rng, load_size, scale_factor):
-    """lr: a chain for faces of 128 pixels, at load_size: small, noisy, blurred or clean."""
+    """lr: a chain for faces of 128 pixels, applied at load_size: low resolution, noise, blur, JPEG, or clean."""
     hr, lr, _ = degrade_face128(face, rng)
     return hr, lr
 
 
 def grey_pair(face, rng, load_size, scale_factor):
-    """lr: the face as grey (ITU-R 601 luma), in three channels: GPEN's colourization."""
+    """lr: the face in grey (ITU-R 601 luma), three equal channels, for GPEN's colourization."""
     return face, grey(face)
 
 
 def holes_pair(face, rng, load_size, scale_factor):
-    """lr: the face with white holes: GPEN's inpainting."""
+    """lr: the face with white holes, for GPEN's inpainting."""
     lr = face.copy()
     lr[random_holes(load_size, rng)] = HOLE
     return face, lr

@@ -1,2 +1,2 @@
-"""Command-line options; presets/ holds named recipes (YAML, the command line wins over them)."""
-import utils  # noqa: F401 (sets what torch reads while it loads)
+"""Command-line options; presets/ holds presets (YAML); the command line overrides them."""
+import utils  # noqa: F401 (sets environment variables that torch reads during import)

@@ -1,4 +1,4 @@
-"""What newtrain.py and newtest.py share: the parser, options of both, files of options, and refusals."""
+"""Shared by newtrain.py and newtest.py: parser, common options, option files, and errors for unread options."""
 import argparse
 import os
 import re
@@ -12,16 +12,16 @@ from utils.option_types import at_least
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are UserErrors, one line each."""
+    """ArgumentParser that raises UserError, one line per error."""
 
     def error(self, message):
         raise UserError(f"{message}  (see --help)")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Two columns, an option's type in place of its own name in capitals, and only defaults that say something.
+    """Formats help in two columns; shows an option's type as its metavar and omits defaults of None and False.
 
-    The help of an option without a default value says itself what holds by default.
+    The help text of an option with such a default states the default behaviour itself.
     """
 
     def __init__(self, prog):
@@ -41,7 +41,7 @@ def new_parser(program, description):
 
 
 def add_common(parser):
-    """Adds the options of every program: which recipe, on what. Returns the groups of the run's and the data's."""
+    """Adds the options that both programs share. Returns the argument groups (run, data)."""
     run = parser.add_argument_group("what is run, and where")
     run.add_argument("--model", default="sparnet",
                      help="recipe to train or to restore with: sparnet, sparnethd, fsrnet or gpen; it brings its own "
@@ -94,15 +94,16 @@ def add_common(parser):
 
 
 def default_workers():
-    """Up to 4, and no more than this process's share of the cores where torchrun started several."""
+    """Returns the number of cores per local rank, between 1 and 4."""
     return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def parse(parser, argv, beside=None, only=None, elsewhere=()):
     """Returns the options: those `beside` the weights ({option: Value}), overridden by --preset's, then by argv's.
 
-    only: the names to take from files; None: all, each of which must be an option. elsewhere: flags that newtrain.py
-    has. Raises UserError for unknown flags and keys, with the nearest name.
+    only: names to read from files, others are skipped; None: read all, and an unknown name is an error.
+    elsewhere: flags that only newtrain.py has.
+    Raises UserError for unknown flags and keys; the message suggests the nearest name.
     """
     values, preset = dict(beside or {}), peek(argv, "preset")
     if preset:
@@ -121,8 +122,8 @@ def parse(parser, argv, beside=None, only=None, elsewhere=()):
 def check_degradation(options, written):
     """Raises UserError if --dataset_name and --degradation do not fit.
 
-    A dataset's name that says which degradation is meant (blind), or that leaves no choice, on the command line,
-    overrides what a file says of it. written: names of the options on the command line.
+    --dataset_name on the command line overrides a file's degradation if the dataset's name implies one (blind) or the
+    dataset allows none. written: names of the options on the command line.
     """
     if "dataset_name" in written and "degradation" not in written:
         dataset = find_dataset(options.dataset_name)
@@ -132,23 +133,23 @@ def check_degradation(options, written):
 
 
 def set_recipe_defaults(parser, recipe, only=None):
-    """Makes what the recipe's own preset says (all keys, or `only` some) the parser's defaults, in --help as well."""
+    """Makes the values of the recipe's own preset (all, or the keys in `only`) the defaults, also in --help."""
     if recipe.preset:
         words = file_words(parser, read_preset(find_preset(recipe.preset)), only)
         parser.set_defaults(**vars(parser.parse_args(words)))
 
 
 def written_in(parser, argv):
-    """Returns {name of an option: the flag with which it stands in argv}."""
+    """Returns {option name: flag as written in argv}."""
     flags = [word.split("=")[0] for word in argv]
     return {parser._option_string_actions[flag].dest: flag for flag in flags if flag in parser._option_string_actions}
 
 
 def refuse_unread(parser, argv, options, unread):
-    """Raises UserError if the user gave an option that nothing reads: on the command line, or in the file --preset.
+    """Raises UserError if the user set an option that nothing reads, on the command line or in their --preset file.
 
-    unread: {name of an option: why}. What a preset is like, and the presets of the project, may hold more than is read;
-    so may a file values that are the defaults, such as a run's options.yml.
+    unread: {option name: reason}. The project's presets, and presets inherited by `like`, may set unread options.
+    A user's file may list unread options at their default values, as a run's options.yml does.
     """
     written = written_in(parser, argv)
     for name, why in unread.items():
@@ -162,16 +163,16 @@ def refuse_unread(parser, argv, options, unread):
 
 
 def peek(argv, *names, default=None):
-    """Returns the value of --<one of names> in argv, before the parser that knows all options can be built."""
+    """Returns the value of --<one of names> in argv; needed before the full parser can be built."""
     looker = Parser(add_help=False, allow_abbrev=False)
     looker.add_argument(*(f"--{name}" for name in names), dest="value", default=default)
     return looker.parse_known_args(argv)[0].value
 
 
 def peek_model(argv, beside=None):
-    """Returns the recipe that argv, its preset, or the options `beside` the weights name; sparnet where none does.
+    """Returns the recipe named by argv, its preset, or the options `beside` the weights; sparnet if none names one.
 
-    Raises UserError where argv and its preset name two.
+    Raises UserError if argv and its preset name different recipes.
     """
     preset, model = peek(argv, "preset"), peek(argv, "model")
     meant = read_preset(find_preset(preset)).get("model") if preset else None
@@ -183,9 +184,10 @@ def peek_model(argv, beside=None):
 
 
 def file_words(parser, values, only=None):
-    """Returns {option: Value} of files as command-line words, so that argparse checks types and choices.
+    """Converts {option: Value} of files to command-line words, so that argparse checks types and choices.
 
-    only: the names to take; None: all of them, each of which must be an option. UserErrors name file and option.
+    only: names to read, others are skipped; None: read all, and an unknown name is an error. UserErrors name file and
+    option.
     """
     actions = {flag.lstrip("-"): a for flag, a in parser._option_string_actions.items() if flag.startswith("--")}
     words = []

@@ -1,4 +1,4 @@
-"""Presets: named option files, presets/RECIPE/NAME.yml or anybody's .yml, and the presets that they are `like`."""
+"""Presets: named option files (presets/RECIPE/NAME.yml or a user's .yml) and their inheritance by `like`."""
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ OLD_NAMES = {"sparnet_half": "sparnet_half_width"}
 
 
 class Value(NamedTuple):
-    """An option's value and the file that it stands in."""
+    """An option's value and the file that sets it."""
     value: Any
     path: Path
 
 
 def preset_files():
-    """{name: path} of the presets that come with the project, by name."""
+    """Returns {name: path} of the project's presets, sorted by name."""
     return {path.stem: path for path in sorted(PRESETS.rglob("*.yml"), key=lambda path: path.stem)}
 
 
@@ -28,7 +28,7 @@ def preset_names():
 def find_preset(name, said="--preset {}", beside="."):
     """Returns the path of the preset `name`: one of preset_names(), or a path to a .yml, relative to `beside`.
 
-    Raises UserError, beginning with what was `said`, if there is none.
+    Raises UserError if there is none; its message begins with `said`.
     """
     said, name = said.format(name), str(name)
     if name.endswith((".yml", ".yaml")):
@@ -43,9 +43,9 @@ def find_preset(name, said="--preset {}", beside="."):
 
 
 def read_preset(path):
-    """Returns {option: Value} of the preset at `path` and of those that it is like; the nearer one wins.
+    """Returns {option: Value} of the preset at `path` and its `like` ancestors; the nearer preset wins.
 
-    Raises UserError, naming the file, for a chain of `like` that does not end, or that is of two recipes.
+    Raises UserError, naming the file, if the chain of `like` is circular or contains two recipes.
     """
     values, chain, path = {}, [], Path(path)
     while path:
@@ -65,7 +65,7 @@ def read_preset(path):
 
 
 def read_options(path):
-    """Returns {option: Value} of the `option: value` lines at `path`; UserError if it is something else."""
+    """Returns {option: Value} of the `option: value` lines at `path`; raises UserError for other content."""
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -76,5 +76,5 @@ def read_options(path):
 
 
 def is_own(path):
-    """Whether the preset at `path` is a user's file, none that comes with the project."""
+    """Returns whether the preset at `path` is a user's file, not one of the project's."""
     return not Path(path).resolve().is_relative_to(PRESETS)

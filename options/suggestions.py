@@ -1,8 +1,9 @@
-"""What to say of an option that a program does not have: the option that was probably meant."""
+"""Suggests the option that was probably meant in place of an unknown one."""
 from utils.device import DEVICES
 from utils.errors import nearest
 
-# Names that other programs use. Of the options named, the first that the program has is suggested.
+# {name in other programs: this project's options, separated by spaces}. The first one that the program has is
+# suggested.
 SYNONYMS = {
     "arch": "model", "network": "model", "recipe": "model", "config": "preset", "cfg": "preset", "opt": "preset",
     "yaml": "preset", "experiment": "name", "exp_name": "name", "run_name": "name",
@@ -44,7 +45,7 @@ SYNONYMS = {
 
 
 def suggest(flag, flags):
-    """Returns ' Did you mean --X?' for an unknown `flag` such as --epochs, or ''; flags: those that there are."""
+    """Returns ' Did you mean --X?' for an unknown `flag` such as --epochs, or ''; flags: the program's flags."""
     name = flag.lstrip("-").replace("-", "_")
     for meant in SYNONYMS.get(name.lower(), "").split():
         if f"--{meant}" in flags:

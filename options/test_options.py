@@ -12,12 +12,12 @@ from utils.errors import UserError
 from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
-# What a network is built from and its inputs are made with; taken from the run's options.yml.
+# Options that define the network and its inputs; read from the run's options.yml.
 SHAPE_OPTIONS = {"model", "load_size", "scale_factor", "dataset_name", "degradation", "priors"}
 
 
 def test_parser(model):
-    """Returns (the parser for restoring with the recipe named `model`, the names of options that files may give)."""
+    """Returns (parser of newtest.py for the recipe named `model`, names of the options that are read from files)."""
     parser = new_parser("newtest.py", "Restore a folder of faces and, given references, score them under every "
                         "protocol.")
     run, data = add_common(parser)
@@ -62,7 +62,7 @@ def test_parser(model):
 
 
 def parse_test(argv):
-    """Returns the options of newtest.py. Raises UserError for unknown, badly formed or contradictory ones."""
+    """Returns the options of newtest.py. Raises UserError for unknown, malformed or contradictory options."""
     weights = peek(argv, "pretrain_model_path", "pth_path")
     pretrained = peek(argv, "pretrained")
     if pretrained and weights:

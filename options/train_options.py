@@ -1,4 +1,4 @@
-"""Options of newtrain.py. Its defaults are the published seed configuration of SPARNet (16 -> 128, Attn2D)."""
+"""Options of newtrain.py. The defaults are SPARNet's published configuration (16 -> 128, Attn2D)."""
 from pathlib import Path
 
 from data import prior_counts, unread_by_data
@@ -10,9 +10,9 @@ from options.base_options import add_common, new_parser, parse, peek_model, refu
 from utils.errors import UserError
 from utils.option_types import at_least, augmentation, below_one, boolean, loss_scale
 
-# Each --lr_policy that reads an option which the others do not.
+# {option: values of --lr_policy that read it}
 POLICIES_THAT_READ = {"lr_decay_at": ("step",), "lr_gamma": ("step",), "lr_final": ("cosine", "linear")}
-PUBLISHED_NAME = "SPARNet_S16_V4_Attn2D"  # of the seed configuration's run
+PUBLISHED_NAME = "SPARNet_S16_V4_Attn2D"  # the published run's name
 
 
 def train_parser(model):
@@ -138,7 +138,7 @@ def _add_saves(group):
 
 
 def parse_train(argv):
-    """Returns the options of a training run. Raises UserError for unknown, badly formed, contradictory, unread ones."""
+    """Returns the options of a training run. Raises UserError for unknown, malformed, contradictory or unread ones."""
     parser = train_parser(peek_model(argv))
     options = parse(parser, argv)
     if options.valroot and options.val_count:
@@ -152,7 +152,7 @@ def parse_train(argv):
 
 
 def _unread(options):
-    """Returns {name of an option: why} of the frame's options that this training does not read."""
+    """Returns {option name: reason} of the options, common to all recipes, that this training does not read."""
     return unread_by_data(options) | {
         option: f"--lr_policy is {options.lr_policy}, only {' and '.join(policies)} read{'s' * (len(policies) == 1)} it"
         for option, policies in POLICIES_THAT_READ.items() if options.lr_policy not in policies}

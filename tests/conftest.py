@@ -1,5 +1,5 @@
-"""Shared fixtures: small random faces on disk, and a run small enough to train within a test."""
-import utils  # noqa: F401, I001 (before torch: it sets variables that torch reads while it loads)
+"""Shared fixtures: small random images on disk, tiny training runs, the simulated NPU, and weights files."""
+import utils  # noqa: F401, I001 (before torch: it sets environment variables that torch reads during import)
 
 import os
 import shutil
@@ -8,18 +8,18 @@ import tempfile
 import pytest
 import torch
 
-pytest.register_assert_rewrite("tests.helpers")  # before they are imported: their asserts, too, show both sides
+pytest.register_assert_rewrite("tests.helpers")  # before their import: their asserts then show both operands
 
 from tests.helpers.faces import write_faces  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 from tests.helpers.warm_python import FOLDER  # noqa: E402
 
-# The networks are too small for more than one thread: several would only wait for one another. Results hold with any.
+# One thread by default: more threads slow down such small networks. Tests pass with any number of threads.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def pytest_configure(config):
-    """Name the folder of the server of tests/helpers/warm_python.py, for this process and pytest-xdist's workers."""
+    """Sets the folder of warm_python's server (tests/helpers/warm_python.py) for this process and xdist's workers."""
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="warm_python_")
         os.environ[f"{FOLDER}_OWNER"] = str(os.getpid())
@@ -27,7 +27,7 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop(FOLDER))  # the server ends with this process
+        shutil.rmtree(os.environ.pop(FOLDER))  # the server ends when this process does
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture
 def train(tmp_path, faces):
-    """train(*words, name=...) -> (exit status, run folder): one tiny run in this process."""
+    """Returns train(*words, name=...) -> (exit status, run folder), which runs a tiny training in this process."""
     from engine.trainer import Trainer
     from options.train_options import parse_train
 
@@ -50,7 +50,7 @@ def train(tmp_path, faces):
 
 @pytest.fixture
 def one_thread():
-    """Ranks compute in one thread each; several would add up in another order, and Adam makes much of such rounding."""
+    """Computes in one thread, as each rank does: threads change the order of sums, and Adam amplifies that rounding."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -58,23 +58,23 @@ def one_thread():
 
 
 def pytest_collection_finish(session):
-    """Register the simulated NPU before the first backward of the process, where any test will want it.
+    """Registers the simulated NPU before the process's first backward, if any collected test uses it.
 
-    Autograd makes its queues, one a device, at the first backward; devices that come later have none.
+    Autograd creates one queue per device at the first backward; a device registered later would have none.
     """
     if any("npu" in getattr(item, "fixturenames", ()) for item in session.items):
-        from npusim.build import NoCompiler  # not at the top: it registers the device
+        from npusim.build import NoCompiler  # not at the top of this file: the import registers the device
         try:
             import npusim
         except NoCompiler:
-            return  # the fixture says so
+            return  # the fixture `npu` skips with the reason
         torch.ones((), requires_grad=True).backward()
         npusim.set_visible(0)
 
 
 @pytest.fixture
 def npu():
-    """The module npusim, its eight devices visible during this test only."""
+    """Yields the module npusim; its eight devices are visible during this test only."""
     from npusim.build import NoCompiler
     try:
         import npusim
@@ -90,7 +90,7 @@ def npu():
 
 @pytest.fixture
 def weights(tmp_path):
-    """A run's folder with the weights of an untrained network and the options that build it."""
+    """Saves an untrained network with its options.yml, as a run does; returns (weights file, network)."""
     from engine import checkpoint
     from models import build_training_recipe
     from options.train_options import parse_train
@@ -105,7 +105,7 @@ def weights(tmp_path):
 
 @pytest.fixture(scope="session")
 def embedding(tmp_path_factory):
-    """A file of a face embedding's weights."""
+    """Returns the path of a weights file of a face embedding."""
     from models.face_embedding import MobileFaceNet
     from tests.helpers.released import fill
     path = tmp_path_factory.mktemp("embedding") / "mobilefacenet.pth"

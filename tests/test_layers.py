@@ -1,11 +1,11 @@
-"""The order of the project's packages, held by its imports: each imports only what stands to its left, or itself."""
+"""Checks the layers of the project's packages: a package imports only itself and packages of lower layers."""
 import ast
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Packages of one group do not import each other.
+# Lowest layer first. Packages of one layer do not import each other.
 LAYERS = [{"utils"}, {"models", "data"}, {"restore"}, {"metrics"}, {"deploy", "engine"}, {"options"}, {"tools"},
           {"benchmarks"}]
 PACKAGES = {package: level for level, group in enumerate(LAYERS) for package in group}

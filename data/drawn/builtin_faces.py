@@ -1,6 +1,6 @@
 """Built-in faces: portraits that the project draws itself, with exact landmarks and parsing maps.
 
-Nothing is downloaded and nobody is pictured: numpy and OpenCV draw a person from a seed. The same seed gives
+numpy and OpenCV draw a person from a seed: nothing is downloaded, and no real person is shown. The same seed gives
 the same person at every size, in any process and in any order.
 
     python -m data.drawn.builtin_faces OUT --count 1000 --first_seed 0 --size 128 [--sheet sheet.png]
@@ -28,12 +28,12 @@ from utils.files import write_file
 
 __all__ = ["CLASSES", "DRAWING_VERSION", "Face", "contact_sheet", "draw_face", "write_faces"]
 
-DRAWING_VERSION = 1  # raise it whenever the same seed would give other pixels
+DRAWING_VERSION = 1  # increase it whenever the same seed would give different pixels
 MARKER = "faces.json"
 SMALLEST_SIZE, LARGEST_SIZE = 32, 1024
 PARALLEL_FROM = 64  # below this many faces, starting processes costs more than it saves
 SHEET_ROWS = 8
-OVERLAY_COLOURS = np.array([  # RGB, one row a class
+OVERLAY_COLOURS = np.array([  # RGB, one row per class
     (0, 0, 0), (204, 150, 120), (255, 205, 90), (60, 60, 200), (40, 160, 255), (40, 220, 255), (120, 60, 20),
     (170, 90, 30), (220, 90, 160), (160, 60, 200), (255, 255, 255), (230, 30, 60), (255, 90, 120),
     (90, 160, 40), (130, 60, 130), (255, 240, 0), (0, 240, 200), (255, 140, 60), (70, 100, 150)], np.uint8)
@@ -47,7 +47,7 @@ class Face:
     landmarks: float32 [68, 2], (x, y) in pixels of the image with pixel centres at whole numbers, in the
         order of iBUG 300-W (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips; "right" parts, which
         lie at the image's left, come first). Points may lie under hair, a hat or glasses.
-    parsing: uint8 [size, size], the index in CLASSES of what each pixel shows, as in CelebAMask-HQ: l_ and
+    parsing: uint8 [size, size], the class of each pixel as an index into CLASSES, as in CelebAMask-HQ: l_ and
         r_ are the person's own left and right, so l_eye lies at the image's right.
     """
 
@@ -57,7 +57,7 @@ class Face:
 
 
 def draw_face(seed, size=128):
-    """Draw the face of a seed (an integer >= 0) as a Face of size x size pixels.
+    """Draws the face of a seed (an integer >= 0) as a Face of size x size pixels.
 
     Raises ValueError for a negative seed or a size outside SMALLEST_SIZE..LARGEST_SIZE.
     """
@@ -70,7 +70,7 @@ def draw_face(seed, size=128):
 
 
 def check_request(count, first_seed, size):
-    """Raise ValueError, saying which number is wrong."""
+    """Raises ValueError, naming the number, if a number is out of range."""
     for name, value, low, high in (("count", count, 1, 10**7), ("seed", first_seed, 0, 2**63),
                                    ("size", size, SMALLEST_SIZE, LARGEST_SIZE)):
         if not isinstance(value, (int, np.integer)) or not low <= value <= high:
@@ -78,12 +78,12 @@ def check_request(count, first_seed, size):
 
 
 def write_faces(folder, count, first_seed, size=128):
-    """Write images/, masks/ (PNG; index maps), landmarks68.csv and, last, faces.json into folder.
+    """Writes images/, masks/ (index maps as PNG), landmarks68.csv and finally faces.json into folder.
 
-    The faces are those of the seeds first_seed .. first_seed + count - 1; files are named 00000.png on.
-    Returns True if it drew them, False if the folder already held exactly this set. An interrupted run is
-    taken up by running it again. Raises ValueError for bad numbers and for a folder that holds anything
-    else, which is left as it is.
+    The faces are those of the seeds first_seed .. first_seed + count - 1; files are named from 00000.png on.
+    Returns True if it drew them, False if the folder already held exactly this set. After an interruption, call it
+    again to finish the set. Raises ValueError for invalid numbers, and for a folder that holds anything else; such a
+    folder stays unchanged.
     """
     check_request(count, first_seed, size)
     folder = Path(folder)
@@ -106,7 +106,10 @@ def write_faces(folder, count, first_seed, size=128):
 
 
 def claim_folder(folder, request):
-    """True if the folder holds the finished set; False if it is ours to fill, and then marks it so."""
+    """Returns True if the folder holds the finished set; otherwise marks the folder as this set's and returns False.
+
+    Raises ValueError if the folder holds anything else.
+    """
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
@@ -127,7 +130,7 @@ def claim_folder(folder, request):
 
 
 def set_is_whole(folder, count):
-    """Whether every file of the set is there."""
+    """Returns whether every file of the set exists."""
     names = {file_name(index) for index in range(count)}
     return (folder / "landmarks68.csv").is_file() and all(
         (folder / part).is_dir() and names <= set(os.listdir(folder / part)) for part in ("images", "masks"))
@@ -138,7 +141,7 @@ def file_name(index):
 
 
 def write_face(folder, first_seed, size, index):
-    """Draw and write one face; returns its row of landmarks68.csv."""
+    """Draws and writes one face; returns its row of landmarks68.csv."""
     face = draw_face(first_seed + index, size)
     for part, pixels in (("images", face.image[:, :, ::-1]), ("masks", face.parsing)):
         path = folder / part / file_name(index)
@@ -150,7 +153,7 @@ def write_face(folder, first_seed, size, index):
 
 
 def write_landmarks(path, rows):
-    """Write rows of a file name and 68 x, y pairs."""
+    """Writes rows, each a file name and 68 pairs x, y."""
     with open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", *(f"{axis}{point}" for point in range(68) for axis in "xy")])
@@ -158,12 +161,12 @@ def write_landmarks(path, rows):
 
 
 def write_json(path, content):
-    """Writes `content` as JSON, whole or not at all: no reader sees half of it."""
+    """Writes `content` as JSON atomically: no reader sees a partial file."""
     write_file(path, json.dumps(content, indent=1) + "\n")
 
 
 def contact_sheet(first_seed, count=SHEET_ROWS**2, size=128):
-    """uint8 RGB picture: up to 8 x 8 faces at the left, their parsing maps and landmarks at the right."""
+    """Returns a uint8 RGB image: up to 8 x 8 faces on the left, their parsing maps and landmarks on the right."""
     faces = [draw_face(first_seed + index, size) for index in range(min(count, SHEET_ROWS**2))]
     blank = np.zeros((size, size, 3), np.uint8)
     halves = []
@@ -175,7 +178,7 @@ def contact_sheet(first_seed, count=SHEET_ROWS**2, size=128):
 
 
 def overlay(face):
-    """The face under its parsing map in colours, with its landmarks: uint8 [size, size, 3] RGB."""
+    """Returns the face blended with its coloured parsing map, with its landmarks: uint8 [size, size, 3] RGB."""
     picture = cv2.addWeighted(face.image, .4, OVERLAY_COLOURS[face.parsing], .6, 0)
     for x, y in face.landmarks:
         cv2.circle(picture, (round(float(x)), round(float(y))), 1, (255, 255, 255), -1)
@@ -183,14 +186,14 @@ def overlay(face):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser that reports bad input in one line, without the usage text."""
+    """A parser that reports invalid input in one line, without the usage text."""
 
     def error(self, message):
         self.exit(2, f"builtin_faces: {message}\n")
 
 
 def main(arguments=None):
-    """Command line; returns the exit status (2 for bad input)."""
+    """Runs the command line; returns the exit status (2 for invalid input)."""
     parser = OneLineParser("python -m data.drawn.builtin_faces", description="Draw the built-in faces.")
     parser.add_argument("out", help="folder to write to: new, empty, or holding this very set")
     parser.add_argument("--count", type=int, default=1000, help="how many faces")

@@ -1,4 +1,4 @@
-"""Faces and other pictures that tests write, and their landmarks."""
+"""Faces and other images for tests, their landmarks, and datasets of them."""
 import hashlib
 
 import numpy as np
@@ -11,7 +11,7 @@ from data.face_parts import CLASSES
 
 
 def write_faces(folder, count, size=(40, 40), first_seed=0):
-    """`count` smooth random colour pictures as PNG files; not faces, but as good for what is tested with them."""
+    """Writes `count` smooth random RGB images as PNG files; these tests do not need real faces."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         noise = np.random.default_rng(first_seed + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
@@ -25,22 +25,22 @@ def digest(face):
 
 
 def helen_points():
-    """A face of Helen's 194 points, symmetric about x = 0, some 100 units wide: made up, ordered as Helen's are."""
-    def arc(start, end, count, centre, radii):  # degrees; 0 is to the right, 90 down
+    """Returns the 194 points of a synthetic face in Helen's order, symmetric about x = 0, about 100 units wide."""
+    def arc(start, end, count, centre, radii):  # degrees: 0 points right, 90 points down
         turn = np.radians(np.linspace(start, end, count))
         return np.stack([centre[0] + radii[0] * np.cos(turn), centre[1] + radii[1] * np.sin(turn)], 1)
-    lips = np.arange(28) * 360 / 28 + 180  # from the image's left over the upper lip
+    lips = np.arange(28) * 360 / 28 + 180  # starts at the image's left, then the upper lip
     outer, inner = (np.stack([r * np.cos(np.radians(lips)), 30 + h * np.sin(np.radians(lips))], 1)
                     for r, h in ((20, 8), (17, 3)))
     eye, brow = (arc(180, 540, 21, (x, y), radii)[:20] for x, y, radii in ((22, -15, (10, 4)), (22, -28, (14, 3))))
-    other = [part * (-1, 1) for part in (eye, brow)]  # also from the inner corner over the upper edge
+    other = [part * (-1, 1) for part in (eye, brow)]  # also starts at the inner corner, then the upper edge
     points = [arc(180, 0, 41, (0, 0), (50, 60)), arc(250, -70, 17, (0, 5), (9, 12)), outer, inner, eye, other[0], brow,
               other[1]]
     return np.concatenate(points)
 
 
 def make_official(root, folder_of, scale=1, size=64):
-    """The built-in faces 0..2 as CelebAMask-HQ publishes its own: white where a part is, no file where it is not."""
+    """Writes built-in faces 0..2 in CelebAMask-HQ's format: one white mask per part, no file for absent ones."""
     (root / "CelebA-HQ-img").mkdir(parents=True)
     for n in range(3):
         face = draw_face(n, size)

@@ -1,9 +1,9 @@
-"""Reports what each program finds in the environment when it first imports torch, without loading torch.
+"""Reports the environment variables at each program's first import of torch, without loading torch.
 
-    python tests/helpers/first_torch.py VARIABLES TARGETS        both JSON lists; the project is on PYTHONPATH
+    python tests/helpers/first_torch.py VARIABLES TARGETS        (both JSON lists; the project is on PYTHONPATH)
 
-A target is a script (PATH.py), a module that is run (-m NAME) or a package that is imported (NAME). Prints one JSON
-line per target: [target, whether it came to import torch, {variable: value}]. Each runs in a fork of this process.
+A target is a script (PATH.py), a module to run (-m NAME) or a package to import (NAME). Prints one JSON line per
+target: [target, whether it imported torch, {variable: value}]. Each target runs in a fork of this process.
 """
 import importlib
 import json
@@ -12,12 +12,12 @@ import runpy
 import sys
 import traceback
 
-import numpy  # noqa: F401 (once, for all forks)
+import numpy  # noqa: F401 (imported once for all forks)
 import PIL.Image  # noqa: F401
 
 
 class FirstTorch:
-    """A finder that ends the process at the first import of torch."""
+    """An import finder that reports and ends the process at the first import of torch."""
 
     def __init__(self, report):
         self.report = report
@@ -53,7 +53,7 @@ def main():
             os.write(output, (json.dumps(line) + "\n").encode())
 
         os.dup2(2, 1)
-        sys.argv = [target, "--help"]  # for those that run without torch
+        sys.argv = [target, "--help"]  # for targets that do not import torch: they end early
         sys.meta_path.insert(0, FirstTorch(report))
         try:
             run(target)

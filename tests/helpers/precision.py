@@ -1,4 +1,4 @@
-"""One small network, its optimizer and its steps, for the tests of mixed precision."""
+"""A small network, its optimizer and training steps, for the tests of mixed precision."""
 import torch
 from torch.nn import functional as F
 

@@ -1,11 +1,11 @@
-"""Processes that tests start: when one counts as hung, and waiting for what one does."""
+"""Time limit of processes that tests start, and waiting for a condition."""
 import time
 
-HUNG = 900  # seconds. No test asks for speed: this only ends one whose process will never do what is waited for.
+HUNG = 900  # seconds. This limit only ends a test whose process is stuck; no test measures speed with it.
 
 
 def wait_until(condition, process):
-    """Returns once `condition()` is true; fails if the process ends before, or hangs."""
+    """Returns once `condition()` is true; fails if the process ends earlier or hangs."""
     deadline = time.monotonic() + HUNG
     while not condition():
         assert process.poll() is None and time.monotonic() < deadline

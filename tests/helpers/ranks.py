@@ -1,6 +1,6 @@
-"""Ranks of a training, started without torchrun: they get what it sets (utils/distributed.py: VARIABLES).
+"""Starts the ranks of a training without torchrun; sets the variables that it sets (VARIABLES in utils/distributed.py).
 
-torchrun itself is started by tests/utils/test_distributed.py and by the tests of the scripts.
+tests/utils/test_distributed.py and the tests of the scripts start torchrun itself.
 """
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.helpers.warm_python import warm_python
 
 
 def free_port():
-    """One that nobody listens at, below those that the kernel gives to outgoing connections."""
+    """Returns a free TCP port, below the range that the kernel uses for outgoing connections."""
     while True:
         port = random.SystemRandom().randrange(10000, 30000)
         with socket.socket() as trial, contextlib.suppress(OSError):
@@ -23,7 +23,7 @@ def free_port():
 
 
 def run_program(count, logs, program, *words):
-    """What `count` ranks of a program (newtrain.py, newtest.py) print, one thread each; files of it go into `logs`."""
+    """Runs `count` ranks of newtrain.py or newtest.py, one thread each; returns their output, also kept in `logs`."""
     port = free_port()
     logs.mkdir(parents=True, exist_ok=True)
     files = [logs / f"{port}_{rank}.txt" for rank in range(count)]

@@ -1,4 +1,4 @@
-"""Networks with reproducible weights, held against the keys and outputs of released ones (tests/fixtures)."""
+"""Compares networks with reproducible weights to the keys and outputs of released networks (tests/fixtures)."""
 import json
 import runpy
 
@@ -18,9 +18,10 @@ def relative(a, b):
 
 
 def check_released(name, millions, shape, outputs):
-    """The network called `name` has the released keys and, `outputs` taken of its result, the reference's outputs.
+    """Checks that the network `name` has the released keys, parameter count and outputs.
 
-    millions: its parameters, as a rounded number in text.
+    millions: expected number of parameters in millions, as rounded text. outputs: function from the network's result to
+    the list of tensors that the reference holds.
     """
     net = create_network(name).eval()
     expected = json.loads((FIXTURES / f"{name}.keys.json").read_text())

@@ -1,4 +1,4 @@
-"""Trainings small enough for a test, and their states compared."""
+"""Trainings small enough for a test, and comparison of their states."""
 import signal
 
 import torch
@@ -18,11 +18,11 @@ SMALL_SPARNETHD = [
 SMALL_GPEN = ["--preset", "gpen_builtin", "--dataset_name", "celeba", "--load_size", "16", "--narrow", "0.016",
               "--style_dim", "8", "--batch_size", "3", "--workers", "0", "--print_freq", "2", "--device", "cpu",
               "--warmup_steps", "0"]
-EVERY = {"r1": ["--r1_every", "4"], "path": ["--path_every", "2"]}  # of GPEN's lazy regularisations
+EVERY = {"r1": ["--r1_every", "4"], "path": ["--path_every", "2"]}  # intervals of GPEN's lazy regularisations
 
 
 def small_gpen(*words):
-    """A small GPEN with these options; how often a regularisation comes is said of those alone that there are."""
+    """Returns options of a small GPEN; an interval is set only for regularisations whose weight is not 0."""
     words = [str(word) for word in words]
     every = [word for name, of_name in EVERY.items()
              if [f"--lambda_{name}", "0"] not in map(list, zip(words, words[1:], strict=False)) for word in of_name]
@@ -34,7 +34,7 @@ def state(folder):
 
 
 def same(a, b, path=""):
-    """Where two nested states differ; '' where they do not."""
+    """Returns the path of the first difference between two nested states; '' if they are equal."""
     if isinstance(a, dict):
         if list(a) != list(b):
             return f"{path}: keys"
@@ -47,9 +47,9 @@ def same(a, b, path=""):
 
 
 def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
-    """(state of a run that never stopped, folder of one that SIGTERM stopped after a step and that then went on).
+    """Returns (state of an uninterrupted run, folder of a run that SIGTERM stopped at a step and that then resumed).
 
-    train: the fixture. later: further words for the second call of the run in parts.
+    train: the fixture. stop_after: the step. later: additional options for the resuming call.
     """
     status, folder = train(*words, name="whole")
     assert status == 0
@@ -63,14 +63,14 @@ def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
         patch.setattr(Trainer, "_wish_to_stop", stop)
         status, folder = train(*words, name="parts")
     assert status == 143 and state(folder)["progress"]["step"] == stop_after
-    torch.rand(3)  # whatever else happened in the process must not matter
+    torch.rand(3)  # changes the process's random state: resuming must not depend on it
     status, folder = train(*words, "--continue_train", *later, name="parts")
     assert status == 0
     return whole, folder
 
 
 def run_ranks(count, folder, faces, *words, tiny=TINY):
-    """The tiny training on forked ranks; what they print."""
+    """Runs the tiny training on `count` ranks; returns their output."""
     return run_program(count, folder / "ranks", "newtrain.py", *tiny, "--dataroot", faces, "--checkpoints_dir", folder,
                        *words)
 

@@ -1,4 +1,4 @@
-"""A copy of the checkout in which tests run the shell scripts, and what those print at their end."""
+"""A copy of the checkout in which tests run the shell scripts, and the pattern of the scripts' closing block."""
 import os
 import re
 import shutil
@@ -24,11 +24,11 @@ CLOSING_BLOCK = re.compile(
     r"Final Performance sec/step : (?P<step>[\d.]+)\n"
     r"E2E Training Duration sec : (?P<seconds>\d+)\n"
     r"Final Train Accuracy : (?P<accuracy>[\d.]+|NA)\n\Z", re.MULTILINE)
-SIMULATED = {"PYTHONPATH": str(SIMULATED_NPU)}  # variables with which a script finds the simulated NPU
+SIMULATED = {"PYTHONPATH": str(SIMULATED_NPU)}  # environment that makes a script find the simulated NPU
 
 
 class Checkout:
-    """A copy of the project, a tiny preset, and a folder of faces, below one temporary folder."""
+    """A copy of the project, a tiny preset, and a folder of faces, all in one temporary folder."""
 
     def __init__(self, folder):
         self.folder, self.repo = folder, folder / "my repo"
@@ -44,7 +44,7 @@ class Checkout:
         self.real_path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
     def start(self, *command, **env):
-        """A process with the folder as its current one; paths in `command` are relative to it."""
+        """Starts a process with the temporary folder as its working folder; paths in `command` are relative to it."""
         warm = os.pathsep.join([os.path.dirname(warm_python()), self.real_path])
         env = {"PATH": warm, "ASCEND_DEVICE_ID": "0", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | env
         return subprocess.Popen(list(map(str, command)), cwd=self.folder, stdout=subprocess.PIPE,
@@ -62,7 +62,7 @@ class Checkout:
 
     @staticmethod
     def check_speed(block, faces):
-        """The closing block's two figures are one: images/sec, to two decimals, is faces/step over its sec/step."""
+        """Checks that the closing block's images/sec (two decimals) equals faces per step divided by sec/step."""
         assert float(block["fps"]) == pytest.approx(faces / float(block["step"]), abs=0.005001)
 
     def keys(self, case):

@@ -1,15 +1,15 @@
-"""A Python that starts in no time: forks of one server that has imported torch and whatever else takes seconds.
+"""A Python that starts at once: it forks a server that has already imported torch and other slow modules.
 
-`warm_python()` is the path of a program that stands in for sys.executable, in a test's command or, under the name
-python3, on a script's PATH. It hands its arguments, folder, variables and streams to the server, passes signals on,
-and ends with the status, or by the signal, that ended the fork; where it is killed, so is the fork. The project's own
-modules are imported by each fork: a copy of the checkout runs its own.
+`warm_python()` returns the path of a program that replaces sys.executable in a test's command; its name is python3, so
+that scripts find it on PATH. The program sends its arguments, working directory, environment and streams to the server
+and forwards signals. It ends with the fork's exit status or signal; if it is killed, the fork is killed, too. Each fork
+imports the project's own modules itself, so that a copy of the checkout runs its own code.
 
-It differs from a Python in what is settled before its first line: ulimits, variables that torch reads while it loads,
-the locale's encoding; and the parent of a fork is the server. Tests of such things start sys.executable.
+A fork differs from a new Python in what is fixed at start: ulimits, variables that torch reads during import, and the
+locale's encoding; its parent is the server. Tests of such things start sys.executable instead.
 
-One server is shared by all pytest workers and started by the first that needs it; tests/conftest.py names its folder
-in the environment and ends it.
+All pytest workers share one server; the first worker that needs it starts it. tests/conftest.py sets its folder in the
+environment and removes the folder at the end.
 """
 import atexit
 import contextlib
@@ -31,7 +31,7 @@ import time
 import traceback
 from pathlib import Path
 
-FOLDER = "TESTS_WARM_PYTHON"  # the variable that names the server's folder
+FOLDER = "TESTS_WARM_PYTHON"  # environment variable with the server's folder
 PRELOADED = ("torch", "torch._dynamo", "torch.distributed.nn.functional", "torch.distributed.run", "torch.utils.data",
              "tensorboardX", "matplotlib.pyplot", "scipy.ndimage", "scipy.linalg", "cv2", "PIL.Image", "yaml",
              "safetensors.torch")
@@ -64,7 +64,7 @@ os._exit(status)
 
 
 def warm_python():
-    """The program's path, as a str; its server runs once this has returned."""
+    """Returns the program's path as a str; starts the server if it does not run yet."""
     folder = Path(os.environ[FOLDER])
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -84,7 +84,7 @@ def warm_python():
 
 
 def forked_pid(process):
-    """Pid of the fork behind a Popen of warm_python(), once it runs."""
+    """Waits until the fork of a Popen of warm_python() runs; returns its pid."""
     path = Path(os.environ[FOLDER]) / f"{process.pid}.pid"
     while not path.exists():
         assert process.poll() is None
@@ -95,8 +95,8 @@ def forked_pid(process):
 # -- the server -----------------------------------------------------------------------------------------------------
 
 def serve(folder, owner):
-    """Answers until the process `owner` is gone."""
-    os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # as utils/__init__.py has it
+    """Serves requests until the process `owner` has ended."""
+    os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # as utils/__init__.py sets it
     os.environ["MPLBACKEND"] = "Agg"
     for name in PRELOADED:
         importlib.import_module(name)
@@ -117,7 +117,7 @@ def serve(folder, owner):
                 selector.register(link, selectors.EVENT_READ, pid)
             elif isinstance(key.data, tuple):  # a fork has ended
                 pid, link, note = key.data
-                note.unlink(missing_ok=True)  # another client may get the pid that names it
+                note.unlink(missing_ok=True)  # a later client may have the same pid, which names this file
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 with contextlib.suppress(OSError):
                     link.sendall(status.to_bytes(4, "big", signed=True))
@@ -131,7 +131,7 @@ def serve(folder, owner):
                 for number in numbers or [signal.SIGKILL]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(key.data, number)
-                if not numbers:  # the client is gone
+                if not numbers:  # the client has ended
                     selector.unregister(key.fileobj)
 
 
@@ -151,7 +151,7 @@ def receive(link):
 
 
 def start(link, folder):
-    """Forks what the client at the other end of `link` asks for; returns the fork's pid and the file that holds it."""
+    """Forks the program that the client of `link` requests; returns the fork's pid and the file that contains it."""
     size, streams, _, _ = socket.recv_fds(link, 8, 3)
     size, text = int.from_bytes(size, "big"), b""
     while len(text) < size:
@@ -174,11 +174,11 @@ def start(link, folder):
 # -- a fork ---------------------------------------------------------------------------------------------------------
 
 def be_python(request, streams, executable):
-    """Runs as `python3 *words` would, and ends."""
+    """Runs the request as `python3 *words` would, then ends the process."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-    os.closerange(3, 4096)  # the server's own
+    os.closerange(3, 4096)  # the server's file descriptors
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in request["ignored"]:
         signal.signal(number, signal.SIG_IGN)
@@ -201,7 +201,7 @@ def be_python(request, streams, executable):
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()))
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     first = os.path.dirname(os.path.abspath(words[0])) if words[0] not in ("-m", "-c") else os.getcwd()
-    sys.path[:1] = [first, *paths]  # in place of the server's own folder
+    sys.path[:1] = [first, *paths]  # replaces the server's own folder
     status = 0
     try:
         try:

@@ -1,4 +1,4 @@
-"""Every operator of a training step has a native kernel in torch_npu 2.13, going by its registrations."""
+"""Checks that torch_npu 2.13 registers a native kernel for every operator of a training step."""
 import pytest
 import torch
 
@@ -7,7 +7,7 @@ from tests.helpers.runs import SMALL_SPARNETHD, small_gpen
 
 @pytest.fixture
 def operators(npu):
-    """The module npusim.operators, with the simulated devices visible during this test only."""
+    """Returns the module npusim.operators; the simulated devices are visible during this test only."""
     from npusim import operators
     return operators
 
@@ -17,8 +17,8 @@ def test_the_list(operators):
     assert len(names) == 1944 and sum(n.startswith("aten::") for n in names) == 1496
     assert "aten::convolution_overrideable" in names
     assert all(reason for reason in operators.EXCEPTIONS.values())
-    assert not names & set(operators.EXCEPTIONS)  # an exception that is no longer one
-    assert "aten::threshold_backward" in names  # what the exception says
+    assert not names & set(operators.EXCEPTIONS)  # a registered operator needs no exception
+    assert "aten::threshold_backward" in names  # the reason of the exception in EXCEPTIONS
 
 
 @pytest.mark.parametrize("words", [

@@ -1,4 +1,4 @@
-"""Training, resuming, validating and restoring on the simulated NPU. It proves handling, not Ascend's numerics."""
+"""Training, resuming, validating and restoring on the simulated NPU. Tests device handling, not Ascend's numerics."""
 import os
 import re
 import subprocess
@@ -17,7 +17,7 @@ from utils.errors import UserError
 
 @pytest.fixture
 def contiguous(monkeypatch):
-    """torch_npu has no channels_last; a CPU run to compare with bit for bit must do without it, too."""
+    """Disables channels_last: torch_npu lacks it, so a bitwise equal CPU run must not use it either."""
     monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
 
 
@@ -51,7 +51,7 @@ def test_resume_on_the_npu_is_exact_and_may_move_to_the_cpu(npu, train, monkeypa
 
 
 def test_a_step_waits_for_the_device_only_where_the_log_does(npu, train):
-    """What the host reads from the device must not grow with the steps between two log lines."""
+    """The number of host reads must not grow with the number of steps between two log lines."""
     reads = []
     for steps in (10, 30):
         before = torch.npu.host_reads()
@@ -87,7 +87,7 @@ def program(*words):
 
 
 def test_programs_with_npu_fused_adam(npu, tmp_path, faces):
-    """As on a server: torch_npu is importable (here its stand-in), --device auto finds it, NpuFusedAdam is used."""
+    """As on an NPU server: torch_npu (here a stand-in) is importable, --device auto finds it, NpuFusedAdam is used."""
     tiny = [w for w in TINY if w not in ("--device", "cpu")]
     common = [*tiny, "--dataroot", faces, "--checkpoints_dir", tmp_path, "--val_count", 2]
     out = program("newtrain.py", *common, "--train_steps", 6, "--name", "a")

@@ -1,4 +1,4 @@
-"""The simulated NPU (tests/npusim) behaves as the device that the project's other tests take it for."""
+"""Checks that the simulated NPU (tests/npusim) behaves as the other tests assume."""
 import copy
 import io
 import os
@@ -19,7 +19,7 @@ from tests.helpers.warm_python import warm_python
 
 
 def run_python(code, **environment):
-    """The output of a Python process of its own that runs `code`; its traceback fails the test."""
+    """Runs `code` in a separate Python process; returns its output. An error of the process fails the test."""
     done = subprocess.run([warm_python(), "-c", textwrap.dedent(code)], capture_output=True, text=True,
                           cwd=ROOT, timeout=HUNG, env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -56,10 +56,10 @@ def test_mixing_devices_raises(npu):
         with pytest.raises(RuntimeError, match="same device"):
             mixed()
     assert (here + torch.tensor(2.0)).tolist() == [3, 3, 3]  # a host scalar joins any device, as in torch
-    assert here[torch.tensor([0, 2])].shape == (2,)  # so do indices
+    assert here[torch.tensor([0, 2])].shape == (2,)  # so does an index on the host
     assert (here + there.to("npu:0")).device.index == 0
     with pytest.raises(TypeError, match="npu"):
-        here.numpy()  # nothing reaches the host without .cpu()
+        here.numpy()  # data reaches the host only by .cpu()
 
 
 def test_operators_are_listed_and_can_be_banned(npu):
@@ -71,7 +71,7 @@ def test_operators_are_listed_and_can_be_banned(npu):
     assert torch.npu.ops_seen() == []
     torch.npu.ban(["aten::sort", "aten::convolution_overrideable"])
     with pytest.raises(NotImplementedError, match=r"aten::sort.* banned on the simulated npu"):
-        x.sort()  # no silent way round through the CPU
+        x.sort()  # no silent fallback to the CPU
     with pytest.raises(NotImplementedError, match="convolution"):
         small_net().to("npu")(torch.zeros(1, 3, 8, 8, device="npu"))
     torch.npu.ban([])
@@ -121,7 +121,7 @@ def test_random_states_are_each_devices_own(npu):
     torch.manual_seed(3)
     on_host, first = torch.rand(4), torch.rand(4, device="npu:0")
     torch.manual_seed(3)
-    torch.rand(100)  # does not move the device's state
+    torch.rand(100)  # does not change the device's state
     assert torch.equal(torch.rand(4, device="npu:0").cpu(), first.cpu())
     assert torch.equal(on_host, first.cpu())  # the same algorithm, from the same seed
     state = torch.npu.get_rng_state("npu:0")
@@ -138,7 +138,7 @@ def test_random_states_are_each_devices_own(npu):
 # ---- tensors, modules, files ----
 def test_views_of_flat_tensors_train(npu):
     flat, flat_grad = torch.randn(16, device="npu"), torch.zeros(16, device="npu")
-    p = nn.Parameter(flat[4:16].view(3, 4).t())  # strided, into the middle
+    p = nn.Parameter(flat[4:16].view(3, 4).t())  # a strided view that starts inside `flat`
     p.grad = flat_grad[4:16].view(3, 4).t()
     (p * torch.arange(12.0, device="npu").view(4, 3)).sum().backward()
     assert p.grad.data_ptr() == flat_grad.data_ptr() + 16
@@ -174,11 +174,11 @@ def test_pinned_batches_from_workers(npu):
 
 @pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
 def test_outputs_that_a_kernel_resizes(npu):
-    a, b = torch.randn(2, 3, 4), torch.randn(2, 3, 4)  # these two grow their 0-d output and shrink it again
+    a, b = torch.randn(2, 3, 4), torch.randn(2, 3, 4)  # these losses enlarge their 0-d output, then shrink it
     for loss in (F.mse_loss, F.smooth_l1_loss):
         assert torch.equal(loss(a.to("npu"), b.to("npu")).cpu(), loss(a, b))
     images = torch.randn(2, 3, 5, 5).contiguous(memory_format=torch.channels_last)
-    padded = F.pad(images.to("npu"), (1, 1, 1, 1), mode="replicate")  # gives its output other strides
+    padded = F.pad(images.to("npu"), (1, 1, 1, 1), mode="replicate")  # changes its output's strides
     assert torch.equal(padded.cpu(), F.pad(images, (1, 1, 1, 1), mode="replicate"))
     before = torch.npu.memory_allocated()
     F.pad(images.to("npu"), (1, 1, 1, 1), mode="replicate")
@@ -227,12 +227,12 @@ def torch_npu(npu, monkeypatch):
 
 
 def test_npu_fused_adam_follows_torch_adam(torch_npu):
-    # The two round differently, and so do the gradients after the first step. Where a gradient is all but zero, Adam
-    # divides that rounding by little more than eps: 1e-3 in place of 1e-8 takes its weight away.
+    # The two optimizers round differently, and so do the gradients after the first step. If a gradient is almost zero,
+    # Adam divides that rounding error by little more than eps; eps 1e-3 instead of 1e-8 keeps the error small.
     options = {"lr": 1e-2, "betas": (0.5, 0.99), "eps": 1e-3, "weight_decay": 1e-3}
     ours, theirs = small_net().to("npu"), small_net()
     fused = torch_npu.optim.NpuFusedAdam(ours.parameters(), **options)
-    fused.zero_grad()  # without gradients: nothing to combine yet
+    fused.zero_grad()  # no gradients yet: nothing to combine
     a = train(ours, fused, "npu")
     b = train(theirs, torch.optim.Adam(theirs.parameters(), **options), "cpu")
     assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(a, b, strict=True))
@@ -250,7 +250,7 @@ def test_npu_fused_adam_has_the_real_ones_limits(torch_npu):
         fused_adam([p]).step()
     with pytest.raises(ValueError, match="learning rate"):
         fused_adam([p], lr=-1.0)
-    # one flat parameter, as the project's O2 has it: its views follow to the tensor that the optimizer builds
+    # One flat parameter, as in the project's O2: its views move with it to the tensor that the optimizer builds.
     flat = nn.Parameter(torch.ones(8, device="npu"))
     flat.grad = torch.ones_like(flat)
     view, before = flat.detach()[2:4], flat.data_ptr()
@@ -258,14 +258,14 @@ def test_npu_fused_adam_has_the_real_ones_limits(torch_npu):
     optimizer.step()
     assert flat.data_ptr() != before and view.tolist() == pytest.approx([0.9, 0.9])
     late = fused_adam([nn.Parameter(torch.ones(8, device="npu"))], lr=0.1)
-    late.load_state_dict(optimizer.state_dict())  # before the first step: taken over
+    late.load_state_dict(optimizer.state_dict())  # before the first step, so that it takes effect
     (q,) = late.param_groups[0]["params"]
     q.grad = torch.ones_like(q)
     late.step()
     assert late.state[q]["step"] == 2
 
 
-# ---- processes of their own ----
+# ---- separate processes ----
 def test_a_process_gets_the_device_from_the_environment(npu):
     code = """
         import os
@@ -336,7 +336,7 @@ def test_two_processes_over_hccl(npu, tmp_path):
 
 
 def test_building_twice_at_once(npu, tmp_path):
-    """Two processes with an empty cache: one builds, both load. (A small source stands in for the real.)"""
+    """Two processes start with an empty cache: one builds, both load. A small source replaces the real one."""
     code = """
         import sys, pathlib
         sys.path.insert(0, "tests/npusim")

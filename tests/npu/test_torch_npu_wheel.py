@@ -1,12 +1,12 @@
-"""What this project calls in torch_npu has these names and takes these arguments, in the real wheel (2.13.0).
+"""Checks that the real torch_npu wheel (2.13.0) has the names and arguments that this project calls.
 
-The wheel is no requirement: where it is not installed these tests skip. To run them elsewhere than on Ascend:
+The wheel is optional: these tests skip if it is not installed. To run them on a machine without Ascend:
 
     python -m venv /tmp/npu && /tmp/npu/bin/pip install torch==2.13.0 torch-npu==2.13.0 numpy pyyaml
     TORCH_NPU_PYTHON=/tmp/npu/bin/python python -m pytest tests/npu/test_torch_npu_wheel.py
 
-Without CANN the wheel is imported over do-nothing libraries (tests/npusim/make_stub_libraries.py): nothing is
-computed by it here. The simulated NPU's stand-in is held against the same table.
+Without CANN the wheel is imported with stub libraries (tests/npusim/make_stub_libraries.py); it computes nothing in
+these tests. The simulated NPU's stand-in is checked against the same table.
 """
 import importlib
 import json
@@ -24,7 +24,7 @@ from tests.helpers.paths import SIMULATED_NPU as SITE
 from tests.helpers.processes import HUNG
 from tests.helpers.warm_python import warm_python
 
-# Dotted name below torch_npu -> the arguments it is called with (positional, by keyword); None: not called.
+# {dotted name in torch_npu: arguments of the call (positional, keyword), None if it is not called}
 ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CALLS = {
     "optim.NpuFusedAdam": (["params"], ADAM),
@@ -45,10 +45,10 @@ CALLS = {
     "npu.manual_seed_all": ([0], {}),
     "npu.get_rng_state": (["npu:0"], {}),
     "npu.set_rng_state": (["state", "npu:0"], {}),
-    "npu.utils.is_support_inf_nan": ([], {}),  # False on a 910A, whose overflows only the float status shows:
+    "npu.utils.is_support_inf_nan": ([], {}),  # False on a 910A: only the float status shows its overflows;
     "npu.get_npu_overflow_flag": ([], {}),    # from 910B on it raises RuntimeError
     "npu.clear_npu_overflow_flag": ([], {}),
-    "npu_change_data_ptr": None,              # what the combining of NpuFusedAdam rests on
+    "npu_change_data_ptr": None,              # NpuFusedAdam combines tensors with it
     "get_storage_size": None,
     "__version__": None,
 }
@@ -84,7 +84,7 @@ def probe(python, **environment):
 
 @pytest.fixture(scope="module")
 def wheel():
-    """(a Python that has the real torch_npu, the folder of its package); skips where there is none."""
+    """Returns (a Python with the real torch_npu, folder of that package); skips if there is none."""
     python = os.environ.get("TORCH_NPU_PYTHON", sys.executable)
     code = "import importlib.util as u; s = u.find_spec('torch_npu'); print(s.origin if s else '')"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True)
@@ -105,7 +105,7 @@ def test_the_wheel_has_what_is_called(wheel, tmp_path):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """The simulated NPU's torch_npu, imported in this process for one test."""
+    """Yields the simulated NPU's torch_npu, imported in this process for one test."""
     from npusim.build import NoCompiler
     monkeypatch.syspath_prepend(str(SITE))
     try:
@@ -126,7 +126,7 @@ def test_the_stand_in_has_what_is_called(stand_in):
 
 
 def real_fused_adam(stand_in, folder):
-    """NpuFusedAdam from the wheel's own source, over the simulated NPU's torch_npu instead of the wheel's."""
+    """Returns NpuFusedAdam from the wheel's source, running on the simulated NPU's torch_npu."""
     errors = types.ModuleType("torch_npu.utils._error_code")
     errors.ErrCode = types.SimpleNamespace(VALUE=0, TYPE=0, PARAM=0, NOT_SUPPORT=0)
     errors.pta_error = lambda code: ""

@@ -1,29 +1,32 @@
-"""A simulated NPU: `import npusim`, and torch has eight devices `npu` and a process group `hccl`.
+"""A simulated NPU: `import npusim` gives torch eight devices `npu` and a process-group backend `hccl`.
 
-Their memory is host memory and their kernels are the CPU's, so results equal the CPU's bit for bit.
+The devices use host memory and the CPU's kernels, so results equal the CPU's bit for bit.
 
-What a test on it proves: that tensors are made on and moved to the right device (mixing devices raises, as on
-a real one), that half precision, loss scales and masters are plumbed rightly, that a step does not read from
-the device more often than it should, which operators are used, that checkpoints and random states survive,
-and that processes talk to each other through `hccl`.
-What it does not prove: anything of Ascend's numerics (hf32, accumulation order, saturation), of its speed or
-its memory layout, or of asynchrony: here work is done when a call returns. No number from it is an NPU's.
+A test on it can check:
+- tensors are created on and moved to the right device (mixing devices raises an error, as on a real NPU);
+- half precision, loss scales and float32 masters are connected correctly;
+- how often a step reads from the device, and which operators it uses;
+- checkpoints and random states can be saved and restored;
+- processes communicate through `hccl`.
 
-    npusim.set_visible(0)          as on a machine without NPU; set_visible(8) shows them again
+It cannot check Ascend's numerics (hf32, accumulation order, saturation), speed, memory layout or asynchrony: here
+a call returns after its work is done. Its timings and memory figures say nothing about a real NPU.
+
+    npusim.set_visible(0)          hides all devices, as on a machine without NPU; set_visible(8) shows them
     torch.npu.ops_seen()           operators that ran on the device, e.g. 'aten::add.out'
-    torch.npu.reset_ops_seen()     forgets them
-    torch.npu.ban(["aten::sort"])  these now raise NotImplementedError; ban([]) allows all again
-    torch.npu.host_reads()         how often the host has read from a device: item(), .cpu(), copy_ to host
+    torch.npu.reset_ops_seen()     clears that list
+    torch.npu.ban(["aten::sort"])  makes these raise NotImplementedError; ban([]) allows all again
+    torch.npu.host_reads()         number of reads from a device: item(), .cpu(), copy_ to host
 
 Importing registers the device for the whole process: torch.accelerator and `--device auto` then find it. In
-pytest use a fixture like the `npu` in tests/conftest.py, which hides the devices again after each test. For
-a process of its own, e.g. a shell script of test/:
+pytest use the fixture `npu` of tests/conftest.py, which hides the devices again after each test. For a separate
+process, e.g. a shell script of test/:
 
     PYTHONPATH=tests/npusim/site bash test/train_full_1p.sh --data_url=...
 
-puts a stand-in for torch_npu on the path (tests/npusim/site/torch_npu), which imports this package, as the
-real one registers the real device. utils/device.py imports torch_npu where there is one; no sitecustomize is
-needed, and a process that never does so sees no NPU, as on a real machine with backend autoloading off.
+puts a stand-in for torch_npu (tests/npusim/site/torch_npu) on the path. The stand-in imports this package, as the
+real torch_npu registers the real device. utils/device.py imports torch_npu if it is installed. A process that never
+imports it sees no NPU, as on a real machine without backend autoloading.
 """
 import atexit
 import sys
@@ -44,18 +47,18 @@ DEVICES = 8
 
 
 def set_visible(count):
-    """Let torch see the first `count` (0 to 8) devices. Tensors on hidden devices live on."""
+    """Makes the first `count` (0 to 8) devices visible to torch. Tensors on hidden devices stay valid."""
     _C.set_visible(count)
 
 
 def _register():
     torch.utils.rename_privateuse1_backend("npu")
-    torch._register_device_module("npu", device_module)  # torch.npu, as torch_npu does it
+    torch._register_device_module("npu", device_module)  # makes torch.npu, as torch_npu does
     sys.modules["torch.npu"] = device_module
     torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
     register_hccl()
-    # autograd's device threads let go of Python objects a moment after backward() has returned; an
-    # interpreter that ends within that moment would abort
+    # Autograd's device threads release Python objects shortly after backward() returns. An interpreter that
+    # exits before that would abort.
     atexit.register(time.sleep, 0.2)
 
 

@@ -1,7 +1,7 @@
-"""Compile npusim.cpp once per torch version and source, and load it.
+"""Compiles npusim.cpp once per version of torch, Python and source, and loads it.
 
-The library lies in the repository's .cache/npusim, or where the environment variable NPUSIM_BUILD says.
-Several processes may ask at once: one compiles (about half a minute), the others wait for it.
+The library is kept in the repository's .cache/npusim, or in the folder NPUSIM_BUILD (environment variable).
+Several processes may load it at once: one compiles (about 30 seconds), the others wait.
 """
 import contextlib
 import fcntl
@@ -22,18 +22,18 @@ NAME = "npusim_C"
 
 
 class NoCompiler(RuntimeError):
-    """There is no C++ compiler, so the simulated NPU cannot be built."""
+    """The simulated NPU cannot be built: there is no C++ compiler."""
 
 
 def load_extension():
-    """The compiled module. Raises NoCompiler, or RuntimeError with the compiler's words."""
+    """Returns the compiled module. Raises NoCompiler, or RuntimeError with the compiler's messages."""
     folder = Path(os.environ.get("NPUSIM_BUILD") or HERE.parents[1] / ".cache" / "npusim")
     text = "".join([torch.__version__, sys.version, *(source.read_text() for source in SOURCES)])
     library = folder / f"{NAME}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     if not library.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / "lock"):
-            if not library.exists():  # nobody built it while this process waited
+            if not library.exists():  # another process may have built it meanwhile
                 _compile(library)
     spec = importlib.util.spec_from_file_location(NAME, library)
     module = importlib.util.module_from_spec(spec)
@@ -43,7 +43,7 @@ def load_extension():
 
 @contextlib.contextmanager
 def _locked(path):
-    with open(path, "w") as file:  # flock goes with the process: a killed build leaves no stale lock
+    with open(path, "w") as file:  # the kernel releases flock at exit: a killed build leaves no stale lock
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

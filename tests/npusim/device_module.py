@@ -1,4 +1,4 @@
-"""What torch knows as torch.npu: the part of torch_npu's module of that name that this project may use."""
+"""The module torch.npu of the simulated NPU: the part of torch_npu's module that this project may use."""
 import types
 
 import torch
@@ -16,7 +16,7 @@ def current_device():
 
 
 def _index(device):
-    """The index that None, 3, 'npu:3', 'npu' or a torch.device means."""
+    """Returns the device index of None, 3, 'npu:3', 'npu' or a torch.device."""
     if device is None:
         return current_device()
     if isinstance(device, int):
@@ -60,10 +60,10 @@ def get_device_name(device=None):
 
 
 def synchronize(device=None):
-    _index(device)  # work is done when a call returns: there is nothing to wait for
+    _index(device)  # nothing to wait for: a call returns after its work is done
 
 
-# What torch's generic code looks for in a device's module
+# Names that torch's generic code expects in a device's module
 def init():
     pass
 
@@ -133,7 +133,7 @@ def empty_cache():
     pass
 
 
-# ---- random numbers: one generator per device, each the CPU's algorithm ----
+# ---- random numbers: one generator per device, with the CPU's algorithm ----
 def manual_seed(seed):
     _C.default_generator(current_device()).manual_seed(int(seed))
 
@@ -165,7 +165,7 @@ def is_bf16_supported():
 
 
 config = types.SimpleNamespace(allow_internal_format=True)
-compile_mode = types.SimpleNamespace(jit_compile=None)  # what set_compile_mode was last told
+compile_mode = types.SimpleNamespace(jit_compile=None)  # the last value given to set_compile_mode
 
 
 def set_compile_mode(jit_compile=False):
@@ -177,13 +177,13 @@ def set_option(option):
         raise TypeError("npu option must be a dict.")
 
 
-utils = types.SimpleNamespace(is_support_inf_nan=lambda: True)  # as an Ascend 910B
+utils = types.SimpleNamespace(is_support_inf_nan=lambda: True)  # as on an Ascend 910B
 
 
 def get_npu_overflow_flag():
-    """On an Ascend 910B, which has inf and nan, the real function raises just this."""
+    """Raises the same error as the real function on an Ascend 910B, which supports inf and nan."""
     raise RuntimeError("Unsupported api when soc_version >= Ascend910B1, please use npu_check_overflow")
 
 
 def clear_npu_overflow_flag():
-    """On an Ascend 910B the real function warns that it is useless."""
+    """Does nothing; on an Ascend 910B the real function only warns that it has no effect."""

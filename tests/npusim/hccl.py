@@ -6,7 +6,7 @@ from . import _C
 
 
 def as_cpu(value):
-    """CPU tensors over the same memory as a device tensor, or a list of (lists of) them."""
+    """Returns CPU tensors that share the memory of a device tensor, or of a (nested) list of them."""
     if isinstance(value, torch.Tensor):
         if value.device.type != "npu":
             raise RuntimeError(f"No backend type associated with device type {value.device.type}")
@@ -15,7 +15,7 @@ def as_cpu(value):
 
 
 class _Work(dist._Work):
-    """gloo's work, whose future holds the device tensors."""
+    """Wraps gloo's work; its future holds the device tensors."""
 
     def __init__(self, work, result):
         super().__init__()
@@ -28,7 +28,7 @@ class _Work(dist._Work):
         return self.work.is_completed()
 
     def get_future(self):
-        if self.future is None:  # DDP asks for it at once; waiting here keeps the simulation simple
+        if self.future is None:  # DDP requests it at once; waiting here keeps the simulation simple
             self.work.wait()
             self.future = torch.futures.Future()
             self.future.set_result(self.result)
@@ -36,7 +36,7 @@ class _Work(dist._Work):
 
 
 class HcclSim(dist.ProcessGroup):
-    """The collectives that the project and DDP use; another one raises, naming itself."""
+    """The collectives that the project and DDP use; any other raises an error that names it."""
 
     def __init__(self, store, rank, size, timeout):
         super().__init__(rank, size)
@@ -46,7 +46,7 @@ class HcclSim(dist.ProcessGroup):
         return "hccl"
 
     @property
-    def _device_types(self):  # where torch puts the pickles of all_gather_object
+    def _device_types(self):  # device of all_gather_object's pickled data
         return [torch.device("npu")]
 
     def allreduce(self, tensors, opts=None):
@@ -98,5 +98,5 @@ class HcclSim(dist.ProcessGroup):
 
 
 def register_hccl():
-    """Make `hccl` the default backend of the device type npu."""
+    """Makes `hccl` the default backend of the device type npu."""
     dist.Backend.register_backend("hccl", HcclSim, devices=["npu"])

@@ -1,22 +1,22 @@
-"""Do-nothing CANN libraries, so that the torch_npu wheel can be imported where there is no CANN.
+"""Builds stub CANN libraries, so that the torch_npu wheel can be imported without CANN.
 
     python make_stub_libraries.py FOLDER        (run by a Python that has torch and torch_npu)
     LD_LIBRARY_PATH=FOLDER TORCH_DEVICE_BACKEND_AUTOLOAD=0 python -c "import torch, torch_npu"
 
-Reads only which symbols the wheel's libraries lack (nm) and compiles a function returning 0 for each. That is
-enough to look at names and signatures; there is no device: aclrtGetDeviceCount says 0. Needs gcc and nm.
+Lists the undefined symbols of the wheel's libraries (nm) and compiles a function that returns 0 for each. This is
+enough to inspect names and signatures. There is no device: aclrtGetDeviceCount gives 0. Needs gcc and nm.
 """
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-# Libraries that the wheel's own name as needed. The first gets the functions, the others are empty.
+# Libraries that the wheel's libraries need. The first contains the functions, the others are empty.
 LIBRARIES = ("libascendcl.so", "libhccl.so", "libacl_op_compiler.so", "libge_runner.so", "libgraph.so",
              "libacl_tdt_channel.so", "libascend_ml.so")
 SYSTEM = ("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2",
           "ld-linux-x86-64.so.2")
-# Functions whose result the import looks at.
+# Functions whose result is used during import.
 OWN = {
     "aclrtGetDeviceCount": "int aclrtGetDeviceCount(uint32_t *n) { *n = 0; return 0; }",
     "aclrtGetSocName": 'const char *aclrtGetSocName(void) { return "Ascend910B1"; }',
@@ -25,7 +25,7 @@ OWN = {
 
 
 def symbols(library, defined):
-    """Names of the dynamic symbols that `library` defines, or needs (weak ones left out)."""
+    """Returns names of the dynamic symbols that `library` defines, or needs (except weak ones)."""
     option = "--defined-only" if defined else "--undefined-only"
     text = subprocess.run(["nm", "-D", option, str(library)], capture_output=True, text=True).stdout
     rows = [line.split() for line in text.splitlines() if line.strip()]
@@ -33,7 +33,7 @@ def symbols(library, defined):
 
 
 def package_folder(name):
-    """Where a package is installed, without importing it (torch_npu cannot be imported yet)."""
+    """Returns the folder of an installed package without importing it (torch_npu cannot be imported yet)."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise SystemExit(f"{name} is not installed for {sys.executable}")

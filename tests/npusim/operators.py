@@ -1,16 +1,15 @@
-"""Which operators a piece of work uses on the device, and whether torch_npu has native kernels for them.
+"""Lists the operators that a function runs on the device, and those for which torch_npu has no native kernel.
 
-    missing = without_kernel(lambda: step(batch))      # [] : every operator is registered by torch_npu 2.13
+    missing = without_kernel(lambda: step(batch))      # []: torch_npu 2.13 registers every operator
 
-torch_npu_2.13_privateuse1_ops.json lists what the wheel 2.13.0 registers for the device. An operator that is
-not in the list would fail on an NPU, or run on the CPU behind a copy there and back. Registered does not mean
-fast, and not that every dtype and layout is taken.
+torch_npu_2.13_privateuse1_ops.json lists the operators that the wheel 2.13.0 registers for the device. On an NPU,
+an operator outside the list would fail, or run on the CPU between two copies. A registered operator may still be
+slow, or reject some dtypes and layouts.
 
-What the names mean. The simulation records the operators that reach the device after torch has taken
-composite ones apart, with their overload: conv2d appears as convolution_overrideable, a + b as add.out (torch
-allocates, then calls the out variant), _foreach_add_ as add.out for each tensor, .cpu() and .to() as copy_.
-torch_npu has kernels for some composite operators as well, which then run instead of the parts seen here. So
-this is a check of the parts; that a composite kernel of torch_npu's own works is not seen.
+Names: the simulation records operators with their overload after torch has decomposed composite ones. conv2d
+appears as convolution_overrideable, a + b as add.out (torch allocates, then calls the out variant), _foreach_add_
+as add.out per tensor, .cpu() and .to() as copy_. torch_npu also has its own kernels for some composite operators;
+on an NPU these run instead of the parts that are recorded here. The check covers the parts, not these kernels.
 """
 import functools
 import json
@@ -20,7 +19,7 @@ import torch
 
 LIST = Path(__file__).with_name("torch_npu_2.13_privateuse1_ops.json")
 
-# Operators that may be used although the list lacks them: name -> reason.
+# {operator allowed although the list lacks it: reason}
 EXCEPTIONS = {
     "aten::threshold_backward.grad_input":
         "ReLU's backward calls threshold_backward, which torch_npu registers; the simulation comes to this variant",
@@ -29,19 +28,19 @@ EXCEPTIONS = {
 
 @functools.cache
 def registered():
-    """Names such as 'aten::add.out' that torch_npu registers for its device."""
+    """Returns the names, such as 'aten::add.out', that torch_npu registers for its device."""
     return frozenset(json.loads(LIST.read_text()))
 
 
 def operators_used(work):
-    """Sorted names of the operators that `work()` runs on the simulated NPU."""
+    """Returns sorted names of the operators that `work()` runs on the simulated NPU."""
     torch.npu.reset_ops_seen()
     work()
     return sorted(torch.npu.ops_seen())
 
 
 def without_kernel(work):
-    """Those of them that torch_npu does not register. ValueError when `work()` did not use the device."""
+    """Returns the operators of `work()` that torch_npu does not register; ValueError if none ran on the device."""
     used = operators_used(work)
     if not used:
         raise ValueError("no operator ran on the simulated NPU: was the work done on another device?")

@@ -1,4 +1,4 @@
-"""Options: the seed configuration, presets, and errors that help."""
+"""Options: the published defaults, presets, names of runs, and error messages."""
 import pytest
 import yaml
 
@@ -10,7 +10,7 @@ from options.train_options import parse_train, train_parser
 from tests.helpers.paths import ROOT
 from utils.errors import UserError
 
-# reference: the published run of SPARNet's ModelZoo port.
+# Source: the published run of SPARNet's ModelZoo port.
 SEED_CONFIGURATION = {
     "name": "SPARNet_S16_V4_Attn2D", "model": "sparnet", "Gnorm": "bn", "lr": 0.0002, "beta1": 0.9, "beta2": 0.99,
     "scale_factor": 8, "load_size": 128, "dataroot": "../celeba_crop_train", "dataset_name": "celeba",
@@ -43,7 +43,7 @@ def test_a_recipe_brings_its_defaults_and_all_else_wins_over_them(tmp_path):
     own.write_text("model: sparnethd\nlr: 0.25\n")
     options = parse_train(["--preset", str(own)])
     assert (options.lr, options.d_lr, options.Gnorm) == (0.25, 0.0004, "in")
-    (tmp_path / "options.yml").write_text("model: sparnethd\nload_size: 64\nD_ch: 8\n")  # a run's own, for newtest.py
+    (tmp_path / "options.yml").write_text("model: sparnethd\nload_size: 64\nD_ch: 8\n")  # for newtest.py
     options = parse_test(["--pth_path", str(tmp_path / "net.pth"), "--gtroot", "x"])
     assert (options.load_size, options.Gnorm, options.batch_size) == (64, "in", 16)
 
@@ -115,7 +115,7 @@ def test_newtest_takes_the_network_from_beside_the_weights(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["sparnet", "sparnethd", "fsrnet", "gpen"])
 def test_options_of_runs_of_an_earlier_version_still_load(recipe):
-    """Beside weights, where what newtest.py has no option for is passed over, and as a preset."""
+    """Loads them beside weights, where newtest.py skips options that it lacks, and as a preset."""
     folder = ROOT / "tests/fixtures/checkpoints" / recipe
     before = yaml.safe_load((folder / "options.yml").read_text())
     for options in (parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", "x"]),

@@ -1,4 +1,4 @@
-"""Presets: what each resolves to, `like`, and files that cannot be used."""
+"""Presets: their resolved values, `like`, and invalid files."""
 import json
 
 import pytest
@@ -11,11 +11,11 @@ from tests.helpers.paths import ROOT
 from utils.errors import UserError
 from utils.option_types import current_word
 
-# What each recipe and preset resolved to at commit f99a202, whose presets wrote everything out; a preset's values are
-# those that differ from its recipe's. `workers` depends on the machine and is left out.
+# Values that each recipe and preset resolved to at commit f99a202, whose presets listed every value; for a preset,
+# only values that differ from its recipe's. `workers` is omitted: it depends on the machine.
 GOLDEN = json.loads((ROOT / "tests/fixtures/presets.json").read_text())
-NEW = {"face128", "sparnet_robust"}  # presets that came later
-CHANGED = {"sparnet_builtin"}  # made anew since, for `make train` to end within minutes
+NEW = {"face128", "sparnet_robust"}  # presets added after f99a202
+CHANGED = {"sparnet_builtin"}  # values changed since, so that `make train` ends within minutes
 CASES = [("--model", name, {"model": name, "train": {}, "test": {}}) for name in GOLDEN["recipes"]] + [
     ("--preset", name, found) for name, found in GOLDEN["presets"].items() if name not in CHANGED]
 
@@ -30,7 +30,7 @@ def test_presets_resolve_to_what_they_were(flag, name, found):
     expected = recipe["test"] | found["test"]
     assert {key: test[key] for key in expected if key in test} == {
         key: value for key, value in expected.items() if key in test}
-    assert expected.keys() - test.keys() <= train.keys()  # of training only
+    assert expected.keys() - test.keys() <= train.keys()  # the others are options of training only
 
 
 def test_presets_lie_in_folders_of_their_recipe_and_hold_only_what_differs():
@@ -48,7 +48,7 @@ def test_presets_lie_in_folders_of_their_recipe_and_hold_only_what_differs():
 
 def test_the_old_name_of_a_preset_goes_on_to_work():
     old, new = (vars(parse_train(["--preset", name])) for name in ("sparnet_half", "sparnet_half_width"))
-    assert {key for key in old if old[key] != new[key]} == {"preset", "name"}  # a run of that name is found again
+    assert {key for key in old if old[key] != new[key]} == {"preset", "name"}  # so that a run of that name resumes
 
 
 def write(folder, **files):

@@ -1,4 +1,4 @@
-"""Options that a program does not have, and options that nothing reads."""
+"""Errors for unknown options and for options that nothing reads."""
 import re
 
 import pytest
@@ -13,7 +13,7 @@ from options.train_options import parse_train, train_parser
 from tests.helpers.paths import ROOT
 from utils.errors import UserError
 
-TRAINING_ONLY = {"trainer.py", "run_folder.py", "state.py", "schedule.py"}  # of engine/
+TRAINING_ONLY = {"trainer.py", "run_folder.py", "state.py", "schedule.py"}  # in engine/, not run by newtest.py
 
 
 def flags(parser):
@@ -86,7 +86,7 @@ def test_what_somebody_wrote_in_a_preset_is_refused_as_well(tmp_path):
             parse_train(["--preset", str(path)])
     path.write_text("like: gpen_builtin\nstage: prior\n")
     parse_train(["--preset", str(path)])
-    for preset in ("gpen_prior", "fsrnet_celebamask", "sparnethd_256_small"):  # a run's options.yml has all options
+    for preset in ("gpen_prior", "fsrnet_celebamask", "sparnethd_256_small"):  # a run's options.yml lists all options
         path.write_text(yaml.safe_dump(vars(parse_train(["--preset", preset]))))
         parse_train(["--preset", str(path), "--continue_train"])
 
@@ -106,20 +106,20 @@ def test_newtest_has_no_option_of_the_training(model):
 
 @pytest.mark.parametrize("model", RECIPES)
 def test_every_option_is_read_by_something(model):
-    """By name, as o.NAME, options.NAME or "NAME", in the sources that the program may run."""
+    """Searches the sources that the program may run for o.NAME, options.NAME or getattr with "NAME"."""
     folders = [ROOT / name for name in ("models", "data", "engine", "metrics", "restore", "utils")]
     files = [path for folder in folders for path in folder.rglob("*.py")]
     for parser, left_out in ((train_parser(model), {"tester.py", "evaluation_set.py"}),
                              (restoring_parser(model)[0], TRAINING_ONLY)):
         text = "\n".join(path.read_text() for path in files if path.name not in left_out)
-        dests = {action.dest for action in parser._actions} - {"help", "preset", "pretrained"}  # read by options/
+        dests = {action.dest for action in parser._actions} - {"help", "preset", "pretrained"}  # options/ reads these
         unread = [dest for dest in dests if not re.search(rf"\b(o|options)\.{dest}\b|getattr\(\w+, \"{dest}\"", text)]
         assert unread == []
 
 
 @pytest.mark.parametrize("model", RECIPES)
 def test_each_help_text_stands_alone(model):
-    """It says what holds by default, begins with what the option is, and fits a search by name."""
+    """A help text states its default and starts with what the option is, not with words that refer to another line."""
     for parser in (train_parser(model), restoring_parser(model)[0]):
         text = parser.format_help()
         for action in parser._actions[1:]:

@@ -1,4 +1,4 @@
-"""Mixed precision: the masters, the scale, overflow, and that precision and combining leave no trace in states."""
+"""Mixed precision: masters, loss scale, overflow, and states that do not depend on precision or combining."""
 import copy
 
 import pytest
@@ -28,7 +28,8 @@ def test_o0_is_plain_adam(combine_grad):
     net, wrapped = amp.initialize(net, adam(net), "O0", combine_grad=combine_grad)
     train(net, wrapped, 5)
     for name, tensor in plain.state_dict().items():
-        # Rounding in Adam's vector and scalar code differs by where a tensor lies; 5 steps move up to 5e-3.
+        # Adam's vector and scalar code round differently, depending on a tensor's memory address. 5 steps change a
+        # weight by up to 5e-3.
         torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-4, atol=2e-4)
 
 
@@ -82,7 +83,7 @@ def test_half_follows_float32(level, half, float32_losses):
     net = small_net()
     _, optimizer = amp.initialize(net, adam(net), level, half=half)
     losses = train(net, optimizer, STEPS)
-    assert losses != float32_losses  # it did compute in half
+    assert losses != float32_losses  # proves that it computed in half precision
     difference = max(abs(a - b) for a, b in zip(losses, float32_losses, strict=True))
     assert difference < (2e-3 if half == torch.float16 else 1.5e-2)
     assert optimizer.overflows() == (128.0, 0, 0)
@@ -98,7 +99,7 @@ def test_o2_keeps_float32_masters_and_batch_norm(combine_grad):
             norm = isinstance(module, nn.BatchNorm2d)
             assert p.dtype == (torch.float32 if norm else torch.float16)
             assert p.grad.dtype == p.dtype
-    # The masters are the weights as they were, not their rounded copies; state_dict() shows the masters.
+    # The masters are the original weights, not their rounded copies; state_dict() returns the masters.
     assert equal(before, net.state_dict())
     train(net, optimizer, 2)
     state = net.state_dict()
@@ -167,13 +168,13 @@ def test_dynamic_scale_falls_and_grows(monkeypatch):
 
 
 def test_a_saturating_npu_is_asked_for_its_float_status(monkeypatch):
-    """A 910A gives no inf: the flag that it raises during backward is what holds the step back."""
+    """A 910A produces no inf: the flag that it sets during backward makes the optimizer skip the step."""
     flag = {"raised": False}
     monkeypatch.setattr(utils.device, "saturates", lambda device: True)
     monkeypatch.setattr(utils.device, "float_status_overflowed", lambda: flag["raised"])
     monkeypatch.setattr(utils.device, "clear_float_status", lambda: flag.update(raised=False))
     net = small_net()
-    flag["raised"] = True  # from before the training: of no concern
+    flag["raised"] = True  # set before the training: must be ignored
     net, optimizer = amp.initialize(net, adam(net), "O2")
     train(net, optimizer, 1)
     before = copy.deepcopy(net.state_dict())
@@ -204,7 +205,7 @@ def test_scale_does_not_change_float32_gradients():
         net, optimizer = amp.initialize(net, adam(net), "O1", loss_scale=scale, half=torch.bfloat16)
         train(net, optimizer, 3)
         weights.append(net.state_dict())
-    assert equal(*weights)  # a power of two scales exactly, and is taken back exactly
+    assert equal(*weights)  # scaling and unscaling by a power of two is exact
 
 
 def test_clipping_bounds_the_update():
@@ -266,7 +267,7 @@ def test_gradients_add_up_until_zeroed():
 
 @pytest.mark.parametrize("level, dtypes", [("O0", [torch.float32]), ("O2", [torch.bfloat16, torch.float32])])
 def test_ranks_average_once_a_step_one_tensor_a_type(level, dtypes):
-    """Whatever the micro-batches: a doubled gradient (of two ranks that were not divided) is twice as long."""
+    """Averages once per step for any number of micro-batches; `double` stands in for a sum over two ranks."""
     calls, lengths = [], []
 
     def double(tensors):

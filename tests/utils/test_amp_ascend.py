@@ -1,6 +1,6 @@
-"""The path over Ascend's apex, against a stand-in that behaves as apex O2 documents itself (no NPU here).
+"""Tests the code path of Ascend's apex with a stand-in that follows the documentation of apex O2; no NPU is needed.
 
-It proves the order of calls and that no float32 bit is lost on the way; it proves nothing about Ascend's own code.
+It checks the order of calls and that float32 weights stay exact. It does not check Ascend's own code.
 """
 import contextlib
 import copy
@@ -17,7 +17,7 @@ from utils.errors import UserError
 
 
 def fake_apex():
-    """apex.amp as its documentation has it: halves in place, masters at the first scale_loss, copies at step."""
+    """Returns apex.amp as documented: halves weights in place, creates masters at first scale_loss, copies at step."""
     calls = []
 
     def initialize(models, optimizer, opt_level, loss_scale, combine_grad, verbosity):
@@ -78,12 +78,12 @@ def test_apex_is_called_as_the_modelzoo_does(apex):
     before = copy.deepcopy(net.state_dict())
     _, optimizer = amp.initialize(net, adam(net), "O2", loss_scale=128.0, combine_grad=True)
     assert apex.calls == [("O2", 128.0, True)]
-    assert equal(before, net.state_dict())  # float32, not what is left after halving
+    assert equal(before, net.state_dict())  # the float32 weights, not their halved copies
     train(net, optimizer, 1)
     assert optimizer.overflows() == (128.0, None, None)
     assert not optimizer.needs_ddp
     other = small_net()
-    assert amp.initialize(other, adam(other), "O2", average=print)[1].needs_ddp  # apex does not average: DDP does
+    assert amp.initialize(other, adam(other), "O2", average=print)[1].needs_ddp  # DDP averages, because apex does not
 
 
 def test_phases_that_ddp_cannot_follow_average_what_apex_leaves(apex):
@@ -91,7 +91,7 @@ def test_phases_that_ddp_cannot_follow_average_what_apex_leaves(apex):
     _, optimizer = amp.initialize(net, adam(net), "O2", average=seen.append, buckets=False)
     assert not optimizer.needs_ddp
     train(net, optimizer, 1)
-    gradients, = seen  # once a step, after unscaling, in float32
+    gradients, = seen  # once per step, after unscaling, in float32
     assert [g.shape for g in gradients] == [p.shape for p in net.parameters()]
     assert all(g.dtype == torch.float32 for g in gradients)
     with pytest.raises(UserError, match="--loss_scale dynamic does not go with Ascend's apex"):
@@ -120,7 +120,7 @@ def test_resume_with_apex_is_exact(apex, make):
     again.load_state_dict(weights)
     _, resumed = amp.initialize(again, make(again), "O2")
     resumed.load_state_dict(state)
-    assert resumed.state_dict()["params"].keys() == state["params"].keys()  # saved before any step: nothing lost
+    assert resumed.state_dict()["params"].keys() == state["params"].keys()  # complete although no step followed
     assert train(again, resumed, 3, first=3) == expected
     assert equal(net.state_dict(), again.state_dict())
 

@@ -1,4 +1,4 @@
-"""The shim is the one place that names devices, and never replaces one by another silently."""
+"""utils/device.py: only this file names accelerators, and it never falls back to another device silently."""
 import re
 from argparse import Namespace
 

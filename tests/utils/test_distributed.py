@@ -1,4 +1,4 @@
-"""Several ranks: what they compute equals one rank, they go on exactly, and none is waited for in vain."""
+"""Several ranks: results equal those of one rank, resuming is exact, and a failed rank ends the others."""
 import math
 import os
 import re
@@ -34,7 +34,7 @@ def many_faces(tmp_path_factory):
 
 
 def torchrun(count, program, *words, launcher=("torch.distributed.run",)):
-    """torchrun, or what stands in for it in the scripts: a process to read from."""
+    """Starts torchrun, or the launcher that the scripts use in its place; returns a process with piped output."""
     return subprocess.Popen(
         [warm_python(), "-m", *launcher, "--standalone", f"--nproc_per_node={count}", program, *map(str, words)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -46,7 +46,7 @@ def start_training(folder, faces, *words, launcher):
                     launcher=("utils.launch", *launcher))
 
 
-# What two ranks of 3 train is what one rank trains: with instance norm, and with batch norm over both ranks.
+# Two ranks with batch 3 train as one rank with batch 6, with instance norm and with batch norm over both ranks.
 @pytest.mark.parametrize("words", [
     ["--Gnorm", "in"],
     ["--sync_bn", "--accumulate", "2", "--batch_size", "2"],
@@ -60,7 +60,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, many_faces, train, w
     two = tmp_path / "two"
     for part in ("networks", "ema"):
         for role, weights in state(one)[part].items():
-            assert largest_difference(weights, state(two)[part][role]) < 5e-6  # of 1e-3 that Adam may have moved
+            assert largest_difference(weights, state(two)[part][role]) < 5e-6  # Adam may have changed weights by 1e-3
     for mine, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
         key = "psnr" if mine["kind"] == "val" else "Loss_Pix"
         assert mine[key] == pytest.approx(theirs[key], abs=1e-5)
@@ -69,7 +69,7 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, many_faces, train, w
 
 
 def test_two_ranks_of_fsrgan_equal_one_with_twice_the_batch(tmp_path, one_thread):
-    """Both phases with batch norm over both ranks, on the builtin faces and their parsing maps."""
+    """Tests both phases with batch norm over both ranks, on built-in faces and their parsing maps."""
     faces = tmp_path / "faces"
     write_builtin_faces(faces, 11, first_seed=0, size=32)
     common = ["--train_steps", "1", "--sync_bn"]
@@ -80,7 +80,9 @@ def test_two_ranks_of_fsrgan_equal_one_with_twice_the_batch(tmp_path, one_thread
     assert Trainer(options).fit() == 0
     for phase in "GD":
         ours, theirs = (state(folder)["optimizers"][phase]["params"] for folder in (one, two))
-        for name in ours:  # the gradients; the activations' kinks make a percent of rounding, a rank alone is 300 % off
+        # exp_avg holds the gradients. Rounding at the activations' kinks changes them by about 1 %; the gradients of a
+        # single rank would be 300 % off.
+        for name in ours:
             mean = ours[name]["exp_avg"]
             assert (mean - theirs[name]["exp_avg"]).abs().max() < 0.05 * mean.abs().max() + 1e-6
         ours, theirs = (state(folder)["networks"][phase] for folder in (one, two))
@@ -104,7 +106,7 @@ def test_two_ranks_go_on_exactly_and_others_at_the_same_image(tmp_path, many_fac
     assert len(whole["rng"]) == 2
     for part in ("networks", "optimizers", "rng"):
         assert same(whole[part], parts[part]) == ""
-    # 24 of 2 x 26 images are behind: 28 are left, which is 10 steps of 3 on one rank, 4 of 8 on four.
+    # 24 of 2 x 26 images are used; the other 28 are 10 steps of 3 images on one rank, or 4 steps of 8 on four ranks.
     train(*words, "--continue_train", "--total_epochs", 2, name="one", dataroot=many_faces)
     assert state(tmp_path / "one")["progress"] | {"step": 14, "samples": 54} == state(tmp_path / "one")["progress"]
     run_ranks(4, tmp_path, many_faces, *words, "--continue_train", "--total_epochs", 2, "--batch_size", 2, "--name",
@@ -119,13 +121,13 @@ def test_each_image_of_an_epoch_is_used_once_over_all_ranks():
     one = [place for batch in TrainingOrder(22, 12, 8, seed=5, start=4) for place in batch]
     assert sorted(place for part in parts for place in part) == sorted(one)
     assert [parts[rank][0] for rank in range(4)] == one[0:12:3]
-    for length in (7, 8, 9):  # validation, whatever the remainder
+    for length in (7, 8, 9):  # validation, with any remainder
         seen = [place.index for rank in range(4) for batch in InOrder(length, 2, rank, 4) for place in batch]
         assert sorted(seen) == list(range(length))
 
 
 def test_the_schedule_goes_on_where_the_images_are(train):
-    """Half of a cosine at batch 4, the rest at batch 2: step 11 of what would have been 20 of that size."""
+    """Trains half of a cosine schedule at batch 4, the rest at batch 2, which starts at step 11 of 20 such steps."""
     words = ["--lr_policy", "cosine", "--lr", 1.0, "--print_freq", 1, "--max_grad_norm", 1e-9]
     train(*words, "--total_epochs", 4, "--batch_size", 4, "--max_minutes", 1e-9)
     _, folder = train(*words, "--total_epochs", 4, "--batch_size", 4, "--train_steps", 5, "--continue_train")
@@ -146,7 +148,7 @@ def wait_for(process, text):
 
 
 def rank_process(process, rank):
-    """Pid of a rank, a child of the launcher."""
+    """Returns the pid of a rank, a child of the launcher."""
     launcher = forked_pid(process)
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     found = [pid for pid in children if f"\0RANK={rank}\0" in "\0" + Path(f"/proc/{pid}/environ").read_text()]
@@ -160,7 +162,7 @@ def test_a_rank_that_dies_ends_all_and_torchrun_restarts_them(tmp_path, many_fac
                              launcher=["--max-restarts=1", f"--log-dir={logs}", "--redirects=1:3"])
     wait_for(process, "]20/100000")
     os.kill(rank_process(process, 1), signal.SIGKILL)
-    told = "".join(wait_for(process, "Continuing after step"))  # by itself, from the newest checkpoint
+    told = "".join(wait_for(process, "Continuing after step"))  # restarts by itself from the newest checkpoint
     assert "Traceback" not in told
     wait_for(process, "Progress:")
     os.kill(rank_process(process, 1), signal.SIGKILL)
@@ -168,7 +170,7 @@ def test_a_rank_that_dies_ends_all_and_torchrun_restarts_them(tmp_path, many_fac
     assert process.returncode == 128 + signal.SIGKILL
     assert re.search(r"error: rank 1 \(process \d+\) was ended by SIGKILL; the other ranks were ended, too", rest)
     assert state(tmp_path / "run")["progress"]["step"] >= 10
-    # Another launch does not take a finished or failed run for its own.
+    # Another launch does not resume a finished or failed run.
     again = start_training(tmp_path, many_faces, *words, launcher=["--max-restarts=1"])
     out, _ = again.communicate(timeout=HUNG)
     assert again.returncode == 2 and "already holds checkpoints of a run" in out and "Traceback" not in out
@@ -240,7 +242,7 @@ def test_who_caused_it():
 
 
 def test_rank_0_alone_decides_and_its_refusal_is_everybodys(monkeypatch):
-    """As on another node, where the launch has another id and the folder must not be judged by it."""
+    """Simulates a rank on another node, which must use rank 0's decision about the folder instead of its own."""
     monkeypatch.setattr(distributed, "is_main", lambda: False)
     asked = []
     for told, expected in ((("folder", True), None), None), ((None, ("no such folder", 2)), "no such folder"):

@@ -1,4 +1,4 @@
-"""Which exceptions are one line, and which a traceback."""
+"""Exceptions that are reported in one line, and exceptions that show a traceback."""
 import errno
 import os
 import re
@@ -15,5 +15,5 @@ def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
         run_main(lambda: fail(errno.ENOSPC))
     assert end.value.code == 1
     assert re.fullmatch("error: could not write train.log: No space left on device. .*\n", capsys.readouterr().err)
-    with pytest.raises(FileNotFoundError):  # a fault of ours must show
+    with pytest.raises(FileNotFoundError):  # a bug in this project must show its traceback
         run_main(lambda: fail(errno.ENOENT))

@@ -1,4 +1,4 @@
-"""The list of files: what it holds, and the index that spares millions of names a second reading."""
+"""utils/file_list.py: the listed files, and the index that avoids listing a large folder again."""
 import os
 import pickle
 
@@ -11,10 +11,10 @@ from utils.file_list import list_files
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Twelve files in three folders, last changed long ago; indexed from the first file on."""
+    """Returns a folder of twelve images in three folders, last changed long ago. Even one file is indexed."""
     monkeypatch.setattr(file_list, "INDEXED_FROM", 1)
     root = tmp_path / "faces"
-    for part in ("", "b", "b/\u00e9\udcff"):  # the last one's name is no UTF-8
+    for part in ("", "b", "b/\u00e9\udcff"):  # the last name is not valid UTF-8
         (root / part).mkdir(parents=True, exist_ok=True)
         for i in range(4):
             (root / part / f"{i}.png").touch()
@@ -33,7 +33,7 @@ def listing(root, index):
 
 
 def read_without_walking(monkeypatch, root, index):
-    """The list where only the index may be read."""
+    """Returns the list; fails if the folder itself is read instead of the index."""
     def walked(*arguments, **options):
         raise AssertionError("the folder was read again")
     with monkeypatch.context() as patch:
@@ -72,7 +72,7 @@ def test_a_folder_that_changed_is_read_again(folder, tmp_path, change):
 
 
 def test_a_folder_that_changed_while_it_was_listed_is_not_trusted(folder, tmp_path, monkeypatch):
-    """A file that comes within the same tick of the clock does not change the folder's time."""
+    """A file added within the same clock tick does not change the folder's modification time."""
     os.utime(folder / "b")
     listing(folder, tmp_path / "index")
     with pytest.raises(AssertionError, match="read again"):

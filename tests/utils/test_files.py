@@ -1,4 +1,4 @@
-"""utils/files.py: whole or not at all, under a name of any length, and an error says what to do."""
+"""utils/files.py: writes are atomic, names may have any length, and errors say what to do."""
 import errno
 import os
 
@@ -24,7 +24,7 @@ def test_the_temporary_name_is_hidden_short_and_names_the_process(tmp_path):
     path = temporary_beside(tmp_path / ("x" * 250))
     assert path.parent == tmp_path and len(path.name) < 40 and str(os.getpid()) in path.name.split(".")
     path.touch()
-    assert list(tmp_path.glob(".*.tmp")) == [path]  # as engine/run_folder.py looks for what a killed process left
+    assert list(tmp_path.glob(".*.tmp")) == [path]  # engine/run_folder.py looks for killed processes' files by it
     assert temporary_beside(tmp_path / "y") != temporary_beside(tmp_path / "y")
 
 

@@ -1,4 +1,4 @@
-"""Whatever is on the disk becomes the right RGB, square without squashing."""
+"""utils/images.py: reading of all formats and modes as RGB, listing, degrading, grids and saving."""
 import numpy as np
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_formats(tmp_path, name, options, tolerance):
 def test_exif_rotation_is_applied(tmp_path, name, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # What a camera stores is what it saw; the tag says how to turn it upright.
+    # A camera stores the image as it saw it; the tag says how to rotate it upright.
     Image.fromarray(PICTURE).save(tmp_path / name, exif=exif, **({"quality": 100, "subsampling": 0}
                                                                  if name.endswith("jpg") else {}))
     read = np.asarray(read_rgb(tmp_path / name)).astype(int)
@@ -54,8 +54,9 @@ def test_damaged_exif_data_beside_the_orientation_do_no_harm(tmp_path):
     exif[0x0112], exif[0x011A] = 3, 72.0
     Image.fromarray(PICTURE).save(tmp_path / "a.jpg", exif=exif)
     content = (tmp_path / "a.jpg").read_bytes()
-    place = content.index(b"\x01\x1a\x00\x05")  # XResolution: a rational number, as whose type ...
-    (tmp_path / "b.jpg").write_bytes(content[:place + 2] + b"\x00\x02" + content[place + 4:])  # ... text is given
+    # Changes the type of XResolution from rational number (5) to text (2).
+    place = content.index(b"\x01\x1a\x00\x05")
+    (tmp_path / "b.jpg").write_bytes(content[:place + 2] + b"\x00\x02" + content[place + 4:])
     assert np.array_equal(read_rgb(tmp_path / "b.jpg"), read_rgb(tmp_path / "a.jpg"))
 
 
@@ -82,7 +83,7 @@ def test_modes(tmp_path):
     clear = opaque.copy()
     clear[:20, :, 3] = 0
     expected = PICTURE.copy()
-    expected[:20] = 255  # transparent: laid over white, whatever colour hides there
+    expected[:20] = 255  # transparent pixels become white, whatever their hidden colour
     check(Image.fromarray(clear), expected)
     check(Image.fromarray(np.dstack([grey, opaque[..., 3]])), as_rgb)  # grey with alpha
 
@@ -95,7 +96,7 @@ def test_damaged_files_are_named(tmp_path, name, damage):
     Image.fromarray(RNG.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
     path.write_bytes(damage(path.read_bytes()))
     if name == "a.bmp" and path.stat().st_size > 200 and path.read_bytes()[:2] == b"BM":
-        return  # a bitmap of zeros with a whole header can be a valid one
+        return  # a bitmap of zeros with an intact header may be valid
     with pytest.raises(BadImage, match=f"^{path}: "):
         read_rgb(path)
 
@@ -148,7 +149,7 @@ def test_columns_have_their_titles_above_them():
     head, rest = picture[:TITLE_HEIGHT], picture[TITLE_HEIGHT:]
     assert np.array_equal(rest, grid(tiles, gap=2))
     assert (head[:, :44] < 128).any() and (head[:, 44:] < 128).any() and head[0].min() == 255
-    assert (head[:, 2:9] == 255).all() and (head[:, 36:44] == 255).all()  # SR stands in the middle of its column
+    assert (head[:, 2:9] == 255).all() and (head[:, 36:44] == 255).all()  # SR is centred in its column
 
 
 def test_output_names_never_collide():

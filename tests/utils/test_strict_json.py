@@ -1,4 +1,4 @@
-"""JSON without Infinity and NaN."""
+"""utils/strict_json.py: JSON without Infinity and NaN."""
 import json
 import math
 

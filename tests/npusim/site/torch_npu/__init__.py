@@ -1,7 +1,7 @@
-"""A stand-in for torch_npu: `import torch_npu` registers the simulated NPU, as the real one does the real.
+"""A stand-in for torch_npu: `import torch_npu` registers the simulated NPU.
 
-Put tests/npusim/site on PYTHONPATH. Only what this project may call is here, with the real wheel's names and
-signatures; tests/npu/test_torch_npu_wheel.py holds the same table against the wheel (2.13.0).
+Put tests/npusim/site on PYTHONPATH. The module has only what this project may call, with the real wheel's names
+and signatures; tests/npu/test_torch_npu_wheel.py checks both against one table (wheel 2.13.0).
 """
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def _load_npusim():
-    """Import the package tests/npusim, whose folder need not be on sys.path."""
+    """Imports the package tests/npusim, even if its folder is not on sys.path."""
     if "npusim" not in sys.modules:
         folder = Path(__file__).resolve().parents[2]
         spec = importlib.util.spec_from_file_location("npusim", folder / "__init__.py",
@@ -30,7 +30,7 @@ __version__ = "2.13.0+simulated"
 
 
 def get_npu_format(tensor):
-    """Storage layout; 2 is ND, the plain one. (allow_internal_format=False keeps it so on a real NPU.)"""
+    """Returns the storage layout: always 2, plain ND, as on a real NPU with allow_internal_format=False."""
     return 2
 
 
@@ -39,7 +39,7 @@ def npu_format_cast(tensor, acl_format):
 
 
 def get_storage_size(tensor):
-    """Elements in the tensor's whole storage, which for a view is more than the view's own."""
+    """Returns the number of elements in the tensor's whole storage; a view may have fewer elements."""
     return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 

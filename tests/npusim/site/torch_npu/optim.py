@@ -1,13 +1,13 @@
-"""torch_npu.optim of the stand-in: NpuFusedAdam, whose step works on flat tensors that it builds itself.
+"""torch_npu.optim of the stand-in: NpuFusedAdam, which builds flat tensors and updates them in step().
 
-It keeps the real one's habits, as read in the wheel 2.13.0, because the project's code must live with them:
+It reproduces these limits of the real one (source of the wheel 2.13.0), which the project must work with:
 
 - at the first step() or zero_grad() every parameter with a gradient moves, with its gradient, into one flat
   tensor per dtype. A parameter without a gradient at that moment is never updated;
 - sizes are those of whole storages, so a parameter must own its storage and not be a view of a larger one;
-- from then on gradients must stay in place: zero_grad(set_to_none=True) raises ValueError, and a gradient
-  that somebody replaces is not seen;
-- load_state_dict() works before the first step only: later the flat states are not rebuilt (silently);
+- from then on gradients must stay in place: zero_grad(set_to_none=True) raises ValueError, and a replaced
+  gradient is silently ignored;
+- load_state_dict() works before the first step only: later the flat states are silently not rebuilt;
 - state['step'] is an int, not a tensor; parameters are float32 or float16.
 """
 import math
@@ -18,7 +18,7 @@ __all__ = ["NpuFusedAdam"]
 
 
 class NpuFusedAdam(torch.optim.Optimizer):
-    """Adam (Kingma and Ba 2015) with torch.optim.Adam's formula; arguments as there.
+    """Adam (Kingma and Ba 2015) with the formula and arguments of torch.optim.Adam.
 
     Raises ValueError for arguments out of range, TypeError for parameters that are not float32 or float16.
     """
@@ -38,7 +38,7 @@ class NpuFusedAdam(torch.optim.Optimizer):
         self.is_fused_optimizer = True
         self.is_params_grads_combined = False
         self.is_states_combined = False
-        self._flat = []  # per group and dtype: parameters, and their flat values, gradients and states
+        self._flat = []  # per group, a dict per dtype: parameters, and their flat values, gradients and states
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -87,7 +87,7 @@ class NpuFusedAdam(torch.optim.Optimizer):
                 for p in flat["params"]:
                     state = self.state[p]
                     state.setdefault("step", 0)
-                    for name in names:  # a loaded state is copied: it may be shared or on another layout
+                    for name in names:  # copies a loaded state: it may be shared or have another layout
                         state[name] = state[name].clone() if name in state else torch.zeros_like(p)
                 flat["step"] = self.state[flat["params"][0]]["step"]
                 for name in names:
@@ -96,7 +96,7 @@ class NpuFusedAdam(torch.optim.Optimizer):
 
 
 def _combine(tensors):
-    """Move the tensors' storages, values included, into one new flat tensor; return it."""
+    """Moves the tensors' storages with their values into one new flat tensor; returns it."""
     import torch_npu
 
     for t in tensors:
