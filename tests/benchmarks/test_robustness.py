@@ -1,4 +1,4 @@
-"""benchmarks/robustness.py: what it makes of faces, and its tables."""
+"""benchmarks/robustness.py: the crops, the degraded inputs and the tables."""
 import json
 import sys
 

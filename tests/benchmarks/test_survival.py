@@ -1,4 +1,4 @@
-"""kill -9 at random moments, as benchmarks/survival.py does it a hundred times: nothing is lost, nothing torn."""
+"""A short run of benchmarks/survival.py: after kill -9 at random moments, the result is unchanged."""
 import json
 import subprocess
 

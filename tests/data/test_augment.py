@@ -1,4 +1,4 @@
-"""data/augment.py: the face moves, turns and grows by what is asked, and else is the plain crop."""
+"""data/augment.py: shift, rotation and scale are as requested; without them the result is the plain crop."""
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,13 +11,13 @@ from utils.images import centre_square, degrade, resize
 
 
 def ramp(width, height):
-    """A picture whose red is the x position and whose green is the y position, in pixels."""
+    """Returns an image whose red channel is x and whose green channel is y, in pixels."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.dstack([x, y, 0 * x]).astype(np.uint8))
 
 
 def places(image, size=128, **transform):
-    """[size, size, 2]: the (x, y) of the ramp `image` that each pixel of its cut shows."""
+    """Returns [size, size, 2]: the (x, y) in the ramp `image` that each pixel of its cut shows."""
     return np.asarray(cut(image, size, **transform)).astype(float)[..., :2]
 
 
@@ -26,7 +26,7 @@ def test_without_a_transform_it_is_the_plain_crop(size):
     noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     face = Image.fromarray(noise)
     seen, plain = np.asarray(cut(face, 128)), np.asarray(resize(face, 128, centre_square(size)))
-    inner = 0 if size[0] == size[1] else 3  # at its edge a plain crop sees a little beyond its box
+    inner = 0 if size[0] == size[1] else 3  # near its edges, the plain crop reads pixels outside its box
     assert np.array_equal(seen[inner:128 - inner, inner:128 - inner], plain[inner:128 - inner, inner:128 - inner])
 
 
@@ -54,7 +54,7 @@ def test_an_angle_turns_the_face_clockwise():
     shown = places(ramp(200, 200), angle=10)
     middle = shown[62:66, 62:66].mean((0, 1))
     np.testing.assert_allclose(middle, 99.5, atol=1)
-    right = shown[62:66, 110:114].mean((0, 1)) - middle  # what lies 47.5 target pixels to the right of the centre
+    right = shown[62:66, 110:114].mean((0, 1)) - middle  # the point 47.5 target pixels right of the centre
     reach = 48 * 200 / 128
     np.testing.assert_allclose(right, [reach * np.cos(np.radians(10)), -reach * np.sin(np.radians(10))], atol=1)
 

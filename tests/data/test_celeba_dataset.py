@@ -1,4 +1,4 @@
-"""CelebA: crops that do not squash, randomness by (seed, epoch, index)."""
+"""CelebA: crops keep the aspect ratio, and randomness depends on (seed, epoch, index) only."""
 import numpy as np
 import pytest
 import torch
@@ -11,7 +11,7 @@ from utils.images import centre_square, degrade, resize
 
 
 def ramp(width, height):
-    """A picture whose red is the x position and whose green is the y position, in pixels."""
+    """Returns an image whose red channel is x and whose green channel is y, in pixels."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.dstack([x, y, 0 * x]).astype(np.uint8))
 
@@ -20,7 +20,7 @@ def test_aligned_celeba_is_cropped_square_not_squashed(tmp_path):
     ramp(178, 218).save(tmp_path / "a.png")
     sample = celeba_set([tmp_path / "a.png"])[Place(0, 0)]
     hr = sample["hr"].astype(float)
-    # 178 x 178 from row 20 on: a step of one pixel is 178 / 128 in both directions.
+    # The crop is 178 x 178 from row 20 on: one pixel is 178 / 128 source pixels in both directions.
     assert hr.shape == (128, 128, 3)
     np.testing.assert_allclose(hr[64, :, 0], (np.arange(128) + 0.5) * 178 / 128 - 0.5, atol=1)
     np.testing.assert_allclose(hr[:, 64, 1], 20 + (np.arange(128) + 0.5) * 178 / 128 - 0.5, atol=1)
@@ -35,7 +35,7 @@ def test_ready_crops_pass_unchanged_and_lr_is_the_protocols(tmp_path):
 
 
 def box_of(crop, seed, side=200, size=128):
-    """(left, top, right, bottom) in the source of what a crop shows, read off a picture of coordinates."""
+    """Returns (left, top, right, bottom) of a crop in the source, measured on an image of coordinates."""
     shown = np.asarray(crop(ramp(side, side), size, np.random.default_rng(seed))).astype(float)
     left, right = np.median(shown[:, 10, 0]), np.median(shown[:, -11, 0])
     top, bottom = np.median(shown[10, :, 1]), np.median(shown[-11, :, 1])
@@ -54,12 +54,12 @@ def test_the_fixed_crop_has_the_published_areas_and_lies_anywhere():
     slack = 200 - height
     free = slack > 10
     position = boxes[free, 1] / slack[free]
-    assert position.min() < 0.1 and position.max() > 0.9  # from the top to the bottom
+    assert position.min() < 0.1 and position.max() > 0.9  # boxes reach the top and the bottom
 
 
 def test_upstream_crop_keeps_the_published_fault():
     boxes = np.array([box_of(crop_upstream, seed) for seed in range(80)])
-    # The box was drawn for the unscaled picture: what a scale of 1.3 pushes out at the right is never seen.
+    # The box is drawn for the unscaled image: parts that a scale of 1.3 moves outside it are never shown.
     assert boxes[:, 2].mean() < 0.93 * 200 and boxes[:, 3].mean() < 0.93 * 200
     fixed = np.array([box_of(crop_fixed, seed) for seed in range(80)])
     assert boxes[:, 2:].mean() < fixed[:, 2:].mean() - 10

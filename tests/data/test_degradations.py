@@ -1,4 +1,4 @@
-"""The published degradation chain: each branch's frequency, each range, and each function by what it must do."""
+"""The degradation chains: frequencies of the branches, ranges of the values, and each function's result."""
 import io
 
 import cv2
@@ -29,7 +29,7 @@ def share(records, test):
 
 
 def near(probability, count=COUNT):
-    """Four standard deviations of a share of `count` draws."""
+    """Expects `probability` within four standard deviations of a share of `count` draws."""
     return pytest.approx(probability, abs=4 * (probability * (1 - probability) / count) ** 0.5)
 
 
@@ -57,13 +57,13 @@ def test_each_range_is_as_published_and_filled(records, kind, name, low, high, s
         assert set(values) == set(range(low, high + 1, step))
     else:
         assert low <= min(values) < low + 0.03 * width and high - 0.03 * width < max(values) <= high
-    # Even sizes count as the next odd one, so that the lowest odd size is half as frequent as the others.
+    # An even size becomes the next odd size, so the lowest odd size is half as frequent as the others.
     middle = (low + high) / 2 + (0.5 if step == 2 else 0)
     assert np.mean(values) == pytest.approx(middle, abs=4 * width / (12 * len(values)) ** 0.5)
 
 
 def test_the_chain_does_what_its_record_says_in_the_published_order(face, monkeypatch):
-    """Each step takes the picture of the one before, with the recorded numbers; all four blurs are met."""
+    """Each step gets the previous step's image and the recorded numbers. All four blurs occur."""
     calls = []
     names = {"grey", "gaussian_blur", "average_blur", "median_blur", "motion_blur", "resize", "gaussian_noise", "jpeg"}
     for name in names:
@@ -126,7 +126,8 @@ def test_gaussian_has_the_width_asked_for():
     step = np.repeat((np.arange(121) > 60).astype(np.uint8)[None, :, None] * 250, 121, 0).repeat(3, 2)
     density = np.diff(d.gaussian_blur(step, 6.0)[60, :, 0].astype(float))
     places = np.arange(120) - (density * np.arange(120)).sum() / density.sum()
-    # 15 pixels: a normal density cut at a = 1.25 sigma, whose variance is 1 - 2 a phi(a) / (2 Phi(a) - 1) = 0.421.
+    # The kernel has 15 pixels: a normal density cut at a = 1.25 sigma.
+    # Its variance is 1 - 2 a phi(a) / (2 Phi(a) - 1) = 0.421 times sigma^2.
     assert (density * places ** 2).sum() / density.sum() == pytest.approx(6.0 ** 2 * 0.421, rel=0.02)
 
 
@@ -186,22 +187,22 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
         show(tmp_path / "grid.png")
 
 
-# -- GPEN's chain, and the harder one ------------------------------------------------------------------------------
+# -- GPEN's chain and the hard chain -------------------------------------------------------------------------------
 
 DRAWS = 1500
 
 
 def draw(chain):
-    """Records of a chain, of a picture so small that they cost little."""
+    """Returns the records of DRAWS calls of a chain. The image is small to save time."""
     return [chain(np.zeros((24, 24, 3), np.uint8), np.random.default_rng([8, i]))[2] for i in range(DRAWS)]
 
 
 def fills(values, low, high):
-    """Whether values are spread evenly over low..high."""
+    """Returns whether values are spread evenly over low..high."""
     quarters = np.histogram(values, 4, (low, high))[0] / len(values)
     end = 0.01 * (high - low)
     assert low <= min(values) < low + end and high - end < max(values) <= high
-    return np.allclose(quarters, 0.25, atol=4 * (3 / 16 / len(values)) ** 0.5 + 0.02)  # 0.02: of whole numbers
+    return np.allclose(quarters, 0.25, atol=4 * (3 / 16 / len(values)) ** 0.5 + 0.02)  # 0.02: for integers
 
 
 def test_gpen_draws_each_branch_and_range_as_published():
@@ -242,8 +243,8 @@ def test_these_chains_are_reproducible_and_grey_the_target_too(face, chain):
 
 
 def test_gpen_by_hand(monkeypatch):
-    """One set of numbers through Pillow and numpy: the parts, and their order."""
-    noise = np.random.default_rng(1).integers(0, 256, (9, 9), dtype=np.uint8)  # grey: a JPEG halves colour's resolution
+    """Recomputes GPEN's chain in numpy for one draw: blur, reduce, enlarge, in this order."""
+    noise = np.random.default_rng(1).integers(0, 256, (9, 9), dtype=np.uint8)  # grey: JPEG halves colour's resolution
     face = np.asarray(Image.fromarray(noise).resize((64, 64), Image.Resampling.BICUBIC).convert("RGB"))
     seed = next(i for i in range(100) if d.degrade_gpen(face, np.random.default_rng(i))[2].get("sigma_x", 0) > 3)
     _, low, record = d.degrade_gpen(face, np.random.default_rng(seed))

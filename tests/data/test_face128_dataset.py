@@ -1,4 +1,4 @@
-"""Blind restoration at 128 pixels: data/face128_chain.py, and the network that begins at its input."""
+"""Blind restoration at 128 pixels: data/face128_chain.py, and residual networks, which start as the identity."""
 import numpy as np
 import pytest
 import torch
@@ -21,7 +21,7 @@ TINY = {"in_size": 32, "out_size": 32, "min_ch": 4, "max_ch": 8, "hourglass_ch":
 
 @pytest.fixture(scope="module")
 def face():
-    """A smooth picture with some grain, uint8 [128, 128, 3]."""
+    """Returns a smooth image with some grain, uint8 [128, 128, 3]."""
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((128, 128), Image.BICUBIC)
     return np.clip(np.asarray(smooth) + rng.integers(-8, 9, (128, 128, 1)), 0, 255).astype(np.uint8)
@@ -29,7 +29,7 @@ def face():
 
 @pytest.fixture(scope="module")
 def drawn(face):
-    """[(target, degraded, record)] of many draws."""
+    """Returns [(target, degraded, record)] of 1000 draws."""
     return [degrade_face128(face, np.random.default_rng(seed)) for seed in range(1000)]
 
 
@@ -38,13 +38,13 @@ def test_sizes_are_drawn_from_12_to_128_and_many_are_whole():
     sizes = np.array([random_size(128, rng) for _ in range(4000)])
     assert sizes.min() == SMALLEST and sizes.max() == 128
     assert (sizes == 128).mean() == pytest.approx(0.2, abs=0.03)
-    assert np.median(sizes[sizes < 128]) == pytest.approx((12 * 128) ** 0.5, rel=0.1)  # the logarithm is uniform
+    assert np.median(sizes[sizes < 128]) == pytest.approx((12 * 128) ** 0.5, rel=0.1)  # log-uniform
 
 
 def test_shares_and_ranges_of_what_is_drawn(drawn):
     records = [record for *_, record in drawn]
     clean = [r for r in records if not {"blur", "noise", "quality"} & r.keys()]
-    assert 0.17 < len(clean) / len(records) < 0.33  # 0.15 are meant to be, and 0.085 come out so
+    assert 0.17 < len(clean) / len(records) < 0.33  # 0.15 by choice, and 0.085 because no step is drawn
     for name, share in (("blur", 0.425), ("noise", 0.425), ("quality", 0.51), ("grey", 0.05)):
         assert np.mean([name in r for r in records]) == pytest.approx(share, abs=0.05)
     noise, quality = ([r[name] for r in records if name in r] for name in ("noise", "quality"))
@@ -119,5 +119,5 @@ def test_the_presets_networks_and_a_first_training(train):
                         "--ema_decay", 0.9, "--val_count", 3)
     assert status == 0
     weights = torch.load(run / "best_net_G.pth", weights_only=True)
-    assert weights["out_conv.conv2d.weight"].abs().max() > 0  # it has learned
+    assert weights["out_conv.conv2d.weight"].abs().max() > 0  # zero at the start: it was trained
     assert "input" in (run / "train.log").read_text()

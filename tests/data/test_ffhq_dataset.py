@@ -1,4 +1,4 @@
-"""Degraded and true faces: reproducible, cached once, and untouched where nothing was drawn."""
+"""Pairs of degraded and true faces: reproducible, and the same with a cache."""
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,7 +27,7 @@ def test_a_sample_is_the_chain_at_512_pixels(tmp_path, load_size):
 
 
 def test_above_512_pixels_the_target_keeps_its_own(tmp_path):
-    """A fine pattern would not survive the way through 512 pixels; grey ones are grey there, too."""
+    """The target is not resized to 512 pixels: its fine pattern is kept. Grey targets are grey at full size."""
     face = np.zeros((700, 700, 3), np.uint8)
     face[::2] = (250, 60, 120)
     Image.fromarray(face).save(tmp_path / "face.png")
@@ -59,12 +59,12 @@ def test_the_cache_holds_the_resized_square_until_the_file_changes(tmp_path):
         sample = cached[Place(0, 0)]
         assert np.array_equal(sample["hr"], plain["hr"]) and np.array_equal(sample["lr"], plain["lr"])
     kept, = (tmp_path / "cache").iterdir()
-    Image.fromarray(np.zeros((512, 512, 3), np.uint8)).save(kept)  # it is read, not only written
+    Image.fromarray(np.zeros((512, 512, 3), np.uint8)).save(kept)  # shows that the cache is read
     assert not cached[Place(0, 0)]["hr"].any()
-    kept.write_bytes(b"")  # as a power cut may leave it
+    kept.write_bytes(b"")  # a power cut may leave an empty file
     sample = cached[Place(0, 0)]
     assert np.array_equal(sample["hr"], plain["hr"]) and sample["notes"] == plain["notes"]
-    assert np.asarray(Image.open(kept)).any()  # made anew
+    assert np.asarray(Image.open(kept)).any()  # written again
     Image.fromarray(np.full((50, 50, 3), 200, np.uint8)).save(paths[0])
     assert (cached[Place(0, 0)]["hr"] == 200).all()
 
@@ -77,7 +77,7 @@ def test_the_cache_knows_sizes_and_refusals_apart(tmp_path):
                          for folder in (None, tmp_path / "cache"))
         assert cached["notes"] == plain["notes"] != []
         assert "hr" not in plain or np.array_equal(cached["hr"], plain["hr"])
-    # These two resize alike, but one keeps squares of 512 pixels and the other of load_size.
+    # Both resize the same way, but one caches squares of 512 pixels and the other squares of load_size.
     for dataset in (BlindDataset, InpaintingDataset):
         assert dataset(paths, 64, cache_folder=tmp_path / "cache")[Place(0, 0)]["hr"].shape == (64, 64, 3)
 

@@ -1,4 +1,4 @@
-"""The data of GPEN's tasks: what goes in, what comes out, and where a flip goes."""
+"""The datasets of GPEN's tasks: inputs, targets and flips."""
 import shutil
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_holes_are_of_moderate_size_everywhere_and_of_every_kind(monkeypatch):
     assert shares.min() > 0 and shares.max() < 0.75 and 0.15 < shares.mean() < 0.25
     where = holes.reshape(600, 4, 16, 4, 16).mean((0, 2, 4))
     assert where.min() > 0.1 and where.max() < 0.35
-    for turned in (where[::-1], where[:, ::-1], where.T):  # no edge and no direction is preferred
+    for turned in (where[::-1], where[:, ::-1], where.T):  # no edge or direction is preferred
         assert np.abs(where - turned).max() < 0.07
     large = random_holes(512, np.random.default_rng(4))
     assert (large[1::2, 1::2] != random_holes(256, np.random.default_rng(4))).mean() < 0.02
@@ -148,7 +148,7 @@ def test_seg2face_shows_the_exact_map_of_a_builtin_face(drawn, load_size):
     assert len(faces) == COUNT and not faces.warnings
     if load_size == SIZE:
         assert np.array_equal(sample["lr"], PALETTE[face.parsing]) and np.array_equal(sample["hr"], face.image)
-    else:  # each pixel is one of those that it covers
+    else:  # each pixel equals one of the source pixels that it covers
         blocks = PALETTE[face.parsing].reshape(32, 2, 32, 2, 3)
         assert (sample["lr"][:, None, :, None] == blocks).all(4).any((1, 3)).all()
 
@@ -179,7 +179,7 @@ def test_celebamask_as_published_gives_the_same_maps(tmp_path, drawn):
         assert np.array_equal(faces[Place(0, i)]["lr"], maps[Place(0, i)]["lr"])
     overlay = np.asarray(Image.open(root / "CelebAMask-HQ-mask-anno/1/00001_skin.png"))
     Image.fromarray(np.full_like(overlay, 255)).save(root / "CelebAMask-HQ-mask-anno/1/00001_hair.png")
-    everywhere = open_set("seg2face", root)[Place(0, 1)]["lr"]  # hair lies over skin, cloth over hair
+    everywhere = open_set("seg2face", root)[Place(0, 1)]["lr"]  # hair covers skin; cloth covers hair
     shown = {CLASSES[i] for i in range(19) if (everywhere == PALETTE[i]).all(2).any()}
     assert shown <= {"hair", "hat", "ear_r", "neck_l", "neck", "cloth"} and "hair" in shown
     Image.new("L", (8, 8)).save(root / "CelebAMask-HQ-mask-anno/1/00001_nose.png")
@@ -230,7 +230,7 @@ def test_inputs_asked_for_by_their_own_name_are_read_as_such(name):
 def test_maps_beside_the_faces_are_no_faces(tmp_path, drawn, name):
     assert {Path(p).parent.name for p in open_set(name, drawn).paths} == {"images"}
     if name != "seg2face":
-        for folder in ("images", "more"):  # without masks, a name like any other
+        for folder in ("images", "more"):  # without a masks folder, images/ is like any other
             write_faces(tmp_path / folder, 1)
         assert len(open_set(name, tmp_path).paths) == 2
 

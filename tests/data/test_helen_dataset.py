@@ -1,4 +1,4 @@
-"""Helen: squares about the landmarks, annotation as it is published and damaged, and the preset from end to end."""
+"""Helen: squares around the landmarks, valid and invalid annotation, and the preset from end to end."""
 import csv
 import json
 import re
@@ -17,7 +17,7 @@ from utils.errors import UserError
 
 
 def make_helen(root, centres, size=(400, 300)):
-    """Photographs of coordinates (red: x / 2, green: y / 2) with Helen's points about `centres`, 100 pixels wide."""
+    """Writes images of coordinates (red: x / 2, green: y / 2) with Helen's points around `centres`, 100 pixels wide."""
     (root / "annotation").mkdir(parents=True)
     (root / "train_1").mkdir()
     y, x = np.mgrid[:size[1], :size[0]]
@@ -45,12 +45,12 @@ def test_faces_are_squares_about_their_landmarks(tmp_path):
         middle = hr[63:65, 63:65, :2].mean((0, 1))
         origin = middle - 63.5 * step
         assert (origin > -2).all() and (origin + 127 * step < (401, 301)).all()
-        for point in (0, 20, 40, 49, 124, 144):  # within a map's pixel, which is 3 of the photograph's
+        for point in (0, 20, 40, 49, 124, 144):  # within a map pixel, which is 3 pixels of the image
             row, column = np.unravel_index(sample["priors"][..., point].argmax(), (64, 64))
             found = origin + (2 * np.array([column, row]) + 0.5) * step
             if column % 63 and row % 63:  # not at the edge
                 assert np.abs(found - shape[point] - centre).max() < 3.5
-        if i == 0:  # elsewhere it had to be moved
+        if i == 0:  # the other squares were moved into the image
             np.testing.assert_allclose(middle, (shape.max(0) + shape.min(0)) / 2 + centre, atol=1.5)
 
 
@@ -59,7 +59,7 @@ def test_upstream_and_flip_and_what_is_missing(tmp_path):
     extent = np.ptp(helen_points(), axis=0)
     hr = open_set("helen", root, "upstream", 128)[Place(0, 0)]["hr"].astype(float) * 2
     steps = np.diff(hr[64, 8:-8, 0]).mean(), np.diff(hr[8:-8, 64, 1]).mean()
-    np.testing.assert_allclose(np.multiply(steps, 128), 2 * extent, rtol=0.02)  # squashed
+    np.testing.assert_allclose(np.multiply(steps, 128), 2 * extent, rtol=0.02)  # scaled differently in x and y
     faces = open_set("helen", root, "fixed", 128)
     flipped = 0
     for epoch in range(20):
@@ -72,7 +72,7 @@ def test_upstream_and_flip_and_what_is_missing(tmp_path):
         assert columns[0] < columns[20] < columns[40] and columns[124] > columns[144]
     assert 3 < flipped < 17
     (root / "annotation" / "1.txt").unlink()
-    faces = open_set("helen", root / "train_1", priors="none")  # the square needs landmarks all the same
+    faces = open_set("helen", root / "train_1", priors="none")  # the square still needs landmarks
     assert len(faces) == 1 and "face_0.png" in faces.warnings[0] and "priors" not in faces[Place(0, 0)]
     (root / "annotation" / "2.txt").unlink()
     with pytest.raises(UserError, match="none of the 2 pictures.*Looked for annotation/"):
@@ -97,7 +97,7 @@ def test_a_damaged_annotation_is_named_with_its_line(tmp_path, spoil, match):
 
 
 def test_a_training_and_its_landmark_error(tmp_path, capsys):
-    """The preset, made small: what newtrain.py and newtest.py say, a picture without annotation among the others."""
+    """Trains and tests a small variant of the preset. One of the images has no annotation."""
     root = make_helen(tmp_path / "helen", [(150 + 10 * i, 140) for i in range(5)])
     (root / "annotation" / "3.txt").unlink()
     options = parse_train(["--preset", "fsrnet_helen", "--load_size", "32", "--width", "4", "--enc_blocks", "1",

@@ -1,4 +1,4 @@
-"""Batches: each image once per epoch, whatever the workers, and damaged images replaced."""
+"""Batches: each image once per epoch for any number of workers, and corrupted images replaced."""
 import itertools
 import subprocess
 
@@ -83,7 +83,7 @@ def test_a_damaged_image_is_replaced_by_its_neighbour(tmp_path):
 
 def test_a_file_that_was_mended_since_does_not_stop_a_resumed_run():
     bad = BadImages(1000, "stop", print)
-    bad.bad["a.png"] = "a.png: torn"  # of the checkpoint
+    bad.bad["a.png"] = "a.png: torn"  # restored from the checkpoint
     bad.check({"notes": [], "complete": True})
     with pytest.raises(UserError, match="stop.: b.png: torn"):
         bad.check({"notes": [("bad", "b.png", "torn")], "complete": True})

@@ -1,4 +1,4 @@
-"""Where faces come from and what is done to them are two choices: every dataset takes every degradation."""
+"""Dataset and degradation are independent choices: each degradable dataset takes each degradation."""
 import cv2
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_every_dataset_takes_every_degradation(drawn, name, degradation):
 
 @pytest.mark.parametrize("augmentation", ["none", "fixed", "upstream"])
 def test_lr_is_degraded_while_priors_follow_the_crop(tmp_path, augmentation):
-    """CelebAMask-HQ through GPEN's chain: the view and so the priors are those that bicubic has of the same sample."""
+    """With GPEN's degradation, CelebAMask-HQ's crop, flip and priors equal those of the bicubic sample."""
     root = make_official(tmp_path / "hq", lambda n: str(n % 2))
     plain, blind = (open_set("celebamask", root, augmentation, 64, degradation=d, seed=2) for d in ("bicubic", "gpen"))
     greys = 0
@@ -50,9 +50,9 @@ def test_lr_is_degraded_while_priors_follow_the_crop(tmp_path, augmentation):
         a, b = plain[Place(epoch, 1)], blind[Place(epoch, 1)]
         assert np.array_equal(a["priors"], b["priors"]) and b["priors"].any()
         greys += not np.ptp(b["hr"], axis=2).any()
-        assert np.abs(grey(a["hr"]).astype(int) - grey(b["hr"])).mean() < 4  # the same crop and flip, resized otherwise
+        assert np.abs(grey(a["hr"]).astype(int) - grey(b["hr"])).mean() < 4  # same crop and flip, another resize
         assert not np.array_equal(a["lr"], b["lr"]) and not np.array_equal(b["lr"], b["hr"])
-    assert 0 < greys < 8  # p 0.2, the target too
+    assert 0 < greys < 8  # p = 0.2; the target is grey, too
 
 
 def test_a_face_is_degraded_at_the_size_that_the_chain_counts_in(drawn):
@@ -112,7 +112,7 @@ def test_the_command_line_and_files_agree_on_what_is_meant(tmp_path):
         options = parse_train(list(words))
         return options.dataset_name, options.degradation
     assert meant("--preset", "gpen_blind") == ("blind", None)
-    assert meant("--preset", "gpen_blind", "--dataset_name", "celeba") == ("celeba", None)  # bicubic, as ever
+    assert meant("--preset", "gpen_blind", "--dataset_name", "celeba") == ("celeba", None)  # celeba's default: bicubic
     assert meant("--preset", "gpen_blind", "--degradation", "gpen_hard") == ("blind", "gpen_hard")
     path = tmp_path / "mine.yml"
     path.write_text("model: fsrnet\ndataset_name: celebamask\ndegradation: gpen\n")

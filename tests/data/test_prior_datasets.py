@@ -1,4 +1,4 @@
-"""Datasets with priors: layouts, what is missing, and priors that go where the picture goes."""
+"""Datasets with priors: folder layouts, missing annotation, and priors that follow the crop and flip."""
 import csv
 import shutil
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_builtin_faces_come_with_their_exact_priors(drawn):
     maps = cut_parts(face.parsing, whole(), 32)
     assert np.array_equal(sample["priors"][..., 68:], maps)
     heat = heatmaps(move_points(face.landmarks, whole(), 32), 32)
-    assert np.abs(sample["priors"][..., :68].astype(int) - heat).max() <= 1  # the file has hundredths of a pixel
+    assert np.abs(sample["priors"][..., :68].astype(int) - heat).max() <= 1  # the file is rounded to 0.01 pixel
     assert faces.prior_names("both") == [f"point {i}" for i in range(68)] + list(MASK_PARTS)
     assert np.array_equal(open_set("builtin", drawn)[Place(0, 2)]["priors"], maps)
     assert np.array_equal(open_set("celebamask", drawn)[Place(0, 2)]["priors"], maps)
@@ -73,7 +73,7 @@ def test_faces_are_bit_for_bit_those_of_celeba(drawn, augmentation):
 
 
 def test_priors_follow_crop_and_flip(tmp_path):
-    """A picture whose red and green are the masks of the left and the right eye, its blue a spot at landmark 36."""
+    """The image's red and green are the masks of the left and right eye; its blue is a spot at landmark 36."""
     face = draw_face(4, 128)
     red, green = (255 * (face.parsing == CLASSES.index(part)) for part in ("l_eye", "r_eye"))
     y, x = np.mgrid[:128, :128]
@@ -92,7 +92,7 @@ def test_priors_follow_crop_and_flip(tmp_path):
         maps = {name: sample["priors"][..., i].astype(float) for i, name in enumerate(names)}
         red_is_right = np.abs(maps["r_eye"] - seen[..., 0]).mean() < np.abs(maps["l_eye"] - seen[..., 0]).mean()
         first, other, point = ("r_eye", "l_eye", 45) if red_is_right else ("l_eye", "r_eye", 36)
-        for colour, part in enumerate((first, other)):  # a mirrored left eye is a right one
+        for colour, part in enumerate((first, other)):  # a mirrored left eye is a right eye
             assert np.abs(maps[part] - seen[..., colour]).sum() < 0.2 * seen[..., colour].sum()
         heat = maps[f"point {point}"]
         peaks = [np.argwhere(m >= m.max() - 4).mean(0) for m in (heat, seen[..., 2])]
@@ -125,7 +125,7 @@ def test_upstream_squashes_and_neither_flips_nor_crops(builtin):
         assert np.array_equal(sample["lr"], np.asarray(degrade(resize(wide, 64), 8)))
     original = cut_parts(draw_face(0, SIZE).parsing, whole(), 32)
     assert np.abs(sample["priors"].astype(int) - original).mean() < 6
-    cropped = open_set("celebamask", builtin)[Place(0, 0)]  # the centre, as wide as high
+    cropped = open_set("celebamask", builtin)[Place(0, 0)]  # the centre square
     assert np.array_equal(cropped["hr"], np.asarray(resize(wide, 64, centre_square(wide.size))))
 
 
@@ -140,7 +140,7 @@ def test_official_celebamask(tmp_path, drawn, folder_of, scale):
         assert np.array_equal(faces[Place(0, i)]["priors"], maps[Place(0, i)]["priors"])
     faces, maps = (open_set("celebamask", r, "fixed", seed=1) for r in (root, drawn))
     a, b = (s[Place(0, 1)]["priors"].astype(int) for s in (faces, maps))
-    assert np.abs(a - b).max() <= 1  # the size of the masks does not matter
+    assert np.abs(a - b).max() <= 1  # masks of another size give the same maps
     for file in (root / "CelebAMask-HQ-mask-anno").rglob("00001_*.png"):
         if "skin" not in file.name:
             file.unlink()
@@ -204,7 +204,7 @@ def landmarks(seed):
 
 @pytest.fixture
 def split_faces(tmp_path, drawn):
-    """Faces 0, 1, 2 as train/deep/a.png .. c.png, faces 3, 4, 5 as test/deep/a.png .. c.png, below `faces`."""
+    """Copies faces 0, 1, 2 to faces/train/deep/a.png .. c.png and faces 3, 4, 5 to faces/test/deep/a.png .. c.png."""
     for i in range(COUNT):
         target = tmp_path / "faces" / ("train" if i < 3 else "test") / "deep" / f"{'abc'[i % 3]}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def split_faces(tmp_path, drawn):
 
 
 def shown(faces):
-    """{relative path: its heatmaps} of a dataset."""
+    """Returns {relative path: priors} of a dataset."""
     return {"/".join(Path(path).parts[-3:]): faces[Place(0, i)]["priors"] for i, path in enumerate(faces.paths)}
 
 
@@ -228,13 +228,13 @@ def test_landmarks_by_split_and_name(split_faces, kind):
         np.savez(split_faces / "landmarks68.npz", split=[r[0] for r in rows], name=[f"{r[1]}.jpg" for r in rows],
                  landmarks_x10=tenths, max_disagreement_px=np.array([1, 10, 2, 10.5, 3, 4], np.float16))
     maps = shown(open_set("landmarks68", split_faces, priors="heatmaps"))
-    dropped = {"test/deep/a.png"} if kind == "npz" else set()  # the two detectors disagree
+    dropped = {"test/deep/a.png"} if kind == "npz" else set()  # its detectors disagree by 10.5 pixels
     assert set(maps) == {f"{s}/deep/{n}.png" for s in ("train", "test") for n in "abc"} - dropped
     for split, name, points in rows:
         if f"{split}/deep/{name}.png" in maps:
             expected = heatmaps(move_points(points, whole(), 32), 32)
             assert np.abs(maps[f"{split}/deep/{name}.png"].astype(int) - expected).max() <= 1
-    part = shown(open_set("landmarks68", split_faces / "train", priors="heatmaps"))  # the file is the parent's
+    part = shown(open_set("landmarks68", split_faces / "train", priors="heatmaps"))  # file in the parent folder
     assert {path: m.tobytes() for path, m in part.items()} == {
         path: m.tobytes() for path, m in maps.items() if path.startswith("train")}
 
@@ -246,7 +246,7 @@ def test_landmarks_by_path_and_by_name(split_faces):
     assert set(shown(open_set("landmarks68", split_faces))) == {
         "test/deep/a.png", "train/deep/b.png", "train/deep/c.png"}
     rows = [["c", *points[0]], ["b", *[float("nan")] * 136]]
-    write_csv(split_faces / "landmarks68.csv", ["file"], rows)  # wins over .npz
+    write_csv(split_faces / "landmarks68.csv", ["file"], rows)  # takes precedence over .npz
     with pytest.raises(UserError, match=r"test/deep/c.png and .*train/deep/c.png have one annotation between them"):
         open_set("landmarks68", split_faces)
     faces = open_set("landmarks68", split_faces / "test")
@@ -310,7 +310,7 @@ def test_landmarks_that_make_no_face_are_bad(split_faces, points):
     assert "landmarks make no face within its 64x64 pixels" in why
 
 
-# -- in the frame -------------------------------------------------------------------------------------------------
+# -- training and tools -------------------------------------------------------------------------------------------
 
 def test_a_training_gets_priors_and_tells_what_is_missing(train, builtin, monkeypatch, capsys):
     from models.sparnet_model import SPARNetModel
@@ -325,7 +325,7 @@ def test_a_training_gets_priors_and_tells_what_is_missing(train, builtin, monkey
     status, folder = train("--dataset_name", "builtin", "--priors", "both", "--val_count", 2, "--train_steps", 2,
                            dataroot=builtin)
     assert status == 0 and seen == [((3, 79, 16, 16), -1, 1)] * 2
-    log = (folder / "train.log").read_text()  # 6 faces are listed, not their masks, and 2 are held out
+    log = (folder / "train.log").read_text()  # 2 of 6 faces are held out; 1 of the other 4 has no mask
     for words in ("Data: 3 faces", ", 2 to validate on", "warning: 1 of 4 pictures", "left out: 00001.png"):
         assert words in log
     with pytest.raises(UserError, match="--priors is not read here: --dataset_name celeba has no facial priors"):

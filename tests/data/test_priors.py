@@ -1,4 +1,4 @@
-"""Heatmaps and parsing maps: known values, plain references, and that a mirrored face has mirrored priors."""
+"""Heatmaps and parsing maps: known values, simple reference code, and mirrored priors of mirrored faces."""
 import numpy as np
 import pytest
 
@@ -20,12 +20,12 @@ def test_heatmap_of_known_points():
     maps = heatmaps(np.array([[10, 20], [-3, 30], [-100, 5], [63, 0], [20.5, 8]]), 64)
     assert maps.shape == (64, 64, 5) and maps.dtype == np.uint8
     assert maps[20, 10, 0] == 255 and maps[20, 13, 0] == maps[14, 10, 0] + 154 - 34 == int(255 * np.exp(-0.5))
-    assert maps[30, 0, 1] == 154 and maps[..., 1].max() == 154  # its peak lies outside
+    assert maps[30, 0, 1] == 154 and maps[..., 1].max() == 154  # the peak lies outside the image
     assert not maps[..., 2].any()
     assert maps[0, 63, 3] == 255
-    assert maps[8, 20, 4] == maps[8, 21, 4] == 251  # between two pixels
-    assert not maps[40, 20:, 4].any() and not maps[8, 31:, 4].any() and maps[8, 30, 4] == 1  # 3.3 sigma
-    assert heatmaps(np.array([[20, 40]]), 128)[40, 26, 0] == 154  # sigma is a share of the size
+    assert maps[8, 20, 4] == maps[8, 21, 4] == 251  # the peak lies between two pixels
+    assert not maps[40, 20:, 4].any() and not maps[8, 31:, 4].any() and maps[8, 30, 4] == 1  # 0 beyond 3.3 sigma
+    assert heatmaps(np.array([[20, 40]]), 128)[40, 26, 0] == 154  # sigma is proportional to the size
 
 
 @pytest.mark.parametrize("size", [16, 64])
@@ -36,7 +36,7 @@ def test_heatmaps_are_full_image_gaussians(size):
     exact = np.stack([255 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * sigma**2)) for a, b in points], 2)
     maps = heatmaps(points, size)
     assert np.abs(maps - exact).max() < 1.001
-    assert (maps == exact.astype(np.uint8)).mean() > 0.999  # as the public code cuts fractions off
+    assert (maps == exact.astype(np.uint8)).mean() > 0.999  # truncated, as in the public code
 
 
 def test_mirrors_are_their_own_inverse_and_the_canonical_face_is_symmetric():
@@ -83,7 +83,7 @@ def area(outline):
 
 @pytest.mark.parametrize("name", ["68", "194"])
 def test_parts_are_as_large_as_their_outlines_and_lie_there(faces, name):
-    """The area against the shoelace formula; the place against the outline's own extent."""
+    """Compares the area with the shoelace formula and the position with the outline's extent."""
     if name == "68":
         point_set, shapes = POINTS_68, [move_points(face.landmarks, WHOLE, 64) for face in faces]
     else:
@@ -106,7 +106,7 @@ def test_parts_are_as_large_as_their_outlines_and_lie_there(faces, name):
 
 
 def test_drawn_parts_are_those_of_the_exact_masks(faces):
-    """Eyes, nose and lips, drawn from landmarks, lie where the masks have them; left is at the image's right."""
+    """Parts drawn from landmarks lie where the exact masks have them; the person's left is on the image's right."""
     seen = 0
     for face in faces:
         drawn = draw_parts(move_points(face.landmarks, WHOLE, 64), 64, POINTS_68)
@@ -115,7 +115,7 @@ def test_drawn_parts_are_those_of_the_exact_masks(faces):
         for part in ("l_eye", "r_eye", "nose", "u_lip", "l_lip", "l_brow", "r_brow"):
             a, b = drawn[..., FACE_PARTS.index(part)], exact[..., MASK_PARTS.index(part)]
             if b.sum() < 255 * 4:
-                continue  # under hair or glasses
+                continue  # covered by hair or glasses
             centre[part], other = ((np.argwhere(m > 60) + 0.5).mean(0) for m in (a, b))
             assert np.abs(centre[part] - other).max() < 3, part
             seen += 1
@@ -147,7 +147,7 @@ def test_cut_parts_are_means_over_their_class(faces):
 
 
 def test_cut_part_of_a_fractional_box_is_what_finer_pixels_give(faces):
-    """Boxes that end on tenths of a pixel: blown up ten times, each pixel of the map is a mean over whole ones."""
+    """Boxes end on tenths of a pixel: in a mask enlarged ten times, each pixel of the map is a mean of whole pixels."""
     mask = 255 * (faces[0].parsing == CLASSES.index("skin")).astype(np.uint8)
     for left, top, width, height in ((0, 0, 128, 128), (3.3, 10.1, 108.8, 83.2), (60.4, 50.7, 6.4, 9.6)):
         finer = mask.repeat(10, axis=0).repeat(10, axis=1)

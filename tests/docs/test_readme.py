@@ -1,4 +1,4 @@
-"""README.md and README_zh.md have the same structure, and what they name exists."""
+"""README.md and README_zh.md have the same structure; the paths, commands and options in them exist."""
 import importlib.util
 import re
 import shlex
@@ -21,12 +21,12 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 ROOT_NAMES = {path.name for path in ROOT.iterdir()}
-# Written by the commands, or examples of the reader's own.
+# Paths that the commands write, and names that the reader chooses.
 NOT_IN_THE_REPOSITORY = re.compile(r"^(check_points|results|test/output|mine\.yml)(/|$)|NAME|FACES")
 
 
 def text_of(name):
-    """Returns the page's own text; the results are the tool's."""
+    """Returns the page without the results, which tools/readme_results.py writes."""
     return RESULTS.sub("", (ROOT / name).read_text(encoding="utf-8"))
 
 
@@ -39,7 +39,7 @@ def blocks(kind):
 
 
 def commands(program):
-    """Returns the words after `program` of each command in README.md that runs it, torchrun's included."""
+    """Returns the arguments of each command in README.md that runs `program`, directly or through torchrun."""
     lines = (shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines())
     return [words[words.index(program) + 1:] for words in lines if program in words]
 
@@ -54,7 +54,7 @@ def headings(name):
 
 
 def links(name):
-    """Returns the links, other than those from one language to the other."""
+    """Returns the links, except those from one language to the other."""
     return [link for link in LINK.findall(prose_of(name)) if link not in (ENGLISH, CHINESE)]
 
 
@@ -103,7 +103,7 @@ def test_modules_and_scripts_exist():
 
 
 def test_commands_of_newtrain_parse():
-    """The reader's own preset is left out: its keys are looked at below."""
+    """Leaves out the reader's own preset: a test below checks its keys."""
     assert len(commands("newtrain.py")) > 5
     for words in commands("newtrain.py"):
         parse_train([word for word in words if word not in ("--preset", "mine.yml")] if "mine.yml" in words else words)
@@ -133,7 +133,7 @@ def test_arguments_of_the_scripts_exist():
 
 def test_options_named_in_the_text_exist():
     known = {option for model in RECIPES for option in train_parser(model)._option_string_actions}
-    known |= {"--gtroot", "--max-restarts"}  # newtest.py's, torchrun's
+    known |= {"--gtroot", "--max-restarts"}  # options of newtest.py and torchrun
     for span in SPAN.findall(prose_of(ENGLISH)):
         assert set(re.findall(r"--[\w-]+", span)) <= known, span
 

@@ -1,4 +1,4 @@
-"""Every wrong input is one clear line on stderr and a non-zero exit: no traceback, no silent run."""
+"""Each invalid input gives one line on stderr and a non-zero exit status: no traceback, no silent run."""
 import os
 import re
 import subprocess
@@ -112,7 +112,7 @@ def test_without_the_newest_checkpoint_the_one_before_is_taken(train, capsys, da
     out = capsys.readouterr().out
     assert "Continuing after step 2 of 6" in out
     assert len(re.findall(r"^warning: .*state_00000004.pth is corrupted \(.+\); continuing", out, re.M)) == warnings
-    assert [r["step"] for r in read_metrics(folder)] == [2, 4, 6]  # what was recorded of step 4 is written anew
+    assert [r["step"] for r in read_metrics(folder)] == [2, 4, 6]  # step 4's record is written again
     weights = [torch.load(f / "latest_net_G.pth", weights_only=True) for f in (whole, folder)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -121,7 +121,7 @@ def test_a_failing_run_ends_although_workers_still_have_work(tmp_path):
     folder = write_faces(tmp_path / "faces", 60)
     (folder / "030.png").write_bytes(b"broken")
     words = [*TINY, "--workers", 2, "--dataroot", folder, "--checkpoints_dir", tmp_path, "--total_epochs", 50]
-    done = program("newtrain.py", *words, "--on_bad_image", "stop")  # a hang would be cut off after 120 s
+    done = program("newtrain.py", *words, "--on_bad_image", "stop")  # a hang would exceed the timeout
     assert done.returncode == 1 and "error: bad image (and --on_bad_image stop): " in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""What torch reads while it loads is set before, whatever is started: also beside a backend that fails to load."""
+"""The variables that torch reads at import are set before it, by each entry point, even if a backend fails to load."""
 import json
 import os
 import re
@@ -9,28 +9,28 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-EXPECTED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "GOMP_SPINCOUNT": "1000"}  # as utils/__init__.py says
+EXPECTED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "GOMP_SPINCOUNT": "1000"}  # the values in utils/__init__.py
 SOURCES = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))
            if not any(part.startswith(".") or part == "tests" for part in path.relative_to(ROOT).parts)]
 SCRIPTS = [str(path) for path in SOURCES if len(path.parts) == 1]
 PACKAGES = sorted({".".join(path.parts[:-1]) for path in SOURCES if len(path.parts) > 1})
 PROGRAMS = [f"-m {'.'.join(path.with_suffix('').parts)}" for path in SOURCES
             if len(path.parts) > 1 and re.search(r'^if __name__ == "__main__"', (ROOT / path).read_text(), re.M)]
-BACKEND = {  # a package that installs a backend of torch whose loading fails, as torch-npu's does without CANN
+BACKEND = {  # a package whose torch backend fails to load, as torch-npu's does without CANN
     "broken_backend.py": "def load():\n    raise ImportError('libhccl.so: cannot open shared object file')\n",
     "broken_backend-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: broken-backend\nVersion: 1.0\n",
     "broken_backend-1.0.dist-info/entry_points.txt": "[torch.backends]\nbroken_backend = broken_backend:load\n"}
 
 
 def environment(*folders):
-    """This process's environment without the variables, and with PYTHONPATH, the way the project is used elsewhere."""
+    """Returns this process's environment without the variables, and with `folders` as PYTHONPATH."""
     rest = {name: value for name, value in os.environ.items() if name not in EXPECTED}
     return rest | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """{target: (whether it imports torch, {variable: value then, or at its end})}."""
+    """Returns {target: (imports torch, {variable: value at that import, or at the end if none})} and stderr."""
     targets = [str(ROOT / name) for name in SCRIPTS] + PACKAGES + PROGRAMS
     done = subprocess.run([sys.executable, str(ROOT / "tests/helpers/first_torch.py"), json.dumps(list(EXPECTED)),
                            json.dumps(targets)], capture_output=True, text=True, timeout=120,

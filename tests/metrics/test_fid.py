@@ -10,7 +10,7 @@ from utils.errors import UserError
 
 
 def features_with(count, mean, deviation, seed):
-    """[count, D] of exactly that mean and exactly diag(deviation^2) as covariance."""
+    """Returns [count, D] features with exactly this mean and exactly the covariance diag(deviation^2)."""
     x = np.random.default_rng(seed).normal(size=(count, len(mean)))
     x -= x.mean(0)
     x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
@@ -23,7 +23,7 @@ def test_distance_of_gaussians_in_closed_form():
     shift = np.array([1.0, -2.0, 0.5, 0.0])
     assert fid(real, real) == pytest.approx(0, abs=1e-9)
     assert fid(real, real + shift) == pytest.approx(5.25)
-    spread = np.array([2.0, 1.0, 0.5, 4.0])  # (1 + 0 + 0.25 + 9) between the deviations
+    spread = np.array([2.0, 1.0, 0.5, 4.0])  # squared differences of the deviations: 1 + 0 + 0.25 + 9
     assert fid(real, features_with(30, shift, spread, 1)) == pytest.approx(5.25 + 10.25)
 
 
@@ -35,7 +35,7 @@ def test_distance_is_the_formula_of_the_paper():
     assert fid(real, fake) == pytest.approx(expected, rel=1e-8)
     assert fid(torch.from_numpy(fake), torch.from_numpy(real)) == pytest.approx(expected, rel=1e-8)
     assert fid(real.astype(np.float32), fake.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
-    assert fid(real + 1e3, fake + 1e3) == pytest.approx(expected, rel=1e-9)  # not in float32
+    assert fid(real + 1e3, fake + 1e3) == pytest.approx(expected, rel=1e-9)  # float32 would lose digits here
 
 
 def test_distance_needs_two_faces():

@@ -13,15 +13,17 @@ from utils.errors import UserError
 
 
 def weights_of(net):
-    """`fill` with stronger convolutions: each ReLU halves the variance, and after so many of them all pictures would
-    have the same features (to 7e-5 of the largest; so it is 1e-2)."""
+    """Returns `fill` with stronger convolutions, because each ReLU halves the variance.
+
+    With plain `fill`, features of different images differ by only 7e-5 of the largest; here they differ by 1e-2.
+    """
     return {key: value * math.sqrt(2) if key.endswith("conv.weight") else value
             for key, value in fill(net.state_dict()).items()}
 
 
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory):
-    """The network as loaded from a file with all that the public one may hold, and the file's tensors."""
+    """Returns the network, loaded from a file with every key of the public one, and the file's tensors."""
     weights = weights_of(InceptionFeatures())
     path = tmp_path_factory.mktemp("inception") / "inception.pth"
     torch.save(weights | {"fc.weight": torch.zeros(1008, 1), "fc.bias": torch.zeros(1008),
@@ -36,12 +38,12 @@ def test_features_are_the_references(inception):
     features = net(probe((1, 3, 299, 299), 0))
     reference = torch.from_numpy(np.load(FIXTURES / "inception_fid.seed0.npz")["out0"])
     assert features.shape == (1, 2048) and relative(features, reference) < 1e-4
-    assert relative(net(probe((1, 3, 299, 299), 1)), reference) > 5e-3  # the picture matters
+    assert relative(net(probe((1, 3, 299, 299), 1)), reference) > 5e-3  # another image has other features
     assert not net.training and not any(p.requires_grad for p in net.parameters())
 
 
 def bilinear(picture, side):
-    """`picture`, HWC, resized to side x side between the two nearest pixels each way, half-pixel centres."""
+    """Resizes `picture` (HWC) to side x side: bilinear, half-pixel centres, no antialiasing."""
     for axis in (0, 1):
         length = picture.shape[axis]
         place = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
@@ -56,14 +58,14 @@ def bilinear(picture, side):
 def test_pictures_are_resized_as_pytorch_fid_does(inception, size):
     net, _ = inception
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    # pytorch-fid's order: uint8 to [0, 1], to 299 x 299, to [-1, 1]; at 299 pixels the network resizes nothing.
+    # pytorch-fid's order: uint8 to [0, 1], to 299 x 299, to [-1, 1]. At 299 pixels the network does not resize.
     resized = 2 * bilinear(picture / 255, 299) - 1
     seen = []
     handle = net[0].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
     given = net(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1)
     expected = net(torch.from_numpy(resized).permute(2, 0, 1)[None].float())
     handle.remove()
-    # 1e-4: torch, and so pytorch-fid, places pixels in float32, to 2e-5 of a pixel here.
+    # 1e-4: torch (and thus pytorch-fid) computes positions in float32, here with errors up to 2e-5 of a pixel.
     torch.testing.assert_close(seen[0][0].permute(1, 2, 0).double(), torch.from_numpy(resized), rtol=0, atol=1e-4)
     assert relative(given, expected) < 1e-4
 

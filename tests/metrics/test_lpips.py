@@ -14,7 +14,7 @@ from utils.errors import UserError
 
 @pytest.fixture(scope="module")
 def alexnet(tmp_path_factory):
-    """A file with the keys and shapes of torchvision's, and its tensors."""
+    """Returns the path of a file with the keys of torchvision's AlexNet, and its convolutions' tensors."""
     weights = {key: value for key, value in fill(LPIPS().state_dict()).items() if key.startswith("features.")}
     path = tmp_path_factory.mktemp("alexnet") / "alexnet.pth"
     torch.save(weights | {"classifier.1.weight": torch.zeros(2, 2), "classifier.1.bias": torch.zeros(2)}, path)
@@ -22,7 +22,7 @@ def alexnet(tmp_path_factory):
 
 
 def torchvision_features(weights):
-    """AlexNet's convolutions as torchvision numbers them; torchmetrics has them from there."""
+    """Returns AlexNet's convolutions with torchvision's layer numbers, which torchmetrics uses."""
     layers = nn.Sequential(nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
                            nn.Conv2d(64, 192, 5, 1, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
                            nn.Conv2d(192, 384, 3, 1, 1), nn.ReLU(), nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(),
@@ -41,7 +41,7 @@ def test_equals_torchmetrics(alexnet, monkeypatch, size):
     found = net(a, b)
     assert found.shape == (3,)
     torch.testing.assert_close(found, theirs(a, b).flatten(), rtol=1e-5, atol=0)
-    assert 0 < found[0] < found[1] < found[2] and found[2] > 0.05  # grows with the difference
+    assert 0 < found[0] < found[1] < found[2] and found[2] > 0.05  # the distance grows with the difference
     torch.testing.assert_close(net(b, a), found)
     assert not net.training and not any(p.requires_grad for p in net.parameters())
 

@@ -1,4 +1,4 @@
-"""LPIPS, identity and FID in newtest.py's table: as computed by hand; with a reason where they are absent."""
+"""LPIPS, identity and FID in newtest.py's table: equal to direct computation; the reason if they are absent."""
 import csv
 import json
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from utils.images import centre_square, degrade, resize, to_tensor_range
 
 
 class ColourFeatures(nn.Module):
-    """In Inception's place: each channel's mean and deviation, [N, 6]."""
+    """Stands in for Inception: mean and standard deviation per channel, [N, 6]."""
 
     def forward(self, x):
         return torch.cat([x.mean((2, 3)), x.std((2, 3))], 1)
@@ -31,7 +31,7 @@ class ColourFeatures(nn.Module):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """--lpips_path, --identity_path and --fid_path, the last with a stand-in."""
+    """Returns the options --lpips_path, --identity_path and --fid_path; a stand-in replaces Inception."""
     torch.save({k: v for k, v in fill(LPIPS().state_dict()).items() if "features" in k}, tmp_path / "alex.pth")
     torch.save(fill(MobileFaceNet().state_dict()), tmp_path / "face.pth")
     monkeypatch.setattr(perceptual, "load_inception", lambda path: ColourFeatures())

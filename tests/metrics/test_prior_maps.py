@@ -1,4 +1,4 @@
-"""Landmark error and parsing overlap: by definition, and in newtest.py's report for faces with exact priors."""
+"""Landmark error and parsing overlap: their definitions, and newtest.py's report for faces with exact priors."""
 import csv
 import json
 import re
@@ -27,7 +27,7 @@ SMALL = ["--preset", "fsrnet_builtin", "--load_size", "32", "--width", "8", "--e
 
 
 def maps_of(points, size=64):
-    """[1, L, size, size] in [-1, 1], as a dataset gives them."""
+    """Returns heatmaps [1, L, size, size] in [-1, 1], as a dataset does."""
     return np.moveaxis(heatmaps(points, size), 2, 0)[None] / 127.5 - 1
 
 
@@ -43,11 +43,11 @@ def test_landmark_error_is_the_distance_over_that_of_the_eyes(point_set):
     points = np.random.default_rng(1).uniform(10, 50, (point_set.count, 2)).astype(np.float32)
     for eye, centre in zip(point_set.eyes, ((40, 20), (20, 20)), strict=True):
         points[eye] = centre
-    moved = points + np.array([3, 4], np.float32)  # 5 pixels, where the eyes are 20 apart
+    moved = points + np.array([3, 4], np.float32)  # moved by 5 pixels; the eyes are 20 apart
     error, = landmark_errors(maps_of(moved), maps_of(points), point_set.eyes)
     assert error == pytest.approx(0.25, abs=2e-3)
     outside = points.copy()
-    outside[0] = (-30, 10)  # the first point of the jaw: no heatmap, so it does not count
+    outside[0] = (-30, 10)  # the first jaw point: no heatmap, so it is not counted
     error, = landmark_errors(maps_of(moved), maps_of(outside), point_set.eyes)
     assert error == pytest.approx(0.25, abs=2e-3)
     outside[point_set.eyes[0]] = (-30, 10)
@@ -56,8 +56,8 @@ def test_landmark_error_is_the_distance_over_that_of_the_eyes(point_set):
 
 def test_overlap_is_intersection_over_union():
     estimated, true = np.full((2, 3, 8, 8), -1.0), np.full((2, 3, 8, 8), -1.0)
-    true[0, 0, :4], estimated[0, 0, 2:6] = 1, 0.1  # 16 of 48 pixels
-    estimated[0, 1, 0, 0] = 1  # a part that is not there
+    true[0, 0, :4], estimated[0, 0, 2:6] = 1, 0.1  # intersection 16, union 48
+    estimated[0, 1, 0, 0] = 1  # a part that the face does not have
     true[1, 2] = estimated[1, 2] = 1
     assert parsing_overlaps(estimated, true) == [[pytest.approx(1 / 3), 0, None], [None, None, 1]]
 
@@ -108,12 +108,12 @@ def test_newtest_says_what_the_priors_are_worth(tmp_path, weights, drawn, capsys
 
 
 def test_faces_that_lack_annotation_are_named_or_have_empty_cells(tmp_path, weights, drawn, capsys):
-    """Without any a face is left out; the landmark error's cell is empty where the eyes lie outside the picture."""
+    """A face without annotation is left out. The landmark error's cell is empty if an eye is outside the image."""
     faces = shutil.copytree(drawn, tmp_path / "faces")
     (faces / "masks" / "00001.png").unlink()
     table = faces / "landmarks68.csv"
     header, *rows = csv.reader(table.read_text().splitlines())
-    rows[2][header.index("x36")] = "-40"  # a corner of an eye
+    rows[2][header.index("x36")] = "-40"  # the corner of an eye
     table.write_text("\n".join(",".join(row) for row in (header, *rows)))
     folder = restore(tmp_path, weights[0], "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text())
@@ -146,7 +146,7 @@ def test_without_annotation_the_reason_is_given_and_the_maps_are_shown(tmp_path,
     restore(tmp_path, weights[0], "--dataroot", faces, "--max_images", 1)
     assert "priors.png (LR | coarse | SR | landmarks | parts)\n" in capsys.readouterr().out
     (folder / "priors.png").unlink()
-    restore(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # its maps were never trained
+    restore(tmp_path, weights[0], "--gtroot", faces, "--lambda_prior", "0")  # no maps: they were not trained
     assert not re.search("landmark error and parsing|Priors:", capsys.readouterr().out)
     assert not (folder / "priors.png").exists()
 

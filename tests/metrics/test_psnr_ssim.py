@@ -1,4 +1,4 @@
-"""utils/psnr_ssim.py: calibrated against published-protocol values, and against formulas written out here."""
+"""metrics/psnr_ssim.py against values of the published protocols and against formulas written out here."""
 import math
 import warnings
 from pathlib import Path
@@ -16,8 +16,8 @@ from utils.errors import UserError
 FACES = Path(__file__).parents[1].parent / "shared" / "data"
 BICUBIC = Image.Resampling.BICUBIC
 
-# Bicubic x8 baseline: PSNR / SSIM, mean over a folder's images, each resized whole to 128x128
-# (Pillow 13.0, scikit-image 0.26, numpy 2.4). From the reference table of the three protocols.
+# Bicubic x8 baseline: mean PSNR / SSIM over a folder's images, each resized without cropping to 128x128
+# (Pillow 13.0, scikit-image 0.26, numpy 2.4). Source: the reference table of the three protocols.
 GOLDEN = {
     ("ffhq10", 10): {"sparnet": (23.2710, 0.6256), "benchmark": (23.1504, 0.6154), "rgb": (21.6599, 0.5838)},
     ("celeba178/val", 499): {"sparnet": (23.2411, 0.6364), "benchmark": (23.0704, 0.6120),
@@ -25,12 +25,12 @@ GOLDEN = {
     ("celebamask512/test/images", 70): {"sparnet": (23.0995, 0.6210), "benchmark": (23.0408, 0.6020),
                                         "rgb": (21.6686, 0.5857)},
 }
-# The same for the astronaut's face, which comes with scikit-image; by the formulas below.
+# The same for the face of scikit-image's astronaut, computed with the formulas below.
 ASTRONAUT = {"sparnet": (21.9674, 0.5734), "benchmark": (21.4133, 0.5147), "rgb": (20.4812, 0.5439)}
 
 
 def bicubic_pair(image):
-    """(bicubic x8 and back, 128x128 original) as uint8 arrays."""
+    """Returns (image reduced by 8 and enlarged again, 128x128 original) as uint8 arrays."""
     hr = image.convert("RGB").resize((128, 128), BICUBIC)
     sr = hr.resize((16, 16), BICUBIC).resize((128, 128), BICUBIC)
     return np.asarray(sr), np.asarray(hr)
@@ -42,11 +42,11 @@ def pair():
 
 
 def as_tensor(image):
-    """uint8 HWC -> float32 CHW in [-1, 1], as the project's networks give."""
+    """Converts uint8 HWC to float32 CHW in [-1, 1], the range of the networks' output."""
     return torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
 
 
-# ---- the formulas once more, independent of utils/psnr_ssim.py and of scikit-image ----
+# ---- the formulas again, independent of metrics/psnr_ssim.py and of scikit-image ----
 def plain_luma(image, rounded):
     r, g, b = (image[..., i].astype(float) for i in range(3))
     y = 16 + (65.481 * r + 128.553 * g + 24.966 * b) / 255
@@ -140,11 +140,11 @@ def test_each_protocol_is_told_apart(pair):
     sr, hr = pair
     edge = sr.copy()
     edge[:8], edge[-8:], edge[:, :8], edge[:, -8:] = 0, 255, 0, 255
-    assert psnr_ssim.psnr(edge, hr, "benchmark") == psnr_ssim.psnr(sr, hr, "benchmark")  # cropped away
+    assert psnr_ssim.psnr(edge, hr, "benchmark") == psnr_ssim.psnr(sr, hr, "benchmark")  # the protocol crops the edge
     assert psnr_ssim.psnr(edge, hr, "sparnet") < psnr_ssim.psnr(sr, hr, "sparnet")
     scores = {p: psnr_ssim.psnr(sr, hr, p) for p in psnr_ssim.PROTOCOLS}
     assert len({round(v, 3) for v in scores.values()}) == 3
-    assert scores["sparnet"] - scores["rgb"] > 1  # Y against RGB
+    assert scores["sparnet"] - scores["rgb"] > 1  # Y channel against RGB
     assert psnr_ssim.luma(np.full((1, 1, 3), 255, np.uint8), "round") == 235  # studio range
     colour = np.array([[[11, 200, 42]]], np.uint8)  # Y = 123.76
     assert [int(psnr_ssim.luma(colour, r)[0, 0]) for r in ("truncate", "round")] == [123, 124]

@@ -1,4 +1,4 @@
-"""Faces found and aligned, on drawn faces whose points are known."""
+"""Face detection and alignment, tested on drawn faces with known points."""
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from restore.face_finder import find_points
 
 
 def five_points(face):
-    """Eyes, nose tip and corners of the mouth of a drawn face, from its 68 points."""
+    """Returns the eyes, nose tip and mouth corners of a drawn face, from its 68 points."""
     points = face.landmarks
     return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
 
@@ -25,7 +25,7 @@ def test_faces_are_found_where_they_were_drawn(size):
 
 @pytest.mark.parametrize("size", [(112, 96), (112, 112)])
 def test_aligned_faces_lie_on_the_template(size):
-    """A disc on each point of a turned, moved and enlarged template comes to lie where the template has it."""
+    """Discs on the points of a rotated, shifted and enlarged template are moved to the template's points."""
     angle, scale, shift = 0.4, 2.5, np.array([60.0, 20.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = TEMPLATE @ turn.T + shift

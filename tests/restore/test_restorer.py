@@ -1,4 +1,4 @@
-"""The Restorer: the same pictures as newtest.py writes, from arrays; what describes weights; what it refuses."""
+"""The Restorer: same images as newtest.py, from arrays; descriptions of weights; refused input."""
 import json
 import threading
 
@@ -21,12 +21,12 @@ from utils.errors import UserError
 
 
 def pictures(folder):
-    """The pictures below a folder, in the order of their names."""
+    """Returns the images below a folder, sorted by name."""
     return [np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))]
 
 
 def test_arrays_of_any_sizes_become_what_newtest_writes(tmp_path, weights):
-    """Two batches of three and one, small faces and large ones, in every order of sides."""
+    """Restores batches of three and one: images smaller, larger, wider and higher than the input size."""
     for place, size in enumerate([(4, 4), (40, 44), (33, 20), (32, 32)]):
         write_faces(tmp_path / "faces" / str(place), 1, size=size, first_seed=place)
     folder = restore(tmp_path, weights[0], "--dataroot", tmp_path / "faces", "--batch_size", 3)
@@ -35,8 +35,8 @@ def test_arrays_of_any_sizes_become_what_newtest_writes(tmp_path, weights):
     assert all(np.array_equal(a, b) for a, b in zip(restored, pictures(folder / "restored"), strict=True))
     assert (restorer.task, restorer.input_size, restorer.scale_factor) == ("celeba", 32, 8)
     assert restorer([]) == []
-    one = restorer(np.stack(pictures(tmp_path / "faces" / "0")))  # one array of several images will do
-    assert np.abs(one[0].astype(int) - restored[0]).max() <= 1  # another batch
+    one = restorer(np.stack(pictures(tmp_path / "faces" / "0")))  # one array of several images is accepted
+    assert np.abs(one[0].astype(int) - restored[0]).max() <= 1  # another batch size
 
 
 @pytest.mark.parametrize("task", ["colorization", "seg2face", "inpainting"])
@@ -50,15 +50,15 @@ def test_each_task_prepares_arrays_as_it_prepares_files(tmp_path, weights, task)
     restored = restorer(pictures(inputs))
     assert restorer.task == task and len(restored) == 3
     assert all(np.array_equal(a, b) for a, b in zip(restored, pictures(folder / "restored"), strict=True))
-    if task == "colorization":  # the colour is of no use to it
+    if task == "colorization":  # the input's colour is removed
         assert np.ptp(restorer.prepare(pictures(inputs)), axis=3).max() == 0
-    if task == "seg2face":  # a photograph is no map
+    if task == "seg2face":  # a photograph is not a parsing map
         with pytest.raises(UserError, match="image 1: not a map of face parts"):
             restorer([pictures(inputs)[0], draw_face(0, 48).image])
 
 
 def test_threads_get_what_one_caller_gets():
-    """A tied FSRNet, which changes its network while it restores, called by four threads at a time."""
+    """Four threads call one tied FSRNet, which changes its network while it restores."""
     torch.manual_seed(0)
     description = describe({"model": "fsrnet", "load_size": 32, "tied": True, "width": 8, "enc_blocks": 1,
                             "hourglasses": 1, "hmaps_ch": 0, "pmaps_ch": 2})
@@ -100,7 +100,7 @@ def test_shipped_weights_load_by_name_and_say_where_they_come_from():
         "celeba", 128, 8, "celeba")
     assert "non-commercial" in described.licence and described.commit == "71cf9f6" and "CelebA" in described.data
     assert round(restorer.parameters / 1e6, 3) == 1.315
-    beside = read_description(pretrained.find_pretrained("sparnet").with_name("generator.pth"))  # its options.yml
+    beside = read_description(pretrained.find_pretrained("sparnet").with_name("generator.pth"))  # reads options.yml
     assert beside == Description(**{**vars(described), **dict.fromkeys(("alignment", "commit", "data", "licence"))})
 
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(tmp_path, weights):
         Restorer.load(weights[0], "cpu", "floot16")
     with pytest.raises(UserError, match="unknown device"):
         Restorer.load(weights[0], "gpu")
-    # A description that is handed in stands for the missing one.
+    # The description argument replaces a missing description.
     described = read_description(weights[0])
     assert Restorer.load(tmp_path / "alone" / "w.pth", "cpu", description=described).input_size == 32
 
@@ -206,6 +206,6 @@ def test_a_network_in_training_restores_in_eval_mode_and_goes_on(weights):
 
 
 def test_released_tensors_are_read_by_anybody():
-    """Half convolutions, float32 vectors: plain safetensors, whatever the metadata."""
+    """The file is plain safetensors with float16 convolutions; the metadata is not needed."""
     tensors = load_file(pretrained.find_pretrained("sparnet"))
     assert {tensor.dtype for tensor in tensors.values() if tensor.dim() > 1} == {torch.float16}

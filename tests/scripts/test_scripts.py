@@ -1,4 +1,4 @@
-"""The ModelZoo's scripts and the ModelArts entries, run in a copy of the checkout whose path has blanks."""
+"""The ModelZoo scripts and the ModelArts entries, run in a copy of the checkout whose path contains spaces."""
 import os
 import re
 import shutil
@@ -22,7 +22,7 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full(checkout):
-    """One training by train_full_1p.sh, read before later scripts empty its folder."""
+    """Runs train_full_1p.sh once and reads its results before later scripts empty its folder."""
     leftover = checkout.output / "leftover"
     leftover.mkdir(parents=True)
     done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces.name}", "--train_steps=24",
@@ -66,7 +66,8 @@ def test_speed_is_that_of_the_log(full, checkout):
     assert float(full.block["step"]) == pytest.approx(mean, abs=2e-6)
     checkout.check_speed(full.block, 2)
     own, steps = re.search(r"([\d.]+) sec/step \(mean of (\d+) steps", full.log).groups()
-    # The same steps, and what came between the end of the tenth and its line: mostly nothing, but for a busy machine.
+    # Same steps; the log's mean also counts the time from the end of step 10 to its line, which is small if the
+    # machine is idle.
     assert steps == "14" and float(own) >= mean - 1e-6
 
 
@@ -113,7 +114,7 @@ def test_finetune_starts_from_the_weights_and_keeps_train_and_val_apart(full, ch
     assert options["opt_level"] == "O1" and options["pretrain_model_path"] == str(full.weights)
     before, after = (torch.load(path, weights_only=True) for path in (full.weights, run / "latest_net_G.pth"))
     moved = [(before[name] - after[name]).abs().max() for name in before if name.endswith("weight")]
-    assert 0 < max(moved) < 0.01  # 4 steps of Adam away from where it started
+    assert 0 < max(moved) < 0.01  # 4 Adam steps from the initial weights
     again = checkout.train("train_finetune_1p.sh", f"--pth_path={full.weights}", f"--data_path={split}",
                            "--output_path=out put")
     assert again.status == 2 and "out put/train_finetune_1p contains an earlier run" in again.err
@@ -121,7 +122,7 @@ def test_finetune_starts_from_the_weights_and_keeps_train_and_val_apart(full, ch
 
 @pytest.fixture
 def few_builtin_faces(checkout):
-    """The scripts draw 6 faces to train on, 5 for sparnet_builtin, and 2 to validate on."""
+    """Makes the scripts draw 6 faces to train on (5 for sparnet_builtin) and 2 to validate on."""
     common = checkout.repo / "test/common.sh"
     text = common.read_text()
     small = text.replace("builtin_train_faces=2000", "builtin_train_faces=6").replace(
@@ -147,7 +148,7 @@ def test_built_in_faces_are_drawn_and_sigterm_stops_the_training_in_order(checko
 
 
 def test_built_in_faces_give_fsrnet_its_maps(checkout, few_builtin_faces):
-    """--model=fsrnet alone means its preset for the drawn faces, whose masks make the losses' maps."""
+    """--model=fsrnet alone selects its preset for the built-in faces, whose masks give the maps for the losses."""
     done = checkout.script("train_performance_1p.sh", "--model=fsrnet", "--workers=0", "--train_steps=1",
                            "--batch_size=2")
     assert done.status == 0, done.out + done.err
@@ -240,7 +241,7 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
     assert "Loss_Pix:" in (results / "3/train_3.log").read_text()
     own = re.search(r"^Performance: .* images/sec, ([\d.]+) sec/step", done.out, re.MULTILINE)[1]
     block = CLOSING_BLOCK.search(done.out.split("Results: ")[0])
-    assert float(block["step"]) == float(own)  # too short a run for lines without the first steps
+    assert float(block["step"]) == float(own)  # the run is too short for log lines that skip the first steps
     checkout.check_speed(block, 2)
 
 
@@ -270,7 +271,7 @@ def test_level_file():
 
 
 def test_another_recipe_by_its_name(checkout):
-    """--model=sparnethd brings that recipe's defaults (its data, losses and phases); the preset makes it small."""
+    """--model=sparnethd selects that recipe's defaults (data, losses and phases); the preset makes it small."""
     small = TINY_PRESET | {"model": "sparnethd", "load_size": 128, "min_feat_size": 16, "D_ch": 4, "D_max_ch": 8,
                     "D_layers": 2, "D_scales": 1, "lambda_pcp": 0, "channel_multiple": 1}
     (checkout.folder / "hd.yml").write_text(yaml.safe_dump(small))

@@ -1,4 +1,4 @@
-"""The ModelZoo's scripts for several devices: on the CPU with fewer ranks, and on 8 simulated NPUs over `hccl`."""
+"""The ModelZoo scripts for several devices: on the CPU with two ranks, and on 8 simulated NPUs over `hccl`."""
 import os
 import re
 import shutil
@@ -24,11 +24,11 @@ def check_training(checkout, done, ranks, batch, case):
     checkout.check_speed(block, ranks * batch)
     log = (checkout.output / "train_0.log").read_text()
     assert f"steps of {ranks * batch} faces ({ranks} ranks of {batch})" in log
-    # A rank's losses are not rank 0's: what is logged is said once, and by the mean over all.
+    # Losses differ between ranks: each log line occurs once, with the mean over all ranks.
     assert log.count("Loss_Pix") == log.count("IterTotal") == len(
         (checkout.output / f"{case}_loss.txt").read_text().split())
     assert sorted(p.name for p in checkout.output.glob("train_?.log")) == [f"train_{i}.log" for i in range(ranks)]
-    for rank in range(1, ranks):  # each rank's own times, the common losses
+    for rank in range(1, ranks):  # each rank logs its own times and the common losses
         told = (checkout.output / f"train_{rank}.log").read_text()
         assert re.findall("^Iter: .*", told, re.M) == re.findall("^Iter: .*", log, re.M) and "IterTotal" in told
         assert re.search(rf"^Device: (cpu|npu:{rank}) ", told, re.M)
@@ -72,9 +72,9 @@ def is_rank(environ, rank, repo):
 
 
 def start_long_training(checkout):
-    """train_full_8p.sh on two ranks, returned after its first steps."""
+    """Starts train_full_8p.sh on two ranks and returns the process after its first steps."""
     log = checkout.output / "train_0.log"
-    log.unlink(missing_ok=True)  # an earlier test's
+    log.unlink(missing_ok=True)  # left by an earlier test
     process = checkout.start("bash", "my repo/test/train_full_8p.sh", f"--data_path={checkout.faces}", "--rank_size=2",
                              "--preset=tiny.yml", "--workers=0", "--train_steps=100000")
     wait_until(lambda: log.exists() and "IterTotal" in log.read_text(), process)

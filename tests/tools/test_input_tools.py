@@ -1,4 +1,4 @@
-"""tools/ that prepare inputs: grey copies, and files for an offline inference."""
+"""The tools that prepare inputs: grey copies, and .npz files for offline inference."""
 import shutil
 import sys
 
@@ -18,7 +18,7 @@ from utils.images import to_tensor_range
 
 @pytest.fixture
 def nested(tmp_path):
-    """Three pictures in nested folders, two of one name, and a broken one."""
+    """Returns a folder with three nested images, two with the same stem, and a corrupted file."""
     faces = write_faces(tmp_path / "faces" / "deep", 2, size=(40, 30)).parent
     Image.open(faces / "deep" / "000.png").save(faces / "deep" / "000.jpg")
     (faces / "broken.png").write_bytes(b"no picture")

@@ -1,4 +1,4 @@
-"""tools/: packing faces, training in instalments, publishing weights, the README's table."""
+"""tools/: packing faces, training over several calls, publishing weights, the README's table."""
 import hashlib
 import json
 import re
@@ -67,8 +67,8 @@ def packed(tmp_path):
 
 @pytest.fixture
 def in_time(packed, monkeypatch, capfd):
-    """in_time(work, minutes, *words, resume_from=...) -> the output of one call of tools.timed_training."""
-    monkeypatch.setattr(sys, "executable", warm_python())  # what the tool starts newtrain.py with
+    """Returns in_time(work, minutes, *words, resume_from=None), which returns one timed_training call's output."""
+    monkeypatch.setattr(sys, "executable", warm_python())  # the tool starts newtrain.py with it
 
     def call(work, minutes, *words, resume_from=None):
         folder = packed / work
@@ -85,7 +85,8 @@ def in_time(packed, monkeypatch, capfd):
 
 def test_instalments_on_several_machines_make_one_training(packed, in_time, capfd):
     in_time("whole", 100)
-    # Stopped after its first step by a limit that is over at once, moved twice in small parts, then left to end.
+    # The first two calls stop at their time limit; the first one also splits its state into small parts.
+    # The third call resumes from their output in another folder and runs to the end.
     first = in_time("a", 1e-3, "--part_mb", "0.02")
     assert "--max_minutes 0.001 ended this call after step" in first and "Continue with --continue_train" in first
     step = state(packed / "a" / "run")["progress"]["step"]
@@ -147,7 +148,7 @@ def test_published_weights_describe_themselves_and_their_file_is_reproducible(tm
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     described = read_description(tmp_path / "a.safetensors")
     assert described == replace(read_description(path), licence="for research only", commit="abc123", data="noise")
-    # A file that was published can be published again, e.g. with another licence.
+    # A published file can be published again, e.g. with another licence.
     monkeypatch.setattr(sys, "argv", ["export_weights", *[str(tmp_path / "a.safetensors")] * 2, "--licence", "none"])
     export_weights.main()
     assert read_description(tmp_path / "a.safetensors") == replace(described, licence="none")
@@ -163,7 +164,7 @@ def test_published_weights_describe_themselves_and_their_file_is_reproducible(tm
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """An empty pretrained/ of its own."""
+    """Replaces pretrained/ by an empty folder."""
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     monkeypatch.setattr(pretrained, "SUMS", tmp_path / "SHA256SUMS")
     return tmp_path
@@ -174,7 +175,7 @@ def test_checksums_guard_what_ships(shelf):
     path.parent.mkdir()
     path.write_bytes(b"weights")
     digest = pretrained.record_checksum(path)
-    assert (shelf / "SHA256SUMS").read_text() == f"{digest}  mine/generator.safetensors\n"  # as sha256sum reads it
+    assert (shelf / "SHA256SUMS").read_text() == f"{digest}  mine/generator.safetensors\n"  # the format of sha256sum
     assert digest == hashlib.sha256(b"weights").hexdigest()
     assert pretrained.find_pretrained("mine") == path
     path.write_bytes(b"other weights")
@@ -199,7 +200,7 @@ def test_shipped_weights_are_small_checked_and_what_the_results_are_of():
     reports = [json.loads(p.read_text()) for p in (ROOT / "docs" / "results").glob("sparnet_celeba_*.json")]
     card = (pretrained.FOLDER / "sparnet" / "MODEL_CARD.md").read_text()
     assert len(reports) == 2 and pretrained.sha256(pretrained.find_pretrained("sparnet")) in card
-    # The results are of the file before it had metadata. Its tensors had this digest.
+    # The results were measured before the file had metadata. The digest shows that its tensors are unchanged.
     assert all(report["weights_sha256"] in card for report in reports)
     tensors = read_weights(pretrained.find_pretrained("sparnet"))
     digest = hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
@@ -207,7 +208,7 @@ def test_shipped_weights_are_small_checked_and_what_the_results_are_of():
 
 
 def test_the_astronaut_is_restored_by_what_ships(tmp_path, monkeypatch, capsys):
-    """The example picture's command; her scores, to a few hundredths of what was seen when the weights were made."""
+    """Runs the example image's command. The scores are close to those measured when the weights were made."""
     monkeypatch.setattr(sys, "argv", ["astronaut", "--results_dir", str(tmp_path), "--device", "cpu"])
     astronaut.main()
     scores = re.findall(r"^(\w+) +([\d.]+) dB / ([\d.]+) \(protocol benchmark\)$", capsys.readouterr().out, re.M)

@@ -1,4 +1,4 @@
-"""The built-in faces: the same for a seed everywhere, varied, and their labels where the landmarks say."""
+"""The built-in faces: reproducible per seed, varied, with labels that match the landmarks."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def faces():
 
 
 def label_near(face, point, names, reach=1):
-    """Whether a pixel of one of the classes lies within reach of the point (rounded)."""
+    """Returns whether a pixel of one of the classes lies within `reach` of the rounded point."""
     x, y = np.clip(np.round(point).astype(int), 0, len(face.parsing) - 1)
     around = face.parsing[max(0, y - reach):y + reach + 1, max(0, x - reach):x + reach + 1]
     return np.isin(around, [LABEL[name] for name in names]).any()
@@ -66,7 +66,7 @@ def test_faces_differ(faces):
 
 
 def test_sixteen_pixels_lose_detail(faces):
-    """A network must have something to learn: detail that 16 x 16 does not hold."""
+    """The faces have detail that 16 x 16 pixels lose: a network must have something to learn."""
     psnr = []
     for face in faces[:30]:
         small = cv2.resize(face.image, (16, 16), interpolation=cv2.INTER_AREA)
@@ -100,7 +100,7 @@ def test_open_mouths_show_the_mouth_class(faces):
 
 
 def test_jaw_landmarks_lie_on_the_edge_of_the_skin(faces):
-    """Along the chin nothing covers the face: skin is on one side of a point, something else on the other."""
+    """Nothing covers the chin: skin or hair is on the inner side of each point, and no skin on the outer side."""
     for face in faces[:40]:
         middle = face.landmarks[[27, 51]].mean(0)
         for point in face.landmarks[6:11]:
@@ -121,7 +121,7 @@ def test_left_is_the_persons_left(faces):
 
 
 def test_picture_and_parsing_show_the_same_shapes(faces):
-    """Pupils are dark and teeth or eye whites light, where the parsing map has them."""
+    """Eyes contain dark pixels where the parsing map has them, and the top rows are not only face."""
     darker = 0
     for face in faces[:40]:
         eyes = (face.parsing == LABEL["l_eye"]) | (face.parsing == LABEL["r_eye"])
