@@ -157,6 +157,18 @@ class BadImages:
         return lines
 
 
+def require_images(faces, options, ranks):
+    """Raises UserError if one step on `ranks` devices takes more images than `faces` has.
+
+    options: batch_size, accumulate, dataroot.
+    """
+    o = options
+    if o.batch_size * o.accumulate * ranks > len(faces):
+        several = f" on {ranks} devices" if ranks > 1 else ""
+        raise UserError(f"--batch_size {o.batch_size} times --accumulate {o.accumulate}{several} is more than the "
+                        f"{len(faces)} images to train on in {o.dataroot}: choose a smaller --batch_size.")
+
+
 def spread(count, total):
     """Returns `count` evenly spaced indices of 0..total-1."""
     return [i * total // count for i in range(count)]

@@ -8,7 +8,7 @@ import torch
 
 import utils.device
 from data import training_dataset
-from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, spread
+from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, require_images, spread
 from engine import checkpoint, run_folder
 from engine.ema import Ema
 from engine.evaluate import average, input_psnr, restore_all, score_faces, to_device
@@ -86,10 +86,7 @@ class Trainer:
         """Sets the number of steps. A resumed run may have another batch size, so the rest is counted in images."""
         o = self.options
         self.images_per_step = o.batch_size * o.accumulate * distributed.world_size()
-        if self.images_per_step > len(self.train_set):
-            several = f" on {distributed.world_size()} devices" if distributed.world_size() > 1 else ""
-            raise UserError(f"--batch_size {o.batch_size} times --accumulate {o.accumulate}{several} is more than the "
-                            f"{len(self.train_set)} images to train on in {o.dataroot}: choose a smaller --batch_size.")
+        require_images(self.train_set, o, distributed.world_size())
         left = -(-max(0, o.total_epochs * len(self.train_set) - self.progress.samples) // self.images_per_step)
         self.total_steps = o.train_steps or self.progress.step + left
         # The schedule counts images, too: it sees each step shifted by this many steps.

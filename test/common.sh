@@ -1,5 +1,5 @@
 #!/bin/bash
-# Functions of the train_*_1p.sh and train_*_8p.sh scripts, which source this file and call parse_arguments first.
+# Functions of the train_*.sh scripts, which source this file and call parse_arguments first.
 set -u -o pipefail
 
 caller_dir=$PWD
@@ -19,115 +19,21 @@ val_max=1000          # faces to validate on after each epoch, evenly spread ove
 skipped_steps=10      # first steps of a training, excluded from the speed
 lines_of_failure=30   # log lines shown when a program fails
 
-# Read by the scripts that source this file.
-# shellcheck disable=SC2034
-training_arguments="data_path output_path train_epochs train_steps batch_size device_id workers precision_mode \
-preset model"
-# shellcheck disable=SC2034
-evaluation_arguments="pth_path data_path output_path batch_size device_id workers precision_mode preset model"
+print_freq=""
+run_name="" run_dir="" output_dir="" log="" lock="" lock_file="" output_root="" output_root_is_new="" collects_ranks=""
 
-rank_size=1  # number of devices of this machine; the _8p scripts set it to 8 and accept --rank_size=
-data_path="" output_path="" train_epochs="" train_steps="" batch_size="" device_id="" workers="" pth_path=""
-precision_mode="" preset="" model="" opt_level="" print_freq=""
+source "$test_dir/arguments.sh" || exit 1
+source "$test_dir/output_folder.sh" || exit 1
 
+trap '' PIPE  # a console that closes early (| head) ends neither the training nor the files of this script
 awk() { LC_ALL=C command awk "$@"; }  # prints decimal points in every locale
-
-die() {
-    echo "error: $*" >&2
-    exit 2
-}
-
-# -- arguments ------------------------------------------------------------------------------------------------------
-
-# parse_arguments "KNOWN NAMES" "$@": sets the variable NAME for each --NAME=VALUE; exits if NAME is not known.
-parse_arguments() {
-    local known=$1 para name value
-    shift
-    for para in "$@"; do
-        case $para in
-            -h | --help) show_usage "$known"; exit 0 ;;
-            --*=*) name=${para%%=*} value=${para#*=} ;;
-            *) name=$para value="" ;;
-        esac
-        name=${name#--}
-        if ! [[ $name =~ ^[a-z_]+$ && " $known " == *" $name "* ]]; then
-            die "unknown argument $para; known: $(list_arguments "$known")"
-        fi
-        [ -n "$value" ] || die "$para has no value: write --$name=VALUE"
-        case $name=$value in
-            *_path=* | preset=*.yml | preset=*.yaml) value=$(absolute "$value") ;;
-        esac
-        printf -v "$name" '%s' "$value"
-    done
-    [[ $rank_size =~ ^[1-9][0-9]*$ ]] || die "--rank_size must be a number of devices, not '$rank_size'"
-    export RANK_SIZE=$rank_size RANK_ID=0 JOB_ID=10087
-    export ASCEND_DEVICE_ID=${device_id:-${ASCEND_DEVICE_ID:-0}}
-    [ "$RANK_SIZE" -eq 1 ] || ASCEND_DEVICE_ID=0  # rank 0 writes the log; torchrun assigns a device to each rank
-    [[ $ASCEND_DEVICE_ID =~ ^[0-9]+$ ]] || die "--device_id= must be a number, not '$ASCEND_DEVICE_ID'"
-    choose_opt_level
-}
-
-show_usage() {
-    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
-    printf '\nArguments: %s\n' "$(list_arguments "$1")"
-}
-
-list_arguments() {
-    printf '%s -h --help' "--${1// /= --}="
-}
-
-# Prints an absolute path. Relative paths start at the caller's folder. The shell does not expand --data_path=~/faces.
-absolute() {
-    # shellcheck disable=SC2088
-    case $1 in
-        /*) printf '%s' "$1" ;;
-        '~/'*) printf '%s' "$HOME/${1#??}" ;;
-        *) printf '%s' "$caller_dir/$1" ;;
-    esac
-}
-
-# Sets opt_level from precision_mode. The ModelZoo uses TensorFlow's names: O0 computes in float32, O1 computes the
-# operators that gain most in half precision, O2 everything except normalisation.
-choose_opt_level() {
-    case $precision_mode in
-        "" | O0 | O1 | O2) opt_level=$precision_mode ;;
-        must_keep_origin_dtype) opt_level=O0 ;;
-        allow_fp32_to_fp16) opt_level=O1 ;;
-        allow_mix_precision) opt_level=O2 ;;
-        *) die "--precision_mode=$precision_mode is not one of O0, O1, O2, must_keep_origin_dtype (O0)," \
-               "allow_fp32_to_fp16 (O1), allow_mix_precision (O2)" ;;
-    esac
-}
 
 # add_option NAME VALUE: appends --NAME=VALUE to `options`; an empty VALUE keeps the program's default.
 add_option() {
     [ -z "$2" ] || options+=("--$1=$2")
 }
 
-# -- files ----------------------------------------------------------------------------------------------------------
-
-# Empties test/output/$ASCEND_DEVICE_ID, except for files that --pth_path or --data_path name. Checks the paths before
-# it deletes anything: an earlier training's weights may be there.
-prepare_output() {
-    local path keep=() states
-    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
-    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
-    cd -- "$repo_dir" || exit 1
-    source "$test_dir/env_npu.sh"
-    run_name=$(basename -- "$0" .sh)
-    output_dir=$test_dir/output/$ASCEND_DEVICE_ID
-    mkdir -p -- "$output_dir" || exit 1
-    for path in "$pth_path" "$data_path"; do
-        path=$(readlink -f -- "${path:-/}")/
-        path=${path#"$(readlink -f -- "$output_dir")"/}
-        keep+=(! -name "${path%%/*}")
-    done
-    find "$output_dir" -mindepth 1 -maxdepth 1 "${keep[@]}" -exec rm -rf -- {} + || exit 1
-    log=$output_dir/train_$ASCEND_DEVICE_ID.log
-    run_dir=${output_path:-$output_dir}/$run_name
-    states=("$run_dir"/state_*.pth)
-    [ ! -e "${states[0]}" ] || die "$run_dir contains an earlier run: choose another --output_path= or remove it"
-}
+# -- data -----------------------------------------------------------------------------------------------------------
 
 # Adds --dataroot, and --valroot or --val_count, to `options`: no face is used for both training and validation.
 choose_training_data() {
@@ -190,28 +96,32 @@ print(len(FaceFolder.list_faces(*sys.argv[1:])))' "$1" --data_path 2>/dev/null) 
 
 # -- running --------------------------------------------------------------------------------------------------------
 
-# run_ranks PROGRAM OPTIONS...: runs the program in one process or, with torchrun, in one process per device. Rank 0
-# writes to the console and to $log. The other ranks' output is in train_<rank>.log afterwards, also after a failure.
+# run_ranks PROGRAM OPTIONS...: runs the program in one process or, with torchrun, in one process per device. The first
+# rank writes to the console and to $log. The other ranks' output is in train_<rank>.log afterwards, also after a failure.
 run_ranks() {
-    local rank redirects=""
+    local rank redirects="" meeting=(--standalone)
     if [ "$RANK_SIZE" -eq 1 ]; then
         run_logged python3 "$@" "--device_id=$ASCEND_DEVICE_ID"
         return
     fi
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) > RANK_SIZE ? $(nproc) / RANK_SIZE : 1))}
-    for ((rank = 1; rank < RANK_SIZE; rank++)); do
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) > rank_size ? $(nproc) / rank_size : 1))}
+    for ((rank = 1; rank < rank_size; rank++)); do
         redirects+=${redirects:+,}$rank:3
     done
-    trap collect_rank_logs EXIT
-    run_logged python3 -m utils.launch --standalone "--nproc_per_node=$RANK_SIZE" \
-        "--log-dir=$output_dir/ranks" "--redirects=$redirects" "$@"
+    [ "$nnodes" -eq 1 ] || meeting=("--nnodes=$nnodes" "--node_rank=$node_rank" "--master_addr=$master_addr"
+                                    "--master_port=$master_port")
+    collects_ranks=1
+    run_logged python3 -m utils.launch "${meeting[@]}" "--nproc_per_node=$rank_size" \
+        "--log-dir=$output_dir/ranks" "--redirects=${redirects:-0}" "$@"
+    collect_rank_logs
 }
 
 # Moves the ranks' output from the folders that torchrun named to train_<rank>.log.
 collect_rank_logs() {
     local rank
-    for ((rank = 1; rank < RANK_SIZE; rank++)); do
-        cat "$output_dir"/ranks/*/attempt_*/"$rank"/std{out,err}.log >"$output_dir/train_$rank.log" 2>/dev/null
+    for ((rank = 1; rank < rank_size; rank++)); do
+        cat "$output_dir"/ranks/*/attempt_*/"$rank"/std{out,err}.log \
+            >"$output_dir/train_$((node_rank * rank_size + rank)).log" 2>/dev/null
     done
     rm -rf -- "$output_dir/ranks"
 }
@@ -227,12 +137,13 @@ run_logged() {
     trap 'pass_on INT' INT
     start=$(date +%s)
     set -m  # separate process group: otherwise Ctrl-C reaches the command twice or, in the background, never
-    PYTHONUNBUFFERED=1 "$@" </dev/null >"$pipe/log" 2>&1 &
+    PYTHONUNBUFFERED=1 STARTED_BY_PROCESSES=$$ "$@" </dev/null >"$pipe/log" 2>&1 &
     child=$!
     set +m
     [ -z "$signalled" ] || pass_on "$signalled"  # the signal came before the child started
     while signalled="" && { wait "$child"; status=$?; } && [ -n "$signalled" ]; do :; done
-    wait "$tee_pid"
+    # tee ends with the last process that writes: ranks whose launcher was killed stop by themselves.
+    while kill -0 "$tee_pid" 2>/dev/null; do wait "$tee_pid"; done
     trap - TERM HUP INT
     rm -rf -- "$pipe"
     e2e_seconds=$(($(date +%s) - start))
@@ -245,10 +156,15 @@ run_logged() {
         *)
             echo "---- last $lines_of_failure lines of $log ----"
             tail -n "$lines_of_failure" -- "$log"
-            echo "error: $run_name failed with exit status $status"
+            echo "error: $run_name failed with exit status $status$(name_signal "$status")"
             ;;
     esac >&2
     exit "$status"
+}
+
+# Prints which signal ended a process, if one did.
+name_signal() {
+    [ "$1" -le 128 ] || printf ' (ended by SIG%s)' "$(kill -l "$1")"
 }
 
 # pass_on SIGNAL: forwards the signal to the command.
@@ -257,20 +173,15 @@ pass_on() {
     [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
 }
 
-# limit_steps: trains 100 steps (30 on a CPU) unless --train_steps= or --train_epochs= is given; for measuring speed.
-limit_steps() {
-    local device
-    [ -z "$train_steps$train_epochs" ] || return
-    device=$(cd -- "$repo_dir" && source test/env_npu.sh &&
-        python3 -c 'from utils.device import pick_device; print(pick_device().type)') || exit 1
-    train_steps=100
-    [ "$device" != cpu ] || train_steps=30
-}
-
-# train_and_report acc|perf: runs newtrain.py with the parsed arguments, then prints the closing block.
+# train_and_report acc|perf: runs newtrain.py with the parsed arguments, then prints the closing block. perf measures the
+# speed over 100 steps (30 on a CPU), unless --train_steps= or --train_epochs= is given.
 train_and_report() {
     local options=() weights
-    prepare_output
+    open_output
+    if [ "$1" = perf ]; then
+        # With this print_freq the first log line covers exactly the steps that the speed excludes.
+        print_freq=$skipped_steps val_max=100
+    fi
     choose_training_data
     options+=("--checkpoints_dir=${run_dir%/*}" "--name=$run_name")
     add_option preset "$preset"
@@ -279,12 +190,21 @@ train_and_report() {
     add_option total_epochs "$train_epochs"
     add_option train_steps "$train_steps"
     add_option batch_size "$batch_size"
+    add_option lr "$learning_rate"
     add_option workers "$workers"
     add_option opt_level "$opt_level"
+    add_option amp_dtype "$amp_dtype"
+    add_option profile_steps "$profile_steps"
     add_option print_freq "$print_freq"
     add_option val_max "$val_max"
+    check_run newtrain.py "${options[@]}"
+    move_aside
+    if [ "$1$train_steps$train_epochs" = perf ]; then
+        [ "$device" = cpu ] && options+=(--train_steps=30) || options+=(--train_steps=100)
+    fi
     [ "$RANK_SIZE" -eq 1 ] || options+=(--rank_logs)
     run_ranks newtrain.py "${options[@]}"
+    end_other_node
 
     batch_size=$(read_option batch_size)
     step_seconds=$(measure_step)
@@ -300,10 +220,17 @@ train_and_report() {
     report
 }
 
+# Ends the script here on all nodes but the first, which has the results.
+end_other_node() {
+    [ "$node_rank" -ne 0 ] || return 0
+    echo "Node $node_rank of $nnodes has finished; the results are on node 0. Logs: $output_dir"
+    exit 0
+}
+
 # evaluate_and_report: runs newtest.py with the parsed arguments, then prints the closing block.
 evaluate_and_report() {
     local options=()
-    prepare_output
+    open_output
     choose_reference_faces
     batch_size=${batch_size:-16}
     options+=("--pth_path=$pth_path" "--results_dir=${run_dir%/*}" "--name=$run_name" "--batch_size=$batch_size")
@@ -311,6 +238,9 @@ evaluate_and_report() {
     add_option model "$model"
     add_option workers "$workers"
     add_option opt_level "$opt_level"
+    add_option amp_dtype "$amp_dtype"
+    check_run newtest.py "${options[@]}"
+    move_aside
     run_ranks newtest.py "${options[@]}"
 
     FPS=$(awk '/^Restoring took/ { print $3 }' "$log")

@@ -5,6 +5,6 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8
-parse_arguments "rank_size ${evaluation_arguments/ device_id/}" "$@"
+parse_arguments "$several_devices ${evaluation_arguments/ device_id/}" "$@"
 [ -n "$pth_path" ] || die "--pth_path=WEIGHTS.pth is required: the weights to score"
 evaluate_and_report

@@ -6,8 +6,9 @@
 #                                                  without these subfolders, holds out a tenth of FACES, at most 100
 #
 # Prints the training log, the paths of images and weights, and the closing block with images/sec, sec/step, seconds and
-# PSNR. The output folder is test/output/$ASCEND_DEVICE_ID (emptied first); with --output_path=FOLDER weights and images
-# are in FOLDER/train_full_1p. --precision_mode= is O0, O1 or O2. --preset= is a preset's name, or a .yml file with one
+# PSNR. The output folder is test/output/$ASCEND_DEVICE_ID; what an earlier run left there is moved to
+# test/output/$ASCEND_DEVICE_ID.previous (.previous.2, ...) once everything was checked. With --output_path=FOLDER weights
+# and images are in FOLDER/train_full_1p. --precision_mode= is O0, O1 or O2. --preset= is a preset's name, or a .yml file with one
 # newtrain.py option per line, e.g. "lambda_id: 0".
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 

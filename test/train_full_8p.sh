@@ -9,5 +9,5 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8
-parse_arguments "rank_size ${training_arguments/ device_id/}" "$@"
+parse_arguments "$several_devices ${training_arguments/ device_id/}" "$@"
 train_and_report acc

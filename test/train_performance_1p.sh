@@ -8,8 +8,4 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 parse_arguments "$training_arguments" "$@"
-limit_steps
-# With this print_freq the first log line covers exactly the steps that the speed excludes.
-# shellcheck disable=SC2034
-print_freq=$skipped_steps val_max=100
 train_and_report perf

@@ -7,9 +7,5 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
 
 rank_size=8
-parse_arguments "rank_size ${training_arguments/ device_id/}" "$@"
-limit_steps
-# With this print_freq the first log line covers exactly the steps that the speed excludes.
-# shellcheck disable=SC2034
-print_freq=$skipped_steps val_max=100
+parse_arguments "$several_devices ${training_arguments/ device_id/}" "$@"
 train_and_report perf

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import utils.device
 from utils.errors import LOST_CONTACT, UserError, first_line
+from utils.started_by import end_with_starters
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -86,8 +87,9 @@ def _fresh_store(timeout):
 
 @contextlib.contextmanager
 def session():
-    """Destroys the process group on exit; failures caused by another process become UserError."""
+    """Ends with the launcher; destroys the group on exit; failures caused by another process become UserError."""
     global _host_group
+    end_with_starters()
     try:
         yield
     except RuntimeError as error:

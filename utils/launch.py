@@ -4,8 +4,9 @@
 
 If a rank fails, it names the rank that failed first, shows that rank's last lines instead of torchrun's traceback, and
 exits with that rank's status. If a signal stops the launch, torchrun forwards it to the ranks, and the exit status is
-128 plus the signal's number.
+128 plus the signal's number. If the launch itself is killed, the ranks end (utils/started_by.py).
 """
+import os
 import signal
 import sys
 from collections import deque
@@ -16,6 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
 from utils.errors import LOST_CONTACT
+from utils.started_by import STARTED_BY, end_with_starters
 
 SHOWN = 15  # lines
 # Exit codes of ranks that ended because another rank failed.
@@ -41,6 +43,8 @@ def last_lines(log_dir, local_rank):
 
 def main(argv):
     options = parse_args(argv)
+    end_with_starters()
+    os.environ[STARTED_BY] = f"{os.environ.get(STARTED_BY, '')} {os.getpid()}"  # the ranks inherit it
     try:
         run(options)
     except ChildFailedError as error:

@@ -32,7 +32,7 @@ class Checkout:
 
     def __init__(self, folder):
         self.folder, self.repo = folder, folder / "my repo"
-        packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tools", "benchmarks"}
+        packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks"}
         for part in (*packages, "test"):
             shutil.copytree(ROOT / part, self.repo / part, ignore=shutil.ignore_patterns("output", "__pycache__"))
         for path in ROOT.glob("*.py"):

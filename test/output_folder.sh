@@ -1,0 +1,78 @@
+#!/bin/bash
+# The output folder of the train_*.sh scripts: its lock, the checks before it is touched, and moving an earlier one aside.
+# common.sh sources this file.
+
+# Sets output_dir, run_name, run_dir and log, and locks the output folder until the script ends.
+open_output() {
+    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
+    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
+    cd -- "$repo_dir" || exit 1
+    source "$test_dir/env_npu.sh"
+    run_name=$(basename -- "$0" .sh)
+    trap clean_up EXIT
+    [ -e "$test_dir/output" ] || output_root_is_new=1
+    mkdir -p -- "$test_dir/output" 2>/dev/null && output_root=$(CDPATH='' cd -P -- "$test_dir/output" && pwd) ||
+        die "cannot create the folder $test_dir/output"
+    output_dir=$output_root/${output_name:-$ASCEND_DEVICE_ID}
+    lock_output
+    run_dir=${output_path:-$output_dir}/$run_name
+    log=$output_dir/train_$((node_rank * rank_size + ASCEND_DEVICE_ID)).log
+}
+
+# The lock is on an open file, which the training inherits: the kernel releases it when the last of them has ended.
+lock_output() {
+    local file=$output_dir.lock holder
+    while :; do
+        { exec {lock}<>"$file"; } 2>/dev/null || die "cannot write into $output_root"
+        if ! flock -n "$lock"; then
+            holder=$(cat -- "$file")
+            die "$output_dir is in use by ${holder:-another script}: wait for its end, or use another device or copy"
+        fi
+        [ ! "$file" -ef "/dev/fd/$lock" ] || break
+        exec {lock}<&-  # its last holder has removed this file meanwhile
+    done
+    lock_file=$file
+    echo "$run_name (process $$, since $(date '+%Y-%m-%d %H:%M:%S'))" >"$lock_file"
+}
+
+# At the script's end, however it comes about.
+clean_up() {
+    [ ! -d "$output_dir/ranks" ] || [ -z "$collects_ranks" ] || collect_rank_logs
+    [ -z "$lock_file" ] || rm -f -- "$lock_file"
+    [ -z "$output_root_is_new" ] || rmdir -- "$test_dir/output" 2>/dev/null  # a refused call leaves nothing behind
+    return 0
+}
+
+# check_run PROGRAM OPTIONS...: exits if the program would refuse the options, the data or the device, or if the run
+# needs something that move_aside would carry away. Sets device to npu, cuda or cpu.
+check_run() {
+    local device_id=$ASCEND_DEVICE_ID moved=()
+    [ "$RANK_SIZE" -eq 1 ] || device_id=$((rank_size - 1))
+    ! holds_something "$output_dir" || moved=(
+        "--clear_of=$output_dir" "--clear_of=$(free_name "$output_dir.previous")")
+    device=$(python3 -m tools.check_run "--ranks=$RANK_SIZE" "${moved[@]}" "$@" "--device_id=$device_id") || exit
+}
+
+holds_something() {
+    [ -L "$1" ] || { [ -e "$1" ] && ! { [ -d "$1" ] && [ -z "$(ls -A -- "$1")" ]; }; }
+}
+
+# Prints $1, or $1.2, $1.3 ...: the first that does not exist.
+free_name() {
+    local name=$1 number=1
+    while [ -e "$name" ] || [ -L "$name" ]; do
+        name=$1.$((++number))
+    done
+    printf '%s' "$name"
+}
+
+# Moves what an earlier run left in $output_dir aside, so that this run starts with an empty folder.
+move_aside() {
+    local previous
+    if holds_something "$output_dir"; then
+        previous=$(free_name "$output_dir.previous")
+        mv -- "$output_dir" "$previous" || die "cannot move $output_dir aside"
+        echo "The earlier content of $output_dir is now in $previous"
+    fi
+    mkdir -p -- "$output_dir" || die "cannot create the folder $output_dir"
+}

@@ -1,0 +1,105 @@
+"""Checks a run before it starts; the scripts of test/ call this before they move an earlier run's folder aside.
+
+    python -m tools.check_run --ranks=8 --clear_of=test/output/0 newtrain.py --dataroot FACES ...
+
+Does what the program does until its first step or face, in a temporary folder: options, presets, data, weights,
+networks and device are checked. --clear_of names folders that will be moved: nothing that the run needs may lie there.
+Prints the device's kind (npu, cuda or cpu); an error is one line, with the program's exit status.
+"""
+import argparse
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from data.loader import require_images
+from engine import checkpoint
+from engine.tester import Tester
+from engine.trainer import Trainer
+from options.presets import find_preset, read_preset
+from options.test_options import parse_test
+from options.train_options import parse_train
+from restore.description import OPTIONS_FILE
+from utils.errors import UserError, run_main
+from utils.links import find_way_into, leads_into
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT_OPTIONS = {"checkpoints_dir", "results_dir"}
+# Names in the scripts, where they differ.
+SCRIPT_NAMES = {"dataroot": "data_path", "gtroot": "data_path", "pretrain_model_path": "pth_path"}
+
+
+def read_paths(options):
+    """Returns {path: option} of all existing files and folders that the options name, and of the files beside them."""
+    paths = {str(ROOT): "the project", sys.executable: "python3", sys.prefix: "python3"}
+    if options.preset:
+        preset = find_preset(options.preset)
+        paths |= {str(path): "--preset" for path in (preset, *(v.path for v in read_preset(preset).values()))}
+    for name, value in vars(options).items():
+        for path in value if isinstance(value, list) else [value]:
+            if name not in OUTPUT_OPTIONS and isinstance(path, str) and os.path.lexists(path):
+                paths[path] = option = f"--{SCRIPT_NAMES.get(name, name)}"
+                if os.path.isfile(path):
+                    paths[os.path.join(os.path.dirname(path), OPTIONS_FILE)] = option
+    return paths
+
+
+def without_last_link(path):
+    """Returns `path` as an absolute path in which only the last name may be a link."""
+    parent, name = os.path.split(os.path.join(os.getcwd(), path).rstrip("/"))
+    return os.path.join(os.path.realpath(parent), name)
+
+
+def refuse_paths_in(folders, options, output):
+    """Raises UserError if something that the run reads or writes leads into one of the folders.
+
+    Its output may be one of them: that is made anew.
+    """
+    for folder in map(without_last_link, folders):
+        advice = f"{folder}, which this script moves aside before it starts: choose another place."
+        for path, option in read_paths(options).items():
+            way = find_way_into(path, folder) if option.startswith("--") else leads_into(path, folder) and path
+            if way:
+                through = f" (through {way})" if way != path else ""
+                raise UserError(f"{option}: {path} leads into{through} {advice}")
+        if without_last_link(output) != folder and leads_into(output, folder):
+            raise UserError(f"--output_path: {output} leads into {advice}")
+
+
+def refuse_output(folder):
+    """Raises UserError if the run's folder holds an earlier run or cannot be created."""
+    if checkpoint.list_states(folder):
+        raise UserError(f"{folder} contains an earlier run: choose another --output_path= or remove it")
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--output_path: cannot write into {there}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--ranks", type=int, default=1, help="processes that the run will have")
+    parser.add_argument("--clear_of", action="append", default=[], help="folder that will be moved")
+    parser.add_argument("program", choices=["newtrain.py", "newtest.py"])
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="the program's options")
+    call = parser.parse_args(argv)
+    trains = call.program == "newtrain.py"
+    options = (parse_train if trains else parse_test)(call.words)
+    output = "checkpoints_dir" if trains else "results_dir"
+    folder = Path(getattr(options, output))
+    refuse_paths_in(call.clear_of, options, folder)
+    if without_last_link(folder) not in map(without_last_link, call.clear_of):
+        refuse_output(folder / options.name)
+    with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
+        setattr(options, output, temporary)
+        run = (Trainer if trains else Tester)(options)
+        if trains:
+            require_images(run.train_set, options, call.ranks)
+            run.log.close()
+    print(run.device.type)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
