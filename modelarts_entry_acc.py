@@ -1,10 +1,11 @@
-"""ModelArts entry: runs test/train_full_1p.sh on the faces of --data_url and writes the results to --train_url.
+"""ModelArts entry: runs test/train_full_*.sh on the faces of --data_url and writes the results to --train_url.
 
     python modelarts_entry_acc.py --data_url=FACES --train_url=RESULTS [arguments of the script]
 """
 import sys
 
+from utils.errors import run_main
 from utils.modelarts import run_job
 
 if __name__ == "__main__":
-    sys.exit(run_job("train_full_1p.sh", sys.argv[1:]))
+    run_main(lambda: run_job("full", sys.argv[1:]))

@@ -36,7 +36,7 @@ parse_arguments() {
     rank_size=""
     for para in "$@"; do
         case $para in
-            -h | --help) show_usage "$known"; exit 0 ;;
+            -h | --help) show_usage "$known"; trap - EXIT; exit 0 ;;
             --*=*) name=${para%%=*} value=${para#*=} ;;
             *) name=$para value="" ;;
         esac
@@ -114,7 +114,8 @@ choose_devices() {
         has "$1" rank_size || [ "$world_size" -eq 1 ] ||
             die "--world_size=$world_size: ${0##*/} uses one device; the _8p scripts use several"
         [ $((world_size % nnodes)) -eq 0 ] || die "--world_size=$world_size is not a multiple of --nnodes=$nnodes"
-        [ -z "$rank_size" ] || [ "$rank_size" = $((world_size / nnodes)) ] ||
+        [ -z "$rank_size" ] || is_number rank_size 1 "$most_devices"
+        [ -z "$rank_size" ] || [ "$rank_size" -eq $((world_size / nnodes)) ] ||
             die "--world_size=$world_size and --rank_size=$rank_size contradict each other: give one of them"
         rank_size=$((world_size / nnodes))
     fi

@@ -21,10 +21,13 @@ lines_of_failure=30   # log lines shown when a program fails
 
 print_freq=""
 run_name="" run_dir="" output_dir="" log="" lock="" lock_file="" output_root="" output_root_is_new="" collects_ranks=""
+output_name=""    # of the folder in test/output; default: $ASCEND_DEVICE_ID
+at_exit=clean_up  # run at the script's end
 
 source "$test_dir/arguments.sh" || exit 1
 source "$test_dir/output_folder.sh" || exit 1
 
+export STARTED_BY_PROCESSES="${STARTED_BY_PROCESSES-} $$"  # the programs end if this script is killed
 trap '' PIPE  # a console that closes early (| head) ends neither the training nor the files of this script
 awk() { LC_ALL=C command awk "$@"; }  # prints decimal points in every locale
 
@@ -137,7 +140,7 @@ run_logged() {
     trap 'pass_on INT' INT
     start=$(date +%s)
     set -m  # separate process group: otherwise Ctrl-C reaches the command twice or, in the background, never
-    PYTHONUNBUFFERED=1 STARTED_BY_PROCESSES=$$ "$@" </dev/null >"$pipe/log" 2>&1 &
+    PYTHONUNBUFFERED=1 "$@" </dev/null >"$pipe/log" 2>&1 &
     child=$!
     set +m
     [ -z "$signalled" ] || pass_on "$signalled"  # the signal came before the child started
@@ -275,7 +278,6 @@ measure_step() {
 
 # Writes $CaseName.log and prints the closing block, whose lines the ModelZoo reads.
 report() {
-    local accuracy
     accuracy=$(awk '/^Accuracy:/ { value = $2 } END { print value == "" ? "NA" : value }' "$log")
     [ "$accuracy" != NA ] || echo "No accuracy: there were no validation faces (fewer than 10 faces: none held out)."
     {

@@ -9,7 +9,7 @@ open_output() {
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
     run_name=$(basename -- "$0" .sh)
-    trap clean_up EXIT
+    trap "$at_exit" EXIT
     [ -e "$test_dir/output" ] || output_root_is_new=1
     mkdir -p -- "$test_dir/output" 2>/dev/null && output_root=$(CDPATH='' cd -P -- "$test_dir/output" && pwd) ||
         die "cannot create the folder $test_dir/output"
@@ -43,13 +43,24 @@ clean_up() {
     return 0
 }
 
+# Sets `replaced` to what this run replaces: all of $output_dir or, where it holds the weights of --pth_path, only what a
+# run writes there.
+choose_replaced() {
+    case $(readlink -f -- "${pth_path:-/}") in
+        "$output_dir"/*) replaced=("$output_dir/$run_name" "$output_dir"/*.log "$output_dir"/*_loss.txt) ;;
+        *) replaced=("$output_dir") ;;
+    esac
+}
+
 # check_run PROGRAM OPTIONS...: exits if the program would refuse the options, the data or the device, or if the run
 # needs something that move_aside would carry away. Sets device to npu, cuda or cpu.
 check_run() {
-    local device_id=$ASCEND_DEVICE_ID moved=()
+    local device_id=$ASCEND_DEVICE_ID moved=() path
     [ "$RANK_SIZE" -eq 1 ] || device_id=$((rank_size - 1))
-    ! holds_something "$output_dir" || moved=(
-        "--clear_of=$output_dir" "--clear_of=$(free_name "$output_dir.previous")")
+    choose_replaced
+    for path in "${replaced[@]}"; do
+        ! holds_something "$path" || moved+=("--moved=$path" "--to=$(free_name "$path.previous")")
+    done
     device=$(python3 -m tools.check_run "--ranks=$RANK_SIZE" "${moved[@]}" "$@" "--device_id=$device_id") || exit
 }
 
@@ -66,13 +77,14 @@ free_name() {
     printf '%s' "$name"
 }
 
-# Moves what an earlier run left in $output_dir aside, so that this run starts with an empty folder.
+# Moves what an earlier run left aside, so that this run overwrites nothing.
 move_aside() {
-    local previous
-    if holds_something "$output_dir"; then
-        previous=$(free_name "$output_dir.previous")
-        mv -- "$output_dir" "$previous" || die "cannot move $output_dir aside"
-        echo "The earlier content of $output_dir is now in $previous"
-    fi
+    local path previous
+    for path in "${replaced[@]}"; do
+        holds_something "$path" || continue
+        previous=$(free_name "$path.previous")
+        mv -- "$path" "$previous" || die "cannot move $path aside"
+        echo "What an earlier run left in $path is now in $previous"
+    done
     mkdir -p -- "$output_dir" || die "cannot create the folder $output_dir"
 }

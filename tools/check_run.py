@@ -1,9 +1,10 @@
 """Checks a run before it starts; the scripts of test/ call this before they move an earlier run's folder aside.
 
-    python -m tools.check_run --ranks=8 --clear_of=test/output/0 newtrain.py --dataroot FACES ...
+    python -m tools.check_run --ranks=8 --moved=test/output/0 newtrain.py --dataroot FACES ...
 
 Does what the program does until its first step or face, in a temporary folder: options, presets, data, weights,
-networks and device are checked. --clear_of names folders that will be moved: nothing that the run needs may lie there.
+networks and device are checked. --moved are files and folders that will be moved, --to is a new name: nothing that the
+run needs may lie there, only its output in a moved folder, which is made anew.
 Prints the device's kind (npu, cuda or cpu); an error is one line, with the program's exit status.
 """
 import argparse
@@ -24,6 +25,7 @@ from options.train_options import parse_train
 from restore.description import OPTIONS_FILE
 from utils.errors import UserError, run_main
 from utils.links import find_way_into, leads_into
+from utils.started_by import end_with_starters
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT_OPTIONS = {"checkpoints_dir", "results_dir"}
@@ -53,18 +55,15 @@ def without_last_link(path):
 
 
 def refuse_paths_in(folders, options, output):
-    """Raises UserError if something that the run reads or writes leads into one of the folders.
-
-    Its output may be one of them: that is made anew.
-    """
-    for folder in map(without_last_link, folders):
+    """Raises UserError if something that the run reads or writes leads into one of the folders."""
+    for folder in folders:
         advice = f"{folder}, which this script moves aside before it starts: choose another place."
         for path, option in read_paths(options).items():
             way = find_way_into(path, folder) if option.startswith("--") else leads_into(path, folder) and path
             if way:
                 through = f" (through {way})" if way != path else ""
                 raise UserError(f"{option}: {path} leads into{through} {advice}")
-        if without_last_link(output) != folder and leads_into(output, folder):
+        if output and leads_into(output, folder):
             raise UserError(f"--output_path: {output} leads into {advice}")
 
 
@@ -80,16 +79,21 @@ def refuse_output(folder):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--ranks", type=int, default=1, help="processes that the run will have")
-    parser.add_argument("--clear_of", action="append", default=[], help="folder that will be moved")
+    parser.add_argument("--moved", action="append", default=[], help="file or folder that will be moved before the run")
+    parser.add_argument("--to", help="new name of one of them")
     parser.add_argument("program", choices=["newtrain.py", "newtest.py"])
     parser.add_argument("words", nargs=argparse.REMAINDER, help="the program's options")
     call = parser.parse_args(argv)
+    end_with_starters()
     trains = call.program == "newtrain.py"
     options = (parse_train if trains else parse_test)(call.words)
     output = "checkpoints_dir" if trains else "results_dir"
     folder = Path(getattr(options, output))
-    refuse_paths_in(call.clear_of, options, folder)
-    if without_last_link(folder) not in map(without_last_link, call.clear_of):
+    moved = [without_last_link(path) for path in call.moved]
+    made_anew = {without_last_link(path) for path in (folder, folder / options.name)} & set(moved)
+    refuse_paths_in(moved + [without_last_link(path) for path in [call.to] if path], options,
+                    None if made_anew else folder)
+    if not made_anew:
         refuse_output(folder / options.name)
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         setattr(options, output, temporary)

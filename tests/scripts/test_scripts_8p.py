@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.helpers.processes import wait_until
+from tests.helpers.ranks import free_port
 from tests.helpers.scripts import CLOSING_BLOCK, KEYS, SIMULATED, Checkout
 
 
@@ -91,6 +92,76 @@ def test_sigterm_stops_all_ranks_in_order(checkout):
     assert len(list((checkout.output / "train_full_8p").glob("state_*.pth"))) == 1
 
 
+def find_process(word, repo):
+    """Returns the id of the process in `repo` whose command contains `word`."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if word.encode() in (path / "cmdline").read_bytes() and Path(os.readlink(path / "cwd")) == repo:
+                return int(path.name)
+        except OSError:
+            continue
+
+
+def test_ranks_stop_in_order_if_their_launcher_is_killed(checkout):
+    process = start_long_training(checkout)
+    os.kill(find_process("utils.launch", checkout.repo), signal.SIGKILL)
+    done = checkout.finish(process)
+    assert done.status == 128 + signal.SIGKILL
+    assert re.search(r"process \d+, which started this run, has ended: stopping", done.out)
+    assert "Stopped by SIGTERM" in done.out and "Final result" not in done.out
+    assert "error: train_full_8p failed with exit status 137 (ended by SIGKILL)" in done.err
+    assert len(list((checkout.output / "train_full_8p").glob("state_*.pth"))) == 1
+    assert find_process("newtrain.py", checkout.repo) is None
+
+
+def test_launcher_and_ranks_stop_in_order_if_the_script_is_killed(checkout):
+    process = start_long_training(checkout)
+    process.kill()
+    done = checkout.finish(process)  # returns when the last writer of its output has ended
+    assert "Stopped by SIGTERM" in done.out
+    wait_until(lambda: not find_process("newtrain.py", checkout.repo), Ended)
+    assert len(list((checkout.output / "train_full_8p").glob("state_*.pth"))) == 1
+
+
+class Ended:
+    """Stands for a process in wait_until, where there is none to look at."""
+    poll = staticmethod(lambda: None)
+
+
+def test_two_launchers_train_together(checkout):
+    """train_full_multinodes.sh, started once per host; here both are this machine, with one rank each."""
+    words = ["--preset=tiny.yml", "--workers=0", "--train_steps=4", "--nnodes=2", "--rank_size=1",
+             "--master_addr=127.0.0.1", f"--master_port={free_port()}", f"--data_path={checkout.faces}",
+             "--output_path=shared runs"]
+    script = "my repo/test/train_full_multinodes.sh"
+    other = checkout.start("bash", script, "--node_rank=1", *words)
+    done = checkout.script("train_full_multinodes.sh", "--node_rank=0", *words)
+    second = checkout.finish(other)
+    assert done.status == second.status == 0, done.out + done.err + second.out + second.err
+    assert CLOSING_BLOCK.search(done.out) and "Final result" not in second.out
+    assert checkout.keys("my repo_bs2_2p_acc")["RankSize"] == "2" and "(2 ranks of 2)" in done.out
+    assert "Node 1 of 2 has finished; the results are on node 0." in second.out
+    assert "Iter: " in (checkout.repo / "test/output/node_1/train_1.log").read_text()
+    assert (checkout.folder / "shared runs/train_full_multinodes/best_net_G.pth").exists()
+
+
+def test_a_modelarts_job_on_two_cards_is_one_training(checkout):
+    job = ["my repo/modelarts_entry_perf.py", f"--data_url={checkout.faces}", "--train_url=job", "--workers=0",
+           f"--preset={checkout.folder}/tiny.yml", "--train_steps=4"]
+    card = {"RANK_SIZE": "2", "RANK_TABLE_FILE": "/user/config/jobstart_hccl.json", "MODELARTS_MODEL_PATH": "/model"}
+    other = checkout.start("python3", *job, **card, ASCEND_DEVICE_ID="1", RANK_ID="1")
+    done = checkout.finish(checkout.start("python3", *job, **card, ASCEND_DEVICE_ID="0", RANK_ID="0"))
+    second = checkout.finish(other)
+    assert done.status == second.status == 0, done.out + done.err + second.err
+    assert second.out == "Card 1: card 0 starts one training on all cards; nothing to do here.\n"
+    assert "RANK_TABLE_FILE is not used" in done.out and "(2 ranks of 2)" in done.out
+    results = checkout.folder / "job"
+    assert (results / "train_performance_8p/latest_net_G.pth").exists()
+    assert "RankSize = 2\n" in (results / "0/my repo_bs2_2p_perf.log").read_text()
+    assert {path.name for path in results.iterdir() if path.is_dir() and path.name[0] != "."} == {
+        "0", "train_performance_8p"}
+
+
 def test_performance_on_eight_simulated_npus(npu, checkout):
     tiny = yaml.safe_load((checkout.folder / "tiny.yml").read_text())
     (checkout.folder / "npu.yml").write_text(yaml.safe_dump(tiny | {"sync_bn": True}))
@@ -102,7 +173,7 @@ def test_performance_on_eight_simulated_npus(npu, checkout):
 
 
 @pytest.mark.parametrize("script, arguments, message", [
-    ("train_full_8p.sh", ["--rank_size=x"], "--rank_size must be a number of devices, not 'x'"),
+    ("train_full_8p.sh", ["--rank_size=x"], "--rank_size= must be a number from 1 to 128, not 'x'"),
     ("train_full_8p.sh", ["--device_id=1"], "unknown argument --device_id=1"),
     ("train_full_1p.sh", ["--rank_size=2"], "unknown argument --rank_size=2"),
     ("train_eval_8p.sh", [], "--pth_path=WEIGHTS.pth is required"),
