@@ -61,8 +61,8 @@ def refuse_paths_in(folders, options, output):
         for path, option in read_paths(options).items():
             way = find_way_into(path, folder) if option.startswith("--") else leads_into(path, folder) and path
             if way:
-                through = f" (through {way})" if way != path else ""
-                raise UserError(f"{option}: {path} leads into{through} {advice}")
+                how = "leads into" if way == path else "contains" if way == folder else f"leads through {way} into"
+                raise UserError(f"{option}: {path} {how} {advice}")
         if output and leads_into(output, folder):
             raise UserError(f"--output_path: {output} leads into {advice}")
 
@@ -72,8 +72,10 @@ def refuse_output(folder):
     if checkpoint.list_states(folder):
         raise UserError(f"{folder} contains an earlier run: choose another --output_path= or remove it")
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--output_path: cannot write into {there}")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".check_", dir=there))
+    except OSError as error:
+        raise UserError(f"--output_path: cannot write into {there}: {error.strerror}") from None
 
 
 def main(argv=None):
