@@ -297,4 +297,5 @@ report() {
     echo "Final Performance sec/step : $step_seconds"
     echo "E2E Training Duration sec : $e2e_seconds"
     echo "Final Train Accuracy : $accuracy"
+    return 0  # also if the console is closed
 }
