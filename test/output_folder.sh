@@ -47,7 +47,8 @@ clean_up() {
 # run writes there.
 choose_replaced() {
     case $(readlink -f -- "${pth_path:-/}") in
-        "$output_dir"/*) replaced=("$output_dir/$run_name" "$output_dir"/*.log "$output_dir"/*_loss.txt) ;;
+        "$output_dir"/*) replaced=("$output_dir/$run_name" "$output_dir/ranks" "$output_dir"/*.log
+                                   "$output_dir"/*_loss.txt) ;;
         *) replaced=("$output_dir") ;;
     esac
 }

@@ -3,7 +3,7 @@
     python -m tools.check_run --ranks=8 --moved=test/output/0 newtrain.py --dataroot FACES ...
 
 Does what the program does until its first step or face, in a temporary folder: options, presets, data, weights,
-networks and device are checked. --moved are files and folders that will be moved, --to is a new name: nothing that the
+networks and device are checked. Each --moved FILE_OR_FOLDER will be moved to a --to NAME: nothing that the
 run needs may lie there, only its output in a moved folder, which is made anew.
 Prints the device's kind (npu, cuda or cpu); an error is one line, with the program's exit status.
 """
@@ -82,7 +82,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--ranks", type=int, default=1, help="processes that the run will have")
     parser.add_argument("--moved", action="append", default=[], help="file or folder that will be moved before the run")
-    parser.add_argument("--to", help="new name of one of them")
+    parser.add_argument("--to", action="append", default=[], help="its new name")
     parser.add_argument("program", choices=["newtrain.py", "newtest.py"])
     parser.add_argument("words", nargs=argparse.REMAINDER, help="the program's options")
     call = parser.parse_args(argv)
@@ -93,8 +93,7 @@ def main(argv=None):
     folder = Path(getattr(options, output))
     moved = [without_last_link(path) for path in call.moved]
     made_anew = {without_last_link(path) for path in (folder, folder / options.name)} & set(moved)
-    refuse_paths_in(moved + [without_last_link(path) for path in [call.to] if path], options,
-                    None if made_anew else folder)
+    refuse_paths_in([*moved, *map(without_last_link, call.to)], options, None if made_anew else folder)
     if not made_anew:
         refuse_output(folder / options.name)
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
