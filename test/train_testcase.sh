@@ -18,6 +18,6 @@ trap say_outcome EXIT
 parse_arguments "device_id workers precision_mode fp32 hf32" "$@"
 at_exit=say_outcome output_name=testcase
 builtin_dir=$repo_dir/.cache/testcase_faces builtin_quick_faces=16 builtin_val_faces=4
-train_steps=20 batch_size=4
+train_steps=6 batch_size=4
 train_and_report acc
 [ "$accuracy" != NA ] || die "the training printed no accuracy"

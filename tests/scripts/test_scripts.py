@@ -259,6 +259,14 @@ def test_modelarts_job_fails_as_its_training_does(checkout):
     assert not (checkout.folder / "failed/0").exists()  # an earlier run's files are not this job's results
 
 
+def test_testcase(checkout):
+    done = checkout.script("train_testcase.sh", "--workers=0")
+    assert done.status == 0 and done.out.endswith("\nRun testcase success!\n"), done.out + done.err
+    assert (checkout.output.parent / "testcase/train_testcase/best_net_G.pth").exists()
+    done = checkout.script("train_testcase.sh", "--workers=x")
+    assert done.status == 2 and done.out.endswith("Run testcase failed!\n") and "--workers" in done.err
+
+
 def test_the_statement_lists_every_public_address():
     statement = (ROOT / "public_address_statement.md").read_text()
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
