@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from models.weights import read_weights
+from models.weights import DIGEST, digest, read_weights
 from restore.description import ALIGNMENTS, read_description
 from utils.errors import UserError, run_main
 from utils.files import write_file
@@ -45,8 +45,10 @@ def export(source, target, **known):
 def serialize(weights, metadata):
     """Returns the bytes of a .safetensors file, with sorted metadata: safetensors itself writes it in random order.
 
-    weights: {key: tensor}. metadata: {name: text}.
+    weights: {key: tensor}. metadata: {name: text}; a checksum (models/weights.py: digest) is added, since the format
+    has none.
     """
+    metadata = {**metadata, DIGEST: digest(weights, metadata)}
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
     end = 8 + int.from_bytes(content[:8], "little")  # end of the JSON header; the first 8 bytes hold its length
     header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}

@@ -30,6 +30,12 @@ def nearest(name, known):
     return f" Did you mean {spelt[close[0]]}?" if close else ""
 
 
+def shown(text, most=100):
+    """Returns `text` on one line for a message: control characters escaped, the middle of a long one left out."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return text if len(text) <= most else f"{text[:most * 2 // 3]}...{text[-most // 4:]}"
+
+
 def first_line(error):
     """Returns the first line of an exception's message, or the exception's type if its message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
