@@ -40,7 +40,7 @@ class FSRNetModel(BaseModel):
                            help="channels of the network; the prior branch has twice as many")
         group.add_argument("--enc_blocks", type=at_least(0, largest=BLOCKS), default=12,
                            help="residual blocks of the encoder")
-        group.add_argument("--hourglasses", type=at_least(0, largest=BLOCKS), default=2,
+        group.add_argument("--hourglasses", type=at_least(0, largest=64), default=2,
                            help="hourglasses of the prior branch")
         group.add_argument("--lambda_prior", type=at_least(0, float), default=1.0,
                            help="weight of the prior maps' mean squared error; 0: train without prior maps, restore "
@@ -95,10 +95,13 @@ class FSRNetModel(BaseModel):
         self.maps = o.hmaps_ch, o.pmaps_ch
         self.prior_maps = self.maps if o.lambda_prior else None
 
+    def build_discriminator(self, options):
+        if options.lambda_g:
+            self.networks["D"] = FSRGANDiscriminator(options.D_ch)
+
     def set_up_training(self, options):
         o = options
-        if o.lambda_g:
-            self.networks["D"] = FSRGANDiscriminator(o.D_ch)
+        self.build_discriminator(o)
         for net in self.networks.values():
             init_weights(net, o.init_type)
         if not self.prior_maps:

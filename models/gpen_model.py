@@ -98,9 +98,12 @@ class GPENModel(BaseModel):
         self.style_shape = network.generator.layers, o.style_dim
         self.networks["G"] = network
 
+    def build_discriminator(self, options):
+        self.networks["D"] = Discriminator(options.load_size, options.channel_multiplier, options.narrow)
+
     def set_up_training(self, options):
         o = options
-        self.networks["D"] = Discriminator(o.load_size, o.channel_multiplier, o.narrow)
+        self.build_discriminator(o)
         self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
                         "r1": o.lambda_r1, "path": o.lambda_path}
         if self.makes_faces:

@@ -71,10 +71,14 @@ class SPARNetHDModel(SPARNetModel):
             res_depth=o.res_depth, att_name=o.att_name, bottleneck_size=o.bottleneck_size, min_ch=o.min_ch,
             max_ch=o.max_ch, hourglass_ch=o.hourglass_ch, channel_multiple=o.channel_multiple)
 
+    def build_discriminator(self, options):
+        o = options
+        self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+
     def set_up_training(self, options):
         o = options
         self.networks["G"].set_checkpointing(o.checkpointing)
-        self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+        self.build_discriminator(o)
         if o.load_size < self.networks["D"].smallest:
             raise UserError(f"--D_scales {o.D_scales} --D_layers {o.D_layers} need --load_size "
                             f"{self.networks['D'].smallest} or more, not {o.load_size}: give fewer of them.")

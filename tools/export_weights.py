@@ -8,7 +8,6 @@ they are small, and float16 would cost accuracy. The file's metadata describes t
 the source, or from the source's own metadata) and the origin of the weights (restore/description.py). The checksum is
 added to pretrained/SHA256SUMS if the target is in pretrained/.
 """
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from models.weights import DIGEST, digest, read_weights
 from restore.description import ALIGNMENTS, read_description
 from utils.errors import UserError, run_main
 from utils.files import write_file
+from utils.option_types import tool_parser
 from utils.pretrained import FOLDER, record_checksum
 
 
@@ -67,7 +67,7 @@ def largest_change(before, after):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("source", help="weights file: .pth from a training, or .safetensors from an earlier export")
     parser.add_argument("target", help="the .safetensors file to write")
     parser.add_argument("--licence", default=None,

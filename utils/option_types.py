@@ -58,12 +58,12 @@ def text(value):
     return value
 
 
-def path(value):
+def file_path(value):
     """Returns the Path that `value` names."""
     return Path(text(value))
 
 
-path.__name__ = "path"
+file_path.__name__ = "path"  # in --help
 
 
 def boolean(value):
