@@ -52,7 +52,8 @@ def test_no_parser_of_the_project_goes_without_these_checks():
 
 @pytest.mark.parametrize("words", [
     ["--model=--"], ["--"], ["--", "--lr"], ["--name", "--"], ["--name="], ["--pth_path="], ["--preset="],
-    ["--name", ""], ["--dataroot", ""], ["--x\ny"], ["--" + "x" * 5000], ["x" * 5000], ["\ud800"], ["--name=\udcff\n"], ["--lr"],
+    ["--name", ""], ["--dataroot", ""], ["--x\ny"], ["--" + "x" * 5000], ["x" * 5000], ["\ud800"],
+    ["--name=\udcff\n"], ["--lr"],
     ["--loss_scale", "1e300", "--opt_level", "O2"], ["--lr_policy", "step", "--lr_gamma", "1e308"],
     ["--lr_policy", "step", "--lr_gamma", "1000", "--lr", "1e30"], ["--min_ch", "1000000"], ["--res_depth", "10000000"],
     ["--lr_policy", "step", "--lr_decay_at", *["0.5"] * 200], ["--model", "x" * 4000], ["--dataset_name", "y" * 4000],
