@@ -6,7 +6,6 @@ Peak rates: a large matrix product in the step's precision, and a large copy (by
 counts the step's floating-point operations (convolutions and matrix products). The profile sums the device time per
 kind of operator, without the time of nested operators.
 """
-import argparse
 import statistics
 import time
 from collections import Counter
@@ -20,6 +19,8 @@ import utils.device
 from benchmarks.measuring import machine, show
 from benchmarks.train_step import bare_step, fixed_batch
 from options.train_options import parse_train
+from utils.errors import run_main
+from utils.option_types import BATCH, at_least, tool_parser
 
 KINDS = {  # an operator belongs to the first kind with a substring of its name
     "convolution": ("conv", "addmm", "mm"), "normalisation": ("norm",), "optimizer": ("adam", "foreach"),
@@ -70,12 +71,13 @@ def time_by_kind(step, device, steps=3):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"],
                         help="presets to measure (default: sparnet_celeba sparnet_light_attn3d)")
-    parser.add_argument("--batch_size", type=int, nargs="+", default=None,
+    parser.add_argument("--batch_size", type=at_least(1, largest=BATCH), nargs="+", default=None,
                         help="faces per step, one or more values (default: 8 on a CPU, 32 and 256 elsewhere)")
-    parser.add_argument("--opt_level", default="O2", help="precision: O0, O1 or O2 (default: O2)")
+    parser.add_argument("--opt_level", choices=["O0", "O1", "O2"], default="O2",
+                        help="precision: O0, O1 or O2 (default: O2)")
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
     parser.add_argument("--json", default=None, help="JSON file to write; the profile goes to FILE_profile.json")
     a = parser.parse_args()
@@ -109,4 +111,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

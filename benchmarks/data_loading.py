@@ -7,7 +7,6 @@ fixed, upstream, none   data/celeba_dataset.py with that augmentation, in one pr
 loader N  the whole loader with N workers, batches of 32 and augmentation fixed
 Without --dataroot: built-in faces as JPEG files of 178 x 178 pixels, CelebA's size.
 """
-import argparse
 import statistics
 import tempfile
 import time
@@ -23,7 +22,9 @@ from data.celeba_dataset import CelebADataset
 from data.drawn.builtin_faces import draw_face
 from data.face_folder import Place
 from data.loader import TrainingOrder, make_loader
+from utils.errors import run_main
 from utils.images import list_images, resize
+from utils.option_types import at_least, tool_parser
 
 FIXED = AUGMENTATIONS[0]  # newtrain.py's default --augmentation
 
@@ -62,11 +63,13 @@ def loader_speed(dataset, workers, batches=40):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--dataroot", default=None, help="folder of faces (default: built-in faces)")
-    parser.add_argument("--count", type=int, default=200, help="number of faces per round (default: 200)")
-    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2],
+    parser.add_argument("--count", type=at_least(1, largest=1_000_000), default=200,
+                        help="number of faces per round (default: 200)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=9,
+                        help="number of alternating rounds (default: 9)")
+    parser.add_argument("--workers", type=at_least(0, largest=1024), nargs="+", default=[1, 2],
                         help="numbers of workers to measure the loader with (default: 1 2)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
@@ -89,4 +92,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -7,7 +7,6 @@ average blur and area resizing), computes motion blur as a sum of shifted images
 straightforward GPEN chain filters every Gaussian with its whole kernel and keeps float32 to the end, as the published
 code does. The harder chain, two passes of GPEN's, has no straightforward version.
 """
-import argparse
 import io
 
 import cv2
@@ -18,6 +17,8 @@ from benchmarks.measuring import alternate, machine, median_ratio, show
 from data import degradations
 from data.drawn.builtin_faces import draw_face
 from utils.device import pick_device
+from utils.errors import run_main
+from utils.option_types import SIZE, at_least, tool_parser
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "linear": Image.Resampling.BILINEAR, "area": Image.Resampling.BOX,
            "cubic": Image.Resampling.BICUBIC}
@@ -71,10 +72,13 @@ def straightforward_gpen(image, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, help="side of the images in pixels (default: 512)")
-    parser.add_argument("--images", type=int, default=60, help="number of images per round (default: 60)")
-    parser.add_argument("--rounds", type=int, default=5, help="number of alternating rounds (default: 5)")
+    parser = tool_parser(__doc__)
+    parser.add_argument("--size", type=at_least(16, largest=SIZE), default=512,
+                        help="side of the images in pixels (default: 512)")
+    parser.add_argument("--images", type=at_least(1, largest=1_000_000), default=60,
+                        help="number of images per round (default: 60)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=5,
+                        help="number of alternating rounds (default: 5)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     cv2.setNumThreads(1)  # as in a worker
@@ -94,4 +98,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

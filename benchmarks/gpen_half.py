@@ -7,7 +7,6 @@ The first command uses trained weights, with the options.yml beside them. The se
 shapes with random weights; the encoder's features count as much as the decoder's. PSNR's peak is the range of the
 float32 output.
 """
-import argparse
 import copy
 import math
 import statistics
@@ -23,7 +22,9 @@ from models import NETWORKS, build_recipe, create_network
 from models.weights import load_weights
 from options.test_options import parse_test
 from utils import amp
+from utils.errors import run_main
 from utils.images import list_images, to_tensor_range
+from utils.option_types import at_least, tool_parser
 
 
 def trained(path, faces):
@@ -57,7 +58,7 @@ def decibels(net, rounded, faces):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of degraded faces")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--pth_path", help="trained weights to measure")
@@ -65,7 +66,7 @@ def main():
                        help="network to measure with random weights")
     parser.add_argument("--half", nargs="+", default=["bfloat16", "float16"], choices=["bfloat16", "float16"],
                         help="types of half precision to measure (default: both)")
-    parser.add_argument("--count", type=int, default=16,
+    parser.add_argument("--count", type=at_least(1, largest=1_000_000), default=16,
                         help="number of faces, from the start of the folder (default: 16)")
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
@@ -86,4 +87,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -8,7 +8,6 @@ discriminator in float32, both phases forward and backward, without an optimizer
 batches of the smallest size / in this batch. GB is the peak memory of a separate process; on a CPU this is all of its
 memory. OMP_NUM_THREADS sets the number of threads.
 """
-import argparse
 import multiprocessing
 import statistics
 from pathlib import Path
@@ -21,6 +20,8 @@ from benchmarks.gpen_grouped import grouped_form
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from models import create_network
 from utils import amp
+from utils.errors import run_main
+from utils.option_types import at_least, tool_parser
 
 FORMS = ("project", "grouped")
 
@@ -75,7 +76,7 @@ def peak_gb(job, form, precision, batch, device):
         function()
     if device.type != "cpu":
         return utils.device.peak_memory_gb(device)
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 / 1e9  # getrusage would include the parent's memory
 
 
@@ -100,9 +101,10 @@ def measure(job, precision, batches, device, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
-    parser.add_argument("--rounds", type=int, default=3, help="number of alternating rounds (default: 3)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=3,
+                        help="number of alternating rounds (default: 3)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
@@ -115,4 +117,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

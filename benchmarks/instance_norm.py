@@ -2,7 +2,6 @@
 
     python -m benchmarks.instance_norm --json benchmarks/results/instance_norm_cpu.json
 """
-import argparse
 import statistics
 
 import torch
@@ -11,6 +10,8 @@ from torch import nn
 import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
 from models.blocks import InstanceNorm
+from utils.errors import run_main
+from utils.option_types import at_least, tool_parser
 
 SHAPES = ((2, 96, 256), (2, 192, 128), (2, 512, 64), (8, 16, 256), (8, 64, 64))  # batch, channels, side
 
@@ -30,10 +31,12 @@ def measure(norm, shape, device, half, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
-    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
-    parser.add_argument("--repeats", type=int, default=5, help="forward and backward passes per round (default: 5)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=9,
+                        help="number of alternating rounds (default: 9)")
+    parser.add_argument("--repeats", type=at_least(1, largest=1_000_000), default=5,
+                        help="forward and backward passes per round (default: 5)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
@@ -53,4 +56,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

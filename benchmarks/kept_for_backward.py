@@ -6,7 +6,6 @@ Nothing is computed: the networks are built on torch's device `meta`, which know
 large for a CPU are counted in seconds. The result is a lower bound, not a measurement: a device also needs the largest
 operator's workspace and temporary gradients.
 """
-import argparse
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,6 +18,8 @@ from models import build_training_recipe
 from models.vgg import VGG19Features
 from options.train_options import parse_train
 from utils import amp
+from utils.errors import run_main
+from utils.option_types import tool_parser
 
 GB = 1e9
 
@@ -69,7 +70,7 @@ def measure(words, opt_level):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--preset", default="sparnethd_ffhq",
                         help="preset to count (default: sparnethd_ffhq); other options go to newtrain.py's parser")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
@@ -83,4 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -40,7 +40,7 @@ def median_ratio(slow, fast):
 def machine(device):
     """Returns one line: processor and threads, or accelerator; torch's version."""
     if device.type == "cpu":
-        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
                  if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
         name = f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
     else:

@@ -4,7 +4,6 @@
 
 utils/__init__.py sets GOMP_SPINCOUNT=1000, a compromise. Each run is newtrain.py with the preset sparnet_builtin.
 """
-import argparse
 import os
 import re
 import statistics
@@ -17,6 +16,8 @@ import torch
 
 from benchmarks.measuring import machine, show
 from data.drawn.builtin_faces import write_faces
+from utils.errors import run_main
+from utils.option_types import tool_parser
 
 SETTINGS = {  # OpenMP ignores an empty variable, and utils/__init__.py does not overwrite it
     "GNU's default": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"},
@@ -48,7 +49,7 @@ def speed(process):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     rows = []
@@ -68,4 +69,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -7,7 +7,6 @@ heatmaps, parts   data/priors.py: heatmaps of the same number of points, and the
 samples      data/*_dataset.py in one process with --augmentation fixed, including reading, cropping, resizing and
              degrading: built-in faces as JPEG files of 178 pixels with 68 landmarks, and of 512 pixels with masks
 """
-import argparse
 import statistics
 import tempfile
 from functools import partial
@@ -24,6 +23,8 @@ from data.drawn.builtin_faces import draw_face, write_landmarks
 from data.face_parts import POINTS_68
 from data.priors import draw_parts, heatmaps, move_points
 from utils.device import pick_device
+from utils.errors import run_main
+from utils.option_types import SIZE, at_least, tool_parser
 
 DRAWN = 50  # number of faces drawn per round
 
@@ -61,11 +62,13 @@ def write_samples(folder, count, size):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64,
+    parser = tool_parser(__doc__)
+    parser.add_argument("--size", type=at_least(16, largest=SIZE), default=64,
                         help="side of the maps in pixels; the faces' side is twice that (default: 64)")
-    parser.add_argument("--count", type=int, default=60, help="number of samples per round (default: 60)")
-    parser.add_argument("--rounds", type=int, default=9, help="number of alternating rounds (default: 9)")
+    parser.add_argument("--count", type=at_least(1, largest=1_000_000), default=60,
+                        help="number of samples per round (default: 60)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=9,
+                        help="number of alternating rounds (default: 9)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     cv2.setNumThreads(1)  # as in a worker
@@ -96,4 +99,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -2,9 +2,12 @@
 
     python -m benchmarks.results_table
 """
-import argparse
 import json
 from pathlib import Path
+
+from utils.errors import run_main
+from utils.files import write_file
+from utils.option_types import tool_parser
 
 FOLDER = Path(__file__).parent
 HEAD = """# Benchmark results
@@ -32,11 +35,11 @@ def section(record):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    records = [json.loads(path.read_text()) for path in sorted((FOLDER / "results").glob("*.json"))]
-    (FOLDER / "RESULTS.md").write_text(HEAD + "".join(section(record) for record in records))
+    tool_parser(__doc__).parse_args()
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / "results").glob("*.json"))]
+    write_file(FOLDER / "RESULTS.md", HEAD + "".join(section(record) for record in records))
     print(f"{FOLDER / 'RESULTS.md'}: {len(records)} tables")
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -8,7 +8,6 @@ then restored from 16 to 128 pixels (PIL BICUBIC).
 conditions: the centred square at 128 pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
 Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output.
 """
-import argparse
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from models.weights import load_weights
 from options.test_options import parse_test
 from utils.errors import run_main
 from utils.images import centre_square, degrade, read_rgb, resize, to_tensor_range
-from utils.option_types import at_least
+from utils.option_types import SIZE, at_least, tool_parser
 
 SIDE, SCALE, BATCH, PROTOCOL = 128, 8, 10, "sparnet"
 # Sigma in pixels of the full-size face (see `spoil`), sigma in grey levels (0..255), JPEG quality.
@@ -83,13 +82,14 @@ def load_network(path, device):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("what", choices=["crops", "conditions"])
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("--weights", nargs="+", required=True, help="files, each with its options.yml beside it")
     parser.add_argument("--count", type=at_least(1), default=200, help="so many faces, evenly spread over the folder")
-    parser.add_argument("--rows", type=at_least(0), nargs="+", default=[8, 12, 16, 20, 24, 28], help="of crops")
-    parser.add_argument("--sizes", type=at_least(8), nargs="+", default=[12, 16, 24, 32, 48, 64, 96, 128],
+    parser.add_argument("--rows", type=at_least(0, largest=1000), nargs="+", default=[8, 12, 16, 20, 24, 28],
+                        help="of crops")
+    parser.add_argument("--sizes", type=at_least(8, largest=SIZE), nargs="+", default=[12, 16, 24, 32, 48, 64, 96, 128],
                         help="of conditions")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", default=None, help="file for the table")

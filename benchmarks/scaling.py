@@ -32,8 +32,10 @@ from data.loader import TrainingOrder, make_loader
 from models import build_training_recipe
 from options.train_options import parse_train
 from utils import amp, distributed
+from utils.errors import run_main
 from utils.file_list import FileList, list_files
 from utils.images import list_images
+from utils.option_types import at_least, file_path, tool_parser
 
 MILLIONS = 70_000_000
 RESULT = "RANKS_RESULT"
@@ -139,12 +141,14 @@ def workers_rows(faces, speeds=(100, 300, 1000, 3000), batches=40):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=200_000, help="number of files to list (default: 200000)")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[2], help="numbers of ranks to measure (default: 2)")
+    parser = tool_parser(__doc__)
+    parser.add_argument("--files", type=at_least(1, largest=1_000_000), default=200_000,
+                        help="number of files to list (default: 200000)")
+    parser.add_argument("--ranks", type=at_least(1, largest=1024), nargs="+", default=[2],
+                        help="numbers of ranks to measure (default: 2)")
     parser.add_argument("--presets", nargs="+",
                         default=["sparnet_celeba", "sparnet_light_attn3d", "sparnet_half_width", "sparnet_builtin"])
-    parser.add_argument("--json_folder", type=Path, default=None,
+    parser.add_argument("--json_folder", type=file_path, default=None,
                         help="folder for the JSON files scaling_*.json (default: none)")
     parser.add_argument("--rank_part", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
@@ -166,4 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -8,7 +8,6 @@ unreadable checkpoints (checked after every kill), the time until the other rank
 and optimizer states equal those of the undisturbed run bit for bit. Runs on a CPU. The ranks are forked from this
 process, which has loaded torch, so that a start takes a tenth of a second.
 """
-import argparse
 import importlib
 import os
 import random
@@ -28,6 +27,7 @@ from engine.trainer import Trainer
 from options.train_options import parse_train
 from utils import distributed
 from utils.errors import run_main
+from utils.option_types import at_least, tool_parser
 
 TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
         "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",
@@ -106,7 +106,7 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
         root.mkdir(parents=True)
     began = time.monotonic()
     if any(wait(start(whole, faces, ranks, steps)).values()):
-        raise RuntimeError((whole / "rank_0.log").read_text())
+        raise RuntimeError((whole / "rank_0.log").read_text(encoding="utf-8"))
     alone = time.monotonic() - began
     run = disturbed / "run"
     in_save = unreadable = done = 0
@@ -119,7 +119,7 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
         unreadable += sum(checkpoint.find_damage(path) is not None for path in checkpoint.list_states(run))
     step = max((int(p.stem.split("_")[1]) for p in checkpoint.list_states(run)), default=0)
     if any(wait(start(disturbed, faces, ranks, steps)).values()):
-        raise RuntimeError((disturbed / "rank_0.log").read_text())
+        raise RuntimeError((disturbed / "rank_0.log").read_text(encoding="utf-8"))
     newest = [checkpoint.list_states(root / "run")[-1] for root in (whole, disturbed)]
     states = [torch.load(path, weights_only=True) for path in newest]
     return {"ranks": ranks, "steps": steps, "kills": done, "in a save": in_save, "last kill at or after step": step,
@@ -138,11 +138,13 @@ def equal(a, b):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="number of kills per training (default: 100)")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2],
+    parser = tool_parser(__doc__)
+    parser.add_argument("--kills", type=at_least(1, largest=1_000_000), default=100,
+                        help="number of kills per training (default: 100)")
+    parser.add_argument("--ranks", type=at_least(1, largest=1024), nargs="+", default=[1, 2],
                         help="numbers of ranks, one training each (default: 1 2)")
-    parser.add_argument("--steps", type=int, default=4000, help="length of the training in steps (default: 4000)")
+    parser.add_argument("--steps", type=at_least(1, largest=1_000_000), default=4000,
+                        help="length of the training in steps (default: 4000)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     # Imports lazily loaded modules before the forks; otherwise most kills would hit imports.
@@ -157,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -10,7 +10,6 @@ bare      like fed, but repeats one batch
 plain     float32, NCHW, torch.optim's Adam or RMSprop as in the published code, repeats one batch
 The time to write a checkpoint is measured separately and divided by the default --save_latest_freq.
 """
-import argparse
 import contextlib
 import io
 import itertools
@@ -31,6 +30,8 @@ from models import build_training_recipe
 from models.base_model import optimizer_of
 from options.train_options import parse_train
 from utils import amp, distributed
+from utils.errors import run_main
+from utils.option_types import BATCH, at_least, tool_parser
 
 SAVE_EVERY = 500  # newtrain.py's default --save_latest_freq
 
@@ -171,16 +172,20 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--preset", nargs="+", default=["sparnet_celeba", "sparnet_light_attn3d"],
                         help="presets to measure (default: sparnet_celeba sparnet_light_attn3d)")
-    parser.add_argument("--batch_size", type=int, nargs="+", default=None,
+    parser.add_argument("--batch_size", type=at_least(1, largest=BATCH), nargs="+", default=None,
                         help="faces per step, one or more values (default: 8 on a CPU, 32 and 256 elsewhere)")
-    parser.add_argument("--opt_level", default=None, help="precision: O0, O1 or O2 (default: newtrain.py's)")
+    parser.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
+                        help="precision: O0, O1 or O2 (default: newtrain.py's)")
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
-    parser.add_argument("--steps", type=int, default=5, help="number of steps per round (default: 5)")
-    parser.add_argument("--rounds", type=int, default=7, help="number of alternating rounds (default: 7)")
-    parser.add_argument("--workers", type=int, default=1, help="number of loader processes (default: 1)")
+    parser.add_argument("--steps", type=at_least(1, largest=1_000_000), default=5,
+                        help="number of steps per round (default: 5)")
+    parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=7,
+                        help="number of alternating rounds (default: 7)")
+    parser.add_argument("--workers", type=at_least(0, largest=1024), default=1,
+                        help="number of loader processes (default: 1)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a, others = parser.parse_known_args()
     device = utils.device.pick_device(a.device)
@@ -192,4 +197,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

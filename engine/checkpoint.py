@@ -6,7 +6,6 @@ published names: latest_net_G.pth, iter_<step>_net_G.pth, best_net_G.pth (plain 
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from utils.archive import find_damage
 from utils.errors import UserError, first_line
 from utils.files import replacing
 from utils.version import VERSION
@@ -100,13 +100,3 @@ def read_state(path: str | os.PathLike) -> tuple[dict | None, str | None]:
         return None, None
     except Exception as error:  # a part that zipfile does not check is corrupted; torch may fail anywhere
         return None, first_line(error)
-
-
-def find_damage(path: str | os.PathLike) -> str | None:
-    """Returns why the checkpoint is corrupted, or None. It checks the zip structure and checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except Exception as error:  # a corrupted header may name unknown methods, encryption or odd names
-        return first_line(error)
-    return f"the checksum of {broken} is wrong" if broken else None

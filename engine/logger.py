@@ -53,9 +53,9 @@ class Logger:
         if not self._keeps:
             return
         self._log = open(self.folder / "train.log", "a" if step else "w", buffering=1,  # noqa: SIM115 (see close)
-                         errors="backslashreplace")  # file names may not be UTF-8
+                         encoding="utf-8", errors="backslashreplace")  # file names may not be UTF-8
         kept = [r for r in read_metrics(self.folder) if r["step"] <= step] if step else []
-        self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
+        self._metrics = open(self.folder / "metrics.jsonl", "w", buffering=1, encoding="utf-8")  # noqa: SIM115
         self._metrics.writelines(json.dumps(record) + "\n" for record in kept)
         self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
@@ -95,7 +95,7 @@ def read_metrics(folder: str | os.PathLike) -> list[dict]:
     """Returns the records of metrics.jsonl, [] if there is no such file. A line that was cut off is skipped."""
     path = Path(folder) / "metrics.jsonl"
     records = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:

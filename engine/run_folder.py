@@ -53,7 +53,7 @@ def check_name(name: str) -> None:
 def is_restarted(folder: Path) -> bool:
     """Returns whether the run in `folder` failed and its torchrun is restarting it."""
     mark = folder / LAUNCH_FILE
-    return distributed.restarted() and mark.exists() and mark.read_text() == distributed.launch_id()
+    return distributed.restarted() and mark.exists() and mark.read_text(encoding="utf-8") == distributed.launch_id()
 
 
 def load_checkpoint(folder: Path, options: Namespace) -> dict:

@@ -31,6 +31,8 @@ NETWORKS = {
     "gpen_2048_discriminator": ("models.gpen:Discriminator", {"size": 2048}),
 }
 
+LARGEST = 1_000_000_000  # parameters of a recipe's networks; the largest published face network has 0.09 billion
+
 # name: "module:Class" of a recipe, a subclass of models.base_model.BaseModel.
 RECIPES = {
     "sparnet": "models.sparnet_model:SPARNetModel",
@@ -70,18 +72,42 @@ def build_recipe(options):
 
     options: the recipe's network options and load_size. Raises UserError for options that do not fit together.
     """
+    check_size(options)
+    return _with_generator(options)
+
+
+def build_training_recipe(options):
+    """Returns the recipe that `options.model` names, ready to train. Raises UserError as build_recipe does."""
+    check_size(options, training=True)
+    recipe = _with_generator(options)
+    with _explaining(options):
+        recipe.set_up_training(options)
+    return recipe
+
+
+def _with_generator(options):
     recipe = find_recipe(options.model)()
     with _explaining(options):
         recipe.build_generator(options)
     return recipe
 
 
-def build_training_recipe(options):
-    """Returns the recipe that `options.model` names, ready to train. Raises UserError as build_recipe does."""
-    recipe = build_recipe(options)
-    with _explaining(options):
-        recipe.set_up_training(options)
-    return recipe
+def check_size(options, training=False):
+    """Raises UserError if the networks that the options describe have more than LARGEST parameters.
+
+    They are built on torch's device `meta`, which knows shapes only: counting takes neither memory nor long.
+    training: counts the discriminator, too.
+    """
+    import torch  # not at the top: this module is imported for its names
+    recipe = find_recipe(options.model)()
+    with _explaining(options), torch.device("meta"):
+        recipe.build_generator(options)
+        if training:
+            recipe.build_discriminator(options)
+    count = sum(p.numel() for network in recipe.networks.values() for p in network.parameters())
+    if count > LARGEST:
+        raise UserError(f"--model {options.model}: networks of these options have {count:,} parameters; {LARGEST:,} "
+                        f"are the limit. Reduce the options that set channels and blocks.")
 
 
 @contextlib.contextmanager

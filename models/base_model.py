@@ -121,6 +121,9 @@ class BaseModel:
         """Sets networks['G'] and prior_maps. Raises UserError for options that do not fit together."""
         raise NotImplementedError
 
+    def build_discriminator(self, options):
+        """Sets networks['D'] if training has one. set_up_training calls it."""
+
     def check_restores(self):
         """Raises UserError if the generator that the options describe restores no faces."""
 

@@ -11,7 +11,7 @@ from models.init import INITS, init_weights
 from models.sparnet_model import heat
 from models.vgg import VGG16Features, load_vgg
 from utils.errors import UserError
-from utils.option_types import at_least
+from utils.option_types import BLOCKS, RATE, WIDTH, at_least
 
 RELEASED_MAPS = 0, 11  # (heatmaps, parsing maps) of CelebAMask-HQ; default if there are no priors
 
@@ -29,17 +29,19 @@ class FSRNetModel(BaseModel):
 
     @staticmethod
     def add_network_options(group):
-        group.add_argument("--hmaps_ch", type=at_least(0), default=None,
+        group.add_argument("--hmaps_ch", type=at_least(0, largest=WIDTH), default=None,
                            help="landmark heatmaps that the network estimates; default: those of --dataset_name")
-        group.add_argument("--pmaps_ch", type=at_least(0), default=None,
+        group.add_argument("--pmaps_ch", type=at_least(0, largest=WIDTH), default=None,
                            help="parsing maps that the network estimates; default: those of --dataset_name")
         group.add_argument("--tied", action="store_true",
                            help="one residual block per stage, applied several times, as in the released weights; "
                                 "default: blocks with weights of their own")
-        group.add_argument("--width", type=at_least(1), default=64,
+        group.add_argument("--width", type=at_least(1, largest=WIDTH), default=64,
                            help="channels of the network; the prior branch has twice as many")
-        group.add_argument("--enc_blocks", type=at_least(0), default=12, help="residual blocks of the encoder")
-        group.add_argument("--hourglasses", type=at_least(0), default=2, help="hourglasses of the prior branch")
+        group.add_argument("--enc_blocks", type=at_least(0, largest=BLOCKS), default=12,
+                           help="residual blocks of the encoder")
+        group.add_argument("--hourglasses", type=at_least(0, largest=64), default=2,
+                           help="hourglasses of the prior branch")
         group.add_argument("--lambda_prior", type=at_least(0, float), default=1.0,
                            help="weight of the prior maps' mean squared error; 0: train without prior maps, restore "
                                 "without showing or scoring them")
@@ -59,11 +61,13 @@ class FSRNetModel(BaseModel):
                                 "default: none, --lambda_pcp 0 does without")
         group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
                            help="weight of the generator's adversarial loss (FSRGAN: 0.001); 0: no discriminator")
-        group.add_argument("--D_ch", type=at_least(1), default=64, help="channels of the discriminator's first layer")
+        group.add_argument("--D_ch", type=at_least(1, largest=WIDTH), default=64,
+                           help="channels of the discriminator's first layer")
         group.add_argument("--optimizer", choices=["adam", "rmsprop"], default="rmsprop",
                            help="optimizer of all networks: rmsprop (alpha 0.99) as published, or adam with --beta1 "
                                 "and --beta2")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.00025, help="discriminator's learning rate")
+        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.00025,
+                           help="discriminator's learning rate")
 
     @staticmethod
     def unread(options):
@@ -91,10 +95,13 @@ class FSRNetModel(BaseModel):
         self.maps = o.hmaps_ch, o.pmaps_ch
         self.prior_maps = self.maps if o.lambda_prior else None
 
+    def build_discriminator(self, options):
+        if options.lambda_g:
+            self.networks["D"] = FSRGANDiscriminator(options.D_ch)
+
     def set_up_training(self, options):
         o = options
-        if o.lambda_g:
-            self.networks["D"] = FSRGANDiscriminator(o.D_ch)
+        self.build_discriminator(o)
         for net in self.networks.values():
             init_weights(net, o.init_type)
         if not self.prior_maps:

@@ -13,7 +13,7 @@ from models.gpen import GPEN, Discriminator
 from models.precision import in_float32
 from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
-from utils.option_types import at_least
+from utils.option_types import RATE, WIDTH, at_least
 
 STAGES = ("full", "prior", "embed")
 RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
@@ -39,12 +39,13 @@ class GPENModel(BaseModel):
                            help="what the network is: prior: the decoder alone, which generates faces; embed: a U-net "
                                 "around such a decoder (--pretrain_model_path); full: the U-net from random or any "
                                 "weights")
-        group.add_argument("--channel_multiplier", type=at_least(1), default=2,
+        group.add_argument("--channel_multiplier", type=at_least(1, largest=64), default=2,
                            help="factor of the network's widths above 32 pixels; released weights: 2, those of 256 "
                                 "pixels: 1")
-        group.add_argument("--narrow", type=at_least(0.01, float), default=1.0,
+        group.add_argument("--narrow", type=at_least(0.01, float, 64), default=1.0,
                            help="factor of all of the network's widths; released weights: 1, those of 256 pixels: 0.5")
-        group.add_argument("--style_dim", type=at_least(1), default=512, help="length of the latent vectors")
+        group.add_argument("--style_dim", type=at_least(1, largest=WIDTH), default=512,
+                           help="length of the latent vectors")
 
     @staticmethod
     def add_training_options(group):
@@ -69,9 +70,9 @@ class GPENModel(BaseModel):
                            help="weight of the generator's path length regularisation; 0 leaves it out")
         group.add_argument("--path_every", type=at_least(1), default=4,
                            help="steps from one path length regularisation to the next")
-        group.add_argument("--decoder_lr_factor", type=at_least(0, float), default=1.0,
+        group.add_argument("--decoder_lr_factor", type=at_least(0, float, 1000), default=1.0,
                            help="decoder's learning rate as a fraction of --lr, which the encoder learns with")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.002, help="discriminator's learning rate")
+        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.002, help="discriminator's learning rate")
 
     @staticmethod
     def unread(options):
@@ -97,9 +98,12 @@ class GPENModel(BaseModel):
         self.style_shape = network.generator.layers, o.style_dim
         self.networks["G"] = network
 
+    def build_discriminator(self, options):
+        self.networks["D"] = Discriminator(options.load_size, options.channel_multiplier, options.narrow)
+
     def set_up_training(self, options):
         o = options
-        self.networks["D"] = Discriminator(o.load_size, o.channel_multiplier, o.narrow)
+        self.build_discriminator(o)
         self.weights = {"pix": o.lambda_pix, "id": o.lambda_id, "fm": o.lambda_fm, "pcp": o.lambda_pcp,
                         "r1": o.lambda_r1, "path": o.lambda_path}
         if self.makes_faces:

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from models.base_model import AdamSpec, BaseModel
 from models.init import INITS, init_weights
 from models.sparnet import SPARNet, attention_maps
-from utils.option_types import at_least, boolean
+from utils.option_types import BLOCKS, SIZE, WIDTH, at_least, boolean
 
 
 class SPARNetModel(BaseModel):
@@ -23,14 +23,18 @@ class SPARNetModel(BaseModel):
         """Adds the options that SPARNet and SPARNetHD share."""
         group.add_argument("--Gnorm", choices=["bn", "in", "none"], default="bn",
                            help="generator's normalisation: batch norm, instance norm or none")
-        group.add_argument("--res_depth", type=int, default=10, help="residual blocks in the generator's body")
+        group.add_argument("--res_depth", type=at_least(0, largest=BLOCKS), default=10,
+                           help="residual blocks in the generator's body")
         group.add_argument("--att_name", choices=["spar", "spar3d"], default="spar",
                            help="attention of each block: one map (spar), or one map per channel (spar3d)")
-        group.add_argument("--bottleneck_size", type=at_least(1), default=4,
+        group.add_argument("--bottleneck_size", type=at_least(1, largest=SIZE), default=4,
                            help="smallest feature map of an attention hourglass, in pixels")
-        group.add_argument("--min_ch", type=at_least(1), default=32, help="fewest channels of the generator")
-        group.add_argument("--max_ch", type=at_least(1), default=128, help="most channels of the generator")
-        group.add_argument("--hourglass_ch", type=at_least(1), default=64, help="channels of an attention hourglass")
+        group.add_argument("--min_ch", type=at_least(1, largest=WIDTH), default=32,
+                           help="fewest channels of the generator")
+        group.add_argument("--max_ch", type=at_least(1, largest=WIDTH), default=128,
+                           help="most channels of the generator")
+        group.add_argument("--hourglass_ch", type=at_least(1, largest=WIDTH), default=64,
+                           help="channels of an attention hourglass")
 
     @staticmethod
     def add_training_options(group):

@@ -9,7 +9,7 @@ from models.sparnet_model import SPARNetModel
 from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
 from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
-from utils.option_types import at_least
+from utils.option_types import RATE, SIZE, WIDTH, at_least
 
 
 class SPARNetHDModel(SPARNetModel):
@@ -24,9 +24,9 @@ class SPARNetHDModel(SPARNetModel):
     @staticmethod
     def add_network_options(group):
         SPARNetModel.add_shape_options(group)
-        group.add_argument("--min_feat_size", type=at_least(1), default=32,
+        group.add_argument("--min_feat_size", type=at_least(1, largest=SIZE), default=32,
                            help="smallest feature map of the generator, in pixels")
-        group.add_argument("--channel_multiple", type=at_least(1), default=1,
+        group.add_argument("--channel_multiple", type=at_least(1, largest=WIDTH), default=1,
                            help="rounds the generator's widths down to multiples of it: 16 for accelerators; released "
                                 "weights: 1")
 
@@ -35,11 +35,13 @@ class SPARNetHDModel(SPARNetModel):
         SPARNetModel.add_training_options(group)
         group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in",
                            help="discriminator's normalisation: batch norm, instance norm or none")
-        group.add_argument("--D_scales", type=at_least(1), default=3,
+        group.add_argument("--D_scales", type=at_least(1, largest=16), default=3,
                            help="scales of the image that the discriminator judges")
-        group.add_argument("--D_ch", type=at_least(1), default=64, help="channels of the discriminator's first layer")
-        group.add_argument("--D_max_ch", type=at_least(1), default=512, help="most channels of the discriminator")
-        group.add_argument("--D_layers", type=at_least(1), default=4,
+        group.add_argument("--D_ch", type=at_least(1, largest=WIDTH), default=64,
+                           help="channels of the discriminator's first layer")
+        group.add_argument("--D_max_ch", type=at_least(1, largest=WIDTH), default=512,
+                           help="most channels of the discriminator")
+        group.add_argument("--D_layers", type=at_least(1, largest=16), default=4,
                            help="downsampling layers of the discriminator, per scale")
         group.add_argument("--checkpointing", action="store_true",
                            help="activation checkpointing in the generator: less memory for a third more arithmetic; "
@@ -55,7 +57,8 @@ class SPARNetHDModel(SPARNetModel):
                            help="weight of the generator's feature matching loss")
         group.add_argument("--lambda_g", type=at_least(0, float), default=1.0,
                            help="weight of the generator's adversarial loss")
-        group.add_argument("--d_lr", type=at_least(0, float), default=0.0004, help="discriminator's learning rate")
+        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.0004,
+                           help="discriminator's learning rate")
 
     @staticmethod
     def unread(options):
@@ -68,10 +71,14 @@ class SPARNetHDModel(SPARNetModel):
             res_depth=o.res_depth, att_name=o.att_name, bottleneck_size=o.bottleneck_size, min_ch=o.min_ch,
             max_ch=o.max_ch, hourglass_ch=o.hourglass_ch, channel_multiple=o.channel_multiple)
 
+    def build_discriminator(self, options):
+        o = options
+        self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+
     def set_up_training(self, options):
         o = options
         self.networks["G"].set_checkpointing(o.checkpointing)
-        self.networks["D"] = MultiScaleDiscriminator(o.D_scales, o.D_ch, o.D_max_ch, o.D_layers, o.Dnorm)
+        self.build_discriminator(o)
         if o.load_size < self.networks["D"].smallest:
             raise UserError(f"--D_scales {o.D_scales} --D_layers {o.D_layers} need --load_size "
                             f"{self.networks['D'].smallest} or more, not {o.load_size}: give fewer of them.")

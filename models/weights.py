@@ -1,22 +1,45 @@
-"""Reads weights files, matches them to networks and loads them."""
-
+"""Reads weights files, checks them, matches them to networks and loads them."""
+import argparse
+import hashlib
+import itertools
 import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
 
-import safetensors.torch
+import numpy as np
 import torch
+from safetensors import safe_open
 
 from models.base_model import ChecksWeights
 from models.precision import widened
-from utils.errors import UserError
+from utils.archive import find_damage
+from utils.errors import UserError, first_line, shown
+from utils.files import check_regular_file
+from utils.pretrained import check_known_file
 
-# A checkpoint may hold the weights under one of these keys; the first one present is read. GPEN's published code saves
-# the generator as g, its average as g_ema and the discriminator as d; FSRGAN's saves the discriminator as
-# state_dict_disc. A discriminator's key (DISCRIMINATORS) is read only on request.
-CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "model", "g_ema", "g")
-DISCRIMINATORS = ("d", "state_dict_disc")
+# A checkpoint may hold the weights under one of these keys, also one within another; the first one that holds a state
+# dict is read, averages before raw weights. They are those of BasicSR (params), GPEN (g, g_ema), PyTorch Lightning and
+# OpenMMLab (state_dict), pix2pix and its descendants (netG), and of common training scripts. FSRGAN's published code
+# saves the discriminator as state_dict_disc. A discriminator's key (DISCRIMINATORS) is read only on request.
+CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "generator_ema", "net_g_ema", "netG_ema", "G_ema",
+              "g_ema", "model_ema", "ema", "model_state_dict", "model", "generator", "net_g", "netG", "net_G", "G", "g",
+              "gen", "net", "network", "module", "weights")
+DISCRIMINATORS = ("d", "state_dict_disc", "discriminator", "net_d", "netD", "net_D", "D")
 # DataParallel and torch.compile put these before every key.
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys that an error lists per kind
+LARGEST = 32 * 2 ** 30  # bytes of a weights file; the largest published face network has 0.3 GB
+DIGEST = "sha256"  # in the metadata of a .safetensors file: what `digest` returns for the rest of the file
+
+# What a checkpoint may hold beside tensors and plain containers: numpy's numbers and arrays, and parsed options. They
+# run no code. numpy 1 and 2 write different module names.
+_MULTIARRAY = np._core.multiarray
+HARMLESS = [argparse.Namespace, np.dtype, np.ndarray,
+            *(kind for kind in vars(np.dtypes).values() if isinstance(kind, type)),
+            *((getattr(_MULTIARRAY, name), f"numpy.{package}.multiarray.{name}")
+              for name in ("scalar", "_reconstruct") for package in ("core", "_core"))]
 
 
 class WeightsError(UserError):
@@ -29,30 +52,147 @@ def count_parameters(net):
 
 
 def read_weights(path, containers=CONTAINERS):
-    """Reads a checkpoint as {key: CPU tensor}; unpickles only tensors and plain containers.
+    """Reads a checkpoint as {key: CPU tensor}; unpickles only tensors, plain containers and what HARMLESS lists.
 
     Accepts .safetensors, and torch files with a state dict, either plain or under a key of `containers`. PREFIXES are
     removed from keys. float16 and bfloat16 tensors become float32. Raises WeightsError, naming the file, for any other
-    content.
+    content, a wrong checksum, and values that are not finite in float32.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise WeightsError(f"no weights file at {path!r}")
     try:
-        if path.endswith(".safetensors"):
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, torch, zipfile and pickle raise a dozen types for a corrupted file
-        size = os.path.getsize(path)
-        raise WeightsError(f"{path!r} ({size} bytes) cannot be read as a checkpoint: it is cut short or "
-                           f"damaged, is no checkpoint, or holds more than tensors") from error
-    if isinstance(state, dict):
-        state = next((state[key] for key in containers if isinstance(state.get(key), dict)), state)
-    if not _is_state_dict(state):
-        raise WeightsError(f"{path!r} holds no network weights: expected a dict of tensors, or one under "
-                           f"{', '.join(containers)}")
-    return {key: widened(tensor) for key, tensor in _strip(state).items()}
+        size = check_regular_file(path, LARGEST)
+        check_known_file(path)
+    except UserError as error:
+        raise WeightsError(f"weights file {error}") from None
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+        content = _reader(start, size)(path)
+    except WeightsError as error:
+        raise WeightsError(f"{shown(path, 300)!r} ({size:,} bytes) {error}") from None
+    except Exception as error:  # safetensors, torch, zipfile and pickle raise a dozen types for a damaged file
+        raise WeightsError(f"{shown(path, 300)!r} ({size:,} bytes) cannot be read: it is cut short or "
+                           f"damaged: {shown(first_line(error))}") from None
+    state = _find_state(content, containers)
+    if state is None:
+        raise WeightsError(f"{shown(path, 300)!r} {_describe(content)}")
+    try:
+        return _checked(_strip(state), size)
+    except WeightsError as error:
+        raise WeightsError(f"{shown(path, 300)!r}: {error}") from None
+
+
+def digest(weights, metadata):
+    """Returns the SHA-256 of {key: tensor} and of a .safetensors file's metadata without DIGEST, in hexadecimal."""
+    found = hashlib.sha256(repr(sorted((key, value) for key, value in metadata.items() if key != DIGEST)).encode())
+    for key in sorted(weights):
+        tensor = weights[key]
+        found.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _reader(start, size):
+    """Returns the function that reads a file which begins with the bytes `start`. Raises WeightsError if none does."""
+    if start.startswith(b"PK\x03\x04"):
+        return _read_archive
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return _read_safetensors
+    if start.startswith(b"\x80"):
+        return _unpickle
+    if not start:
+        raise WeightsError("is empty. Copy or download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError("is a pointer of Git LFS, not the weights themselves. Run git lfs pull")
+    if start.lstrip().startswith((b"<", b"{")):
+        raise WeightsError("is a web page or other text, not a checkpoint. Download the file itself")
+    raise WeightsError("is no checkpoint (.pth or .safetensors), or its beginning is damaged")
+
+
+def _read_safetensors(path):
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (the file is no dict)
+    if DIGEST in metadata and metadata[DIGEST] != digest(state, metadata):
+        raise WeightsError("is damaged: its checksum is wrong. Copy or download it again")
+    return state
+
+
+def _read_archive(path):
+    damage = find_damage(path)
+    if damage:
+        raise WeightsError(f"is cut short or damaged: {shown(damage)}. Copy or download it again")
+    with zipfile.ZipFile(path) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    if "constants.pkl" in names:
+        raise WeightsError("is a TorchScript program, not a state dict. Load it with torch.jit.load and save its "
+                           "state_dict()")
+    if "data.pkl" not in names:
+        raise WeightsError("is a zip archive, but not one of torch.save. Unpack it, if the weights are inside")
+    return _unpickle(path)
+
+
+def _unpickle(path):
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise
+        raise WeightsError(f"holds a Python object ({shown(named[1])}) beside tensors. It is not loaded, because that "
+                           f"could run code. Save the state dict alone: torch.save(net.state_dict(), FILE)") from None
+
+
+def _find_state(content, containers, depth=4):
+    """Returns the state dict in `content`: itself, or what is under a key of `containers`; None if there is none."""
+    if _is_state_dict(content):
+        return content
+    if not isinstance(content, Mapping) or not depth or _is_training_state(content):
+        return None
+    inside = (_find_state(content[key], containers, depth - 1) for key in containers if key in content)
+    return next((state for state in inside if state is not None), None)
+
+
+def _is_training_state(content):
+    return isinstance(content, Mapping) and "networks" in content and "progress" in content
+
+
+def _describe(content):
+    """Returns why `content`, which a checkpoint holds, gives no weights: the end of a sentence about the file."""
+    if _is_training_state(content):
+        return ("is the complete state of a training, from which --continue_train goes on. Give one of the weights "
+                "files beside it, e.g. latest_net_G.pth")
+    if isinstance(content, Mapping):
+        listed = [f"{shown(key)} ({_kind_of(value)})" for key, value in itertools.islice(content.items(), LISTED)]
+        more = f" and {len(content) - LISTED} more" if len(content) > LISTED else ""
+        return f"holds no weights of a known form. It holds: {', '.join(listed) or 'nothing'}{more}"
+    return f"holds no weights: it is a {type(content).__name__}, not a dict of tensors"
+
+
+def _kind_of(value):
+    if torch.is_tensor(value):
+        return f"tensor {_shape(value)}"
+    return f"{len(value)} entries" if isinstance(value, (Mapping, list, tuple)) else type(value).__name__
+
+
+def _checked(state, size):
+    """Returns `state` with float32 for half values. Raises WeightsError unless all tensors are plain and finite.
+
+    size: of the file; a tensor that is larger was expanded and would need memory without bound.
+    """
+    odd = [key for key, tensor in state.items() if tensor.layout != torch.strided or tensor.device.type != "cpu"
+           or tensor.is_quantized or tensor.numel() > size]
+    if odd:
+        raise WeightsError(f"{len(odd)} of {len(state)} tensors are sparse, quantized, expanded or without values, "
+                           f"e.g. {shown(odd[0])}. Save plain tensors.")
+    state = {key: widened(tensor) for key, tensor in state.items()}
+    wrong = [key for key, tensor in state.items()
+             if tensor.is_floating_point() and not tensor.float().isfinite().all()]
+    if wrong:
+        raise WeightsError(f"{len(wrong)} of {len(state)} tensors hold values that are not finite (nan or infinity), "
+                           f"e.g. {shown(wrong[0])}: the file is damaged, or its training failed. Take an earlier one.")
+    return state
 
 
 def match_weights(net, state):
@@ -61,24 +201,55 @@ def match_weights(net, state):
     A missing `num_batches_tracked` (older checkpoints) becomes 0. Raises WeightsError, listing the differences, if any
     other key or shape differs. A network may give its own reason in a method refusal(state), see ChecksWeights.
     """
-    refusal = net.refusal(_strip(state)) if isinstance(net, ChecksWeights) else None
+    own = net.state_dict()
+    state = _unwrapped(_strip(state), own)
+    refusal = net.refusal(state) if isinstance(net, ChecksWeights) else None
     if refusal:
         raise WeightsError(refusal)
-    own = net.state_dict()
     counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
-    given = {**counters, **_strip(state)}
+    given = {**counters, **state}
     missing = [key for key in own if key not in given]
     unexpected = [key for key in given if key not in own]
+    shared = [key for key in own if key in given]
     shapes = [f"{key}: {_shape(given[key])} in the file, {_shape(own[key])} in the network"
-              for key in own if key in given and given[key].shape != own[key].shape]
-    if missing or unexpected or shapes:
+              for key in shared if given[key].shape != own[key].shape]
+    kinds = [f"{key}: {given[key].dtype} in the file, {own[key].dtype} in the network"
+             for key in shared if not _converts(given[key].dtype, own[key].dtype)]
+    if missing or unexpected or shapes or kinds:
         raise WeightsError("\n".join([
             f"the weights do not fit {type(net).__name__}",
             *_list("missing from the file", missing),
             *_list("unexpected in the file", unexpected),
             *_list("different in shape", shapes),
-            "hint: " + _hint(len(missing), len(unexpected), len(shapes), len(own) - len(counters))]))
+            *_list("different in kind", kinds),
+            "hint: " + _hint(len(missing), len(unexpected), len(shapes), len(own) - len(counters), len(kinds))]))
     return {key: given[key].to(tensor.dtype) for key, tensor in own.items()}
+
+
+def _converts(given, own):
+    """Returns whether values of dtype `given` may become `own`: counters are floats where all weights were halved."""
+    return given == own or given.is_floating_point and own != torch.bool and not own.is_complex
+
+
+def _unwrapped(state, own):
+    """Returns the part of `state` under the prefix that gives most keys of the network `own`, or all of `state`.
+
+    A file of several networks, or of a wrapper around the network, has prefixes such as net_g. or generator. Of two
+    that fit equally well the average (ema) is taken.
+    """
+    def common(keys):
+        return len(own.keys() & keys)
+
+    if not own or own.keys() <= state.keys():
+        return state
+    names = [name for name in own if not name.endswith("num_batches_tracked")]
+    wrapped = {}
+    for prefix in {key.removesuffix(name) for name in (names[0], names[-1], max(names, key=len)) for key in state
+                   if key.endswith(f".{name}")}:
+        wrapped[prefix] = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    best = max(wrapped, key=lambda prefix: (common(wrapped[prefix].keys()), "ema" in prefix.lower(), prefix),
+               default=None)
+    return wrapped[best] if best and common(wrapped[best].keys()) > common(state.keys()) else state
 
 
 def load_weights(net, path, containers=CONTAINERS):
@@ -130,9 +301,11 @@ def _list(title, lines):
     return [f"  {title} ({len(lines)}):", *(f"    {line}" for line in lines[:LISTED]), *more]
 
 
-def _hint(missing, unexpected, shapes, expected):
+def _hint(missing, unexpected, shapes, expected, kinds):
     if missing >= 0.9 * expected:
         return "hardly any key is the same: this looks like the file of another kind of network"
+    if kinds and not (missing or unexpected or shapes):
+        return "these are not the weights of a network of real numbers: the file is damaged or was converted wrongly"
     if shapes and not missing and not unexpected:
         return "same layers, other widths: check the options that set the channels or the kind of attention"
     return "part of the layers is the same: check the options that set the number of blocks and the norm"

@@ -7,15 +7,8 @@ from data import find_dataset, find_degradation
 from data.pairs import DEGRADATIONS
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
-from utils.errors import UserError
-from utils.option_types import at_least
-
-
-class Parser(argparse.ArgumentParser):
-    """ArgumentParser that raises UserError, one line per error."""
-
-    def error(self, message):
-        raise UserError(f"{message}  (see --help)")
+from utils.errors import UserError, shown
+from utils.option_types import SECONDS, SIZE, Parser, at_least, boolean
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -36,8 +29,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def new_parser(program, description):
-    return Parser(usage=f"python {program} [options]", description=description, allow_abbrev=False,
-                  formatter_class=HelpFormatter)
+    return Parser(usage=f"python {program} [options]", description=description, formatter_class=HelpFormatter)
 
 
 def add_common(parser):
@@ -56,7 +48,7 @@ def add_common(parser):
     run.add_argument("--device", default="auto",
                      help="device to compute on: auto, npu, cuda or cpu; auto takes the first of these that is "
                           "available")
-    run.add_argument("--device_id", type=at_least(0), default=None,
+    run.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
                      help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
     run.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
                      help="mixed precision as apex names it: O0 float32, O1 selected operators in half, O2 weights in "
@@ -64,11 +56,11 @@ def add_common(parser):
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
                      help="half-precision type of --opt_level O1 and O2; default: float16 on npu and cuda, bfloat16 on "
                           "cpu")
-    run.add_argument("--dist_timeout", type=at_least(1.0, float), default=600.0,
+    run.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
                      help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange; "
                           "default: %(default)g")
     data = parser.add_argument_group("data")
-    data.add_argument("--load_size", type=at_least(16), default=128,
+    data.add_argument("--load_size", type=at_least(16, largest=SIZE), default=128,
                       help="side of the network's square input and output in pixels")
     data.add_argument("--priors", choices=["heatmaps", "parsing", "both"], default=None,
                       help="facial priors that are read with the faces of --dataset_name builtin, celebamask, helen or "
@@ -79,12 +71,12 @@ def add_common(parser):
                            "sparnethd, gpen, gpen_hard, face128 (chains of blur, noise and JPEG), grey, or holes; "
                            "default: what --dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, "
                            "face128 itself, colorization grey, inpainting holes, others bicubic")
-    data.add_argument("--scale_factor", type=at_least(1), default=8,
+    data.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,
                       help="ratio of --load_size to the side of the small face, for --degradation bicubic")
-    data.add_argument("--workers", "--num_threads", type=at_least(0), default=default_workers(),
+    data.add_argument("--workers", "--num_threads", type=at_least(0, largest=1024), default=default_workers(),
                       help="processes per device that prepare batches; 0: the main process does; default: one per "
                            "core, at most 4")
-    data.add_argument("--min_size", type=at_least(0), default=0,
+    data.add_argument("--min_size", type=at_least(0, largest=100_000), default=0,
                       help="shorter side in pixels from which on an image is used; smaller ones count as bad; 0: small "
                            "ones are enlarged")
     data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
@@ -114,7 +106,7 @@ def parse(parser, argv, beside=None, only=None, elsewhere=()):
         if flag in elsewhere:
             raise UserError(f"unknown option {flag}: newtrain.py reads it in a training, newtest.py does not. Leave it "
                             f"out.")
-        raise UserError(f"unknown option {flag}." + suggest(flag, list(parser._option_string_actions)))
+        raise UserError(f"unknown option {shown(flag)}." + suggest(flag, list(parser._option_string_actions)))
     check_degradation(options, written_in(parser, argv))
     return options
 
@@ -164,7 +156,7 @@ def refuse_unread(parser, argv, options, unread):
 
 def peek(argv, *names, default=None):
     """Returns the value of --<one of names> in argv; needed before the full parser can be built."""
-    looker = Parser(add_help=False, allow_abbrev=False)
+    looker = Parser(add_help=False)
     looker.add_argument(*(f"--{name}" for name in names), dest="value", default=default)
     return looker.parse_known_args(argv)[0].value
 
@@ -176,11 +168,11 @@ def peek_model(argv, beside=None):
     """
     preset, model = peek(argv, "preset"), peek(argv, "model")
     meant = read_preset(find_preset(preset)).get("model") if preset else None
-    if model and meant and model != meant.value:
+    if model and meant and meant.value and model != meant.value:
         raise UserError(f"--model {model} and --preset {preset}, which is for {meant.value}, contradict each other: "
                         f"give one of them.")
     named = [model, *(found.value for found in (meant, (beside or {}).get("model")) if found)]
-    return str(next(filter(None, named), "sparnet"))
+    return next(filter(None, named), "sparnet")
 
 
 def file_words(parser, values, only=None):
@@ -189,27 +181,34 @@ def file_words(parser, values, only=None):
     only: names to read, others are skipped; None: read all, and an unknown name is an error. UserErrors name file and
     option.
     """
-    actions = {flag.lstrip("-"): a for flag, a in parser._option_string_actions.items() if flag.startswith("--")}
+    actions = {flag.removeprefix("--"): action for flag, action in parser._option_string_actions.items()
+               if flag.startswith("--") and action.dest != "help"}
     words = []
     for key, (value, path) in values.items():
         if only is not None and key not in only:
             continue
         if key not in actions:
-            raise UserError(f"{path}: unknown option {key!r}."
+            raise UserError(f"{path}: unknown option {shown(key)!r}."
                             + suggest(f"--{key}", list(parser._option_string_actions)).replace("--", ""))
         if value is None:
             continue
-        if actions[key].nargs == 0:  # a bare flag
-            if not isinstance(value, bool):
-                raise UserError(f"{path}: {key}: {value!r} is neither true nor false.")
-            of_key = [f"--{key}"] if value else []
-        elif isinstance(value, list) and actions[key].nargs == "+":
-            of_key = [f"--{key}", *map(str, value)]
-        else:
-            of_key = [f"--{key}={value}"]
         try:
+            of_key = words_of(key, value, actions[key])
             parser.parse_args(of_key)
-        except UserError as error:
+        except (UserError, argparse.ArgumentTypeError) as error:
             raise UserError(f"{path}: {key}: " + re.sub("^argument [^:]+: ", "", str(error))) from None
         words += of_key
     return words
+
+
+def words_of(key, value, action):
+    """Returns the command-line words for a file's value (text or list of texts) of the option `key`."""
+    if isinstance(value, list):
+        if action.nargs != "+":
+            raise UserError("one value is expected, not a list.")
+        if any(item.startswith("--") for item in value):
+            raise UserError("a value must not begin with --.")
+        return [f"--{key}", *value]
+    if action.nargs == 0:  # a bare flag
+        return [f"--{key}"] if boolean(value) else []
+    return [f"--{key}={value}"]

@@ -1,18 +1,20 @@
 """Presets: named option files (presets/RECIPE/NAME.yml or a user's .yml) and their inheritance by `like`."""
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
-from utils.errors import UserError, nearest
+from utils.errors import UserError, nearest, shown
+from utils.files import check_regular_file
+from utils.option_file import read_option_file
 
 PRESETS = Path(__file__).parent / "presets"
 OLD_NAMES = {"sparnet_half": "sparnet_half_width"}
+# A file with these is the options.yml of a run: `preset` is there a record of where its values came from.
+RECORDED = {"model", "name", "checkpoints_dir"}
 
 
 class Value(NamedTuple):
-    """An option's value and the file that sets it."""
-    value: Any
+    """An option's value (a text, a list of texts, or None: unset) and the file that sets it."""
+    value: str | list[str] | None
     path: Path
 
 
@@ -25,16 +27,19 @@ def preset_names():
     return list(preset_files())
 
 
-def find_preset(name, said="--preset {}", beside="."):
+def find_preset(name, said="--preset", beside="."):
     """Returns the path of the preset `name`: one of preset_names(), or a path to a .yml, relative to `beside`.
 
-    Raises UserError if there is none; its message begins with `said`.
+    Raises UserError if there is none; its message begins with `said` and the name.
     """
-    said, name = said.format(name), str(name)
+    said = f"{said} {shown(name)}"
     if name.endswith((".yml", ".yaml")):
-        if not Path(beside, name).is_file():
-            raise UserError(f"{said}: there is no such file.")
-        return Path(beside, name)
+        path = Path(beside, name)
+        try:
+            check_regular_file(path)
+        except UserError as error:
+            raise UserError(f"{said}: {str(error).removeprefix(f'{path}: ')}") from None
+        return path
     files = preset_files()
     name = OLD_NAMES.get(name, name)
     if name not in files:
@@ -56,22 +61,23 @@ def read_preset(path):
         own = read_options(path)
         parent = own.pop("like", None)
         mine, theirs = values.get("model"), own.get("model")
-        if mine and theirs and mine.value != theirs.value:
+        if mine and theirs and mine.value and theirs.value and mine.value != theirs.value:
             raise UserError(f"{mine.path}: model: {mine.value}, but it is like {path.stem}, which is for "
                             f"{theirs.value}; change one of them.")
         values = own | values
-        path = find_preset(parent.value, f"{path}: like: {{}}", path.parent) if parent else None
+        path = find_preset(parent.value, f"{path}: like:", path.parent) if parent and parent.value else None
     return values
 
 
 def read_options(path):
     """Returns {option: Value} of the `option: value` lines at `path`; raises UserError for other content."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: `option: value` lines are expected.")
+    content = read_option_file(path)
+    for key in {"like", "model", "preset"} & content.keys():
+        if isinstance(content[key], list):
+            raise UserError(f"{path}: {key}: one value is expected, not a list.")
+    if content.get("preset") and not content.keys() >= RECORDED:
+        raise UserError(f"{path}: preset: a preset takes another's values by `like: {shown(content['preset'])}`; "
+                        f"write that.")
     return {key: Value(value, path) for key, value in content.items()}
 
 

@@ -9,7 +9,7 @@ from options.presets import read_options
 from options.train_options import train_parser
 from restore.description import OPTIONS_FILE, read_metadata
 from utils.errors import UserError
-from utils.option_types import at_least
+from utils.option_types import BATCH, at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
 # Options that define the network and its inputs; read from the run's options.yml.
@@ -41,7 +41,7 @@ def test_parser(model):
                            "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
                            "names of these with a --degradation: blind, blind_hard, colorization, inpainting, "
                            "face128")
-    data.add_argument("--batch_size", type=at_least(1), default=16,
+    data.add_argument("--batch_size", type=at_least(1, largest=BATCH), default=16,
                       help="faces that are restored at a time, per device")
     data.add_argument("--max_images", type=at_least(1), default=None,
                       help="greatest number of faces to restore, the first ones; default: all")
@@ -71,7 +71,7 @@ def parse_test(argv):
         weights = os.path.relpath(find_pretrained(pretrained))
     path = Path(weights or "").parent / OPTIONS_FILE
     described = read_metadata(weights) if weights else None
-    beside = read_options(path) if weights and not described and path.is_file() else {}
+    beside = read_options(path) if weights and not described and os.path.isfile(path) else {}
     asked = any(peek(argv, option) for option in ("model", "preset"))
     model = described.model if described and not asked else peek_model(argv, beside)
     parser, shape = test_parser(model)
@@ -92,5 +92,5 @@ def parse_test(argv):
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
     find_recipe(options.model).complete(options, prior_counts(options))
     if options.name is None:
-        options.name = pretrained or (path.resolve().parent.name if path.is_file() else Path(weights).stem)
+        options.name = pretrained or (path.resolve().parent.name if os.path.isfile(path) else Path(weights).stem)
     return options

@@ -8,8 +8,9 @@ from metrics.psnr_ssim import PROTOCOLS
 from models import find_recipe
 from options.base_options import add_common, new_parser, parse, peek_model, refuse_unread, set_recipe_defaults
 from utils.errors import UserError
-from utils.option_types import at_least, augmentation, below_one, boolean, loss_scale
+from utils.option_types import BATCH, RATE, SECONDS, at_least, augmentation, below_one, boolean, loss_scale
 
+MOST_DECAYS = 100  # of --lr_decay_at
 # {option: values of --lr_policy that read it}
 POLICIES_THAT_READ = {"lr_decay_at": ("step",), "lr_gamma": ("step",), "lr_final": ("cosine", "linear")}
 PUBLISHED_NAME = "SPARNet_S16_V4_Attn2D"  # the published run's name
@@ -31,7 +32,7 @@ def train_parser(model):
     precision.add_argument("--combine_grad", type=boolean, nargs="?", const=True, default=True,
                            help="keep weights, gradients and the optimizer's states in flat tensors: several devices "
                                 "then average one flat gradient, otherwise DistributedDataParallel's buckets")
-    precision.add_argument("--max_grad_norm", type=at_least(0, float), default=0.0,
+    precision.add_argument("--max_grad_norm", type=at_least(0, float, RATE), default=0.0,
                            help="total norm to which gradients are clipped; 0: no clipping")
     _add_saves(parser.add_argument_group("log and checkpoints"))
     recipe = find_recipe(model)
@@ -66,23 +67,23 @@ def _add_data(group):
                             "default: all")
     group.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
                        help="protocol of PSNR and SSIM in validation (metrics/psnr_ssim.py)")
-    group.add_argument("--val_batch_size", type=at_least(1), default=16,
+    group.add_argument("--val_batch_size", type=at_least(1, largest=BATCH), default=16,
                        help="faces that validation restores at a time")
 
 
 def _add_length(group):
-    group.add_argument("--batch_size", type=at_least(1), default=32, help="faces per batch and device")
-    group.add_argument("--accumulate", type=at_least(1), default=1,
+    group.add_argument("--batch_size", type=at_least(1, largest=BATCH), default=32, help="faces per batch and device")
+    group.add_argument("--accumulate", type=at_least(1, largest=BATCH), default=1,
                        help="batches whose gradients are averaged for one step of the optimizer")
     group.add_argument("--total_epochs", type=at_least(1), default=20,
                        help="length of the training in passes over the data")
     group.add_argument("--train_steps", type=at_least(1), default=None,
                        help="length of the training in steps, in place of --total_epochs; default: --total_epochs "
                             "decides")
-    group.add_argument("--max_minutes", type=at_least(0.0, float), default=0.0,
+    group.add_argument("--max_minutes", type=at_least(0.0, float, SECONDS), default=0.0,
                        help="minutes after which this call saves and ends; the learning rate's schedule remains that "
                             "of the whole training, and --continue_train goes on; 0: no limit")
-    group.add_argument("--lr", type=at_least(0, float), default=0.0002,
+    group.add_argument("--lr", type=at_least(0, float, RATE), default=0.0002,
                        help="base learning rate, of the generator where there is a discriminator, too")
     group.add_argument("--lr_policy", choices=POLICIES, default="constant",
                        help="how the learning rate changes during the training; step: times --lr_gamma at each of "
@@ -91,9 +92,9 @@ def _add_length(group):
                        metavar="FRACTION",
                        help="fractions of the training at which --lr_policy step multiplies the learning rate by "
                             "--lr_gamma")
-    group.add_argument("--lr_gamma", type=at_least(0, float), default=0.5,
+    group.add_argument("--lr_gamma", type=at_least(0, float, 1000), default=0.5,
                        help="factor of the learning rate at each of --lr_decay_at, for --lr_policy step")
-    group.add_argument("--lr_final", type=at_least(0, float), default=0.0,
+    group.add_argument("--lr_final", type=at_least(0, float, 1000), default=0.0,
                        help="learning rate of the last step as a share of --lr, for --lr_policy cosine and linear")
     group.add_argument("--warmup_steps", type=at_least(0), default=0,
                        help="steps in which the learning rate first rises linearly from near 0")
@@ -143,6 +144,10 @@ def parse_train(argv):
     options = parse(parser, argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    decays = len(options.lr_decay_at)
+    if decays > MOST_DECAYS or options.lr * options.lr_gamma ** decays > RATE:
+        raise UserError(f"--lr_decay_at: {decays} times --lr_gamma {options.lr_gamma:g} makes --lr {options.lr:g} "
+                        f"larger than {RATE:g}, or there are more than {MOST_DECAYS}; give fewer or smaller ones.")
     recipe = find_recipe(options.model)
     recipe.complete(options, prior_counts(options))
     refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options))

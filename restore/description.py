@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from data import find_degradation, prior_counts
 from models import find_recipe
-from utils.errors import UserError, first_line
+from utils.errors import UserError, first_line, shown
+from utils.files import check_regular_file
+from utils.option_file import read_option_file
+from utils.option_types import SIZE, Parser, at_least, boolean
 
 OPTIONS_FILE = "options.yml"
 ENLARGED = ("bicubic",)  # PIL BICUBIC, antialiased where it shrinks (utils/images.py: resize)
@@ -72,15 +75,20 @@ class Description:
 def describe(options: Mapping[str, Any], source: str = "options") -> Description:
     """Returns the description that a run's or newtest.py's options {name: value} give; absent ones have defaults.
 
-    source: where the options come from, for the messages. Raises UserError for values that no network can have.
+    A value may be the text of a file (utils/option_file.py). source: where the options come from, for the messages.
+    Raises UserError for values that no network can have.
     """
-    model = str(options.get("model") or Description.model)
-    size, scale = (options.get(name) or default for name, default in
-                   (("load_size", Description.input_size), ("scale_factor", Description.scale_factor)))
-    task, priors = options.get("dataset_name") or Description.task, options.get("priors")
+    for name in ("model", "dataset_name", "degradation", "priors"):
+        if not isinstance(options.get(name) or "", str):
+            raise UserError(f"{source}: {name}: one value is expected, not {shown(options[name])}.")
+    model = options.get("model") or Description.model
+    task, degradation, priors = options.get("dataset_name") or Description.task, options.get("degradation"), \
+        options.get("priors")
     arguments = _network_arguments(model, options, task, priors, source)
-    degradation = options.get("degradation")
-    return _checked(Description(model, arguments, size, scale, task, priors, degradation=degradation), source)
+    described = Description(model, arguments, options.get("load_size") or Description.input_size,
+                            options.get("scale_factor") or Description.scale_factor, task, priors,
+                            degradation=degradation)
+    return _checked(described, source)
 
 
 def read_description(path: str | Path) -> Description | None:
@@ -90,8 +98,8 @@ def read_description(path: str | Path) -> Description | None:
     """
     described = read_metadata(path)
     beside = Path(path).parent / OPTIONS_FILE
-    if described is None and beside.is_file():
-        return describe(_read_yaml(beside), str(beside))
+    if described is None and os.path.isfile(beside):
+        return describe(read_option_file(beside), str(beside))
     return described
 
 
@@ -101,8 +109,9 @@ def read_metadata(path: str | Path) -> Description | None:
     None for other files, for absent ones, and for a .safetensors file without a description. Raises UserError for a
     description that cannot be used.
     """
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+    if Path(path).suffix != ".safetensors" or not os.path.exists(path):
         return None
+    check_regular_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -120,27 +129,32 @@ def description_of_metadata(metadata: Mapping[str, str], source: str) -> Descrip
         unknown = sorted(set(arguments) - set(known))
         if unknown:
             raise UserError(f"{source}: its metadata holds arguments that --model {model} does not have here: "
-                            f"{', '.join(unknown)}. Was it written by a newer version?")
+                            f"{shown(', '.join(unknown))}. Was it written by a newer version?")
         return _checked(Description(
             model, known, given["size"], given["scale_factor"], task, priors, given["enlarged"],
             given.get("alignment"), *(metadata.get(name) for name in ("commit", "data", "licence")),
             given.get("degradation")), source)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: its metadata cannot be read as a description of weights: "
                         f"{first_line(error)}") from None
 
 
 def _checked(described: Description, source: str) -> Description:
     find_degradation(described.task, described.degradation)
-    for name, value, least in (("size", described.input_size, SMALLEST_INPUT),
-                               ("scale_factor", described.scale_factor, 1)):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{source}: {name} {value!r}: a whole number of {least} or more is needed.")
+    whole = {name: _whole(value, f"{source}: {name.removeprefix('input_')}", least) for name, value, least in (
+        ("input_size", described.input_size, SMALLEST_INPUT), ("scale_factor", described.scale_factor, 1))}
     for name, value, known in (("enlarged", described.enlarged, ENLARGED),
                                ("alignment", described.alignment, (None, *ALIGNMENTS))):
         if value not in known:
-            raise UserError(f"{source}: {name} {value!r}: it is one of {', '.join(filter(None, known))}.")
-    return described
+            raise UserError(f"{source}: {name} {shown(value)!r}: it is one of {', '.join(filter(None, known))}.")
+    return replace(described, **whole)
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    try:
+        return at_least(least, largest=SIZE)(str(value))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise UserError(f"{name} {shown(value)}: a whole number from {least} to {SIZE} is needed.") from None
 
 
 def _network_arguments(model: str, values: Mapping[str, Any], task: str, priors: str | None,
@@ -152,31 +166,23 @@ def _network_arguments(model: str, values: Mapping[str, Any], task: str, priors:
     words = []
     for action in parser._actions:
         flag, value = action.option_strings[0], values.get(action.dest)
-        if action.nargs == 0 and value not in (None, True, False):
-            raise UserError(f"{source}: {action.dest}: {value!r} is neither true nor false.")
-        if value is not None and value is not False:
-            words.append(flag if action.nargs == 0 else f"{flag}={value}")
+        if value is None:
+            continue
+        try:
+            words += [f"{flag}={value}"] if action.nargs != 0 else [flag] * boolean(str(value))
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{source}: {action.dest}: {error}.") from None
     found = parser.parse_args(words)
     recipe.complete(found, prior_counts(argparse.Namespace(dataset_name=task, priors=priors)))
     return vars(found)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, for its checks of types and choices; errors name the source of the values."""
+class _Parser(Parser):
+    """The parser of options, for its checks of types and choices; errors name the source of the values."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(add_help=False, allow_abbrev=False)
+        super().__init__(add_help=False)
         self.source = source
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.source}: {message}.")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {first_line(error)}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: `option: value` lines are expected.")
-    return content
+        raise UserError(f"{self.source}: {shown(message, 600)}.")

@@ -5,8 +5,6 @@
 Writes RESULTS_DIR/astronaut/astronaut.png (LR | bicubic | SR | HR) and prints the scores. The photograph (Eileen
 Collins, NASA, public domain) comes with scikit-image. No weights were trained on it.
 """
-import argparse
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,6 +14,7 @@ from metrics.psnr_ssim import psnr, ssim
 from restore.restorer import Restorer
 from utils.errors import run_main
 from utils.images import degrade, grid, resize, save_shown
+from utils.option_types import file_path, tool_parser
 
 # Crops the face as CelebA's aligned faces: eyes 24 % of the width apart, their midpoint at (50 %, 55 %).
 BOX = (135, 5, 316, 186)
@@ -23,10 +22,10 @@ PROTOCOL = "benchmark"  # rounds to uint8, as the written image does
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--pretrained", default="sparnet",
                         help="weights: the name of a folder in pretrained/, or the path of a file (default: sparnet)")
-    parser.add_argument("--results_dir", default="results", type=Path,
+    parser.add_argument("--results_dir", default="results", type=file_path,
                         help="output folder; the image is written to RESULTS_DIR/astronaut (default: results)")
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu (default: auto)")
     a = parser.parse_args()

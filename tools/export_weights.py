@@ -8,17 +8,17 @@ they are small, and float16 would cost accuracy. The file's metadata describes t
 the source, or from the source's own metadata) and the origin of the weights (restore/description.py). The checksum is
 added to pretrained/SHA256SUMS if the target is in pretrained/.
 """
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save
 
-from models.weights import read_weights
+from models.weights import DIGEST, digest, read_weights
 from restore.description import ALIGNMENTS, read_description
 from utils.errors import UserError, run_main
 from utils.files import write_file
+from utils.option_types import tool_parser
 from utils.pretrained import FOLDER, record_checksum
 
 
@@ -45,8 +45,10 @@ def export(source, target, **known):
 def serialize(weights, metadata):
     """Returns the bytes of a .safetensors file, with sorted metadata: safetensors itself writes it in random order.
 
-    weights: {key: tensor}. metadata: {name: text}.
+    weights: {key: tensor}. metadata: {name: text}; a checksum (models/weights.py: digest) is added, since the format
+    has none.
     """
+    metadata = {**metadata, DIGEST: digest(weights, metadata)}
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
     end = 8 + int.from_bytes(content[:8], "little")  # end of the JSON header; the first 8 bytes hold its length
     header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}
@@ -65,7 +67,7 @@ def largest_change(before, after):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("source", help="weights file: .pth from a training, or .safetensors from an earlier export")
     parser.add_argument("target", help="the .safetensors file to write")
     parser.add_argument("--licence", default=None,

@@ -5,7 +5,6 @@
 
 Each copy is a PNG file of the same size, name and subfolder: ITU-R 601 luma in three equal channels.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from data.degradations import grey
 from utils.errors import UserError, run_main
 from utils.images import BadImage, list_images, output_names, read_rgb, save_image
+from utils.option_types import tool_parser
 
 
 def check_apart(source, target):
@@ -42,7 +42,7 @@ def copy_grey(folder, target):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of images, searched recursively")
     parser.add_argument("target", help="output folder for the copies; must not overlap FACES")
     a = parser.parse_args()

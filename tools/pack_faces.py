@@ -8,7 +8,6 @@ that keeps the zip file below --max_mb. Prints the PSNR of packed faces against 
 at 128 pixels: 46 MB, 37 dB. JPEG needs 52 MB for 34.6 dB. AVIF has the same quality at the same size as WebP, but
 encodes four times as slowly.) Measure scores on the original files, not on packed ones.
 """
-import argparse
 import io
 import os
 import sys
@@ -22,7 +21,7 @@ from data.loader import spread
 from utils.errors import UserError, run_main
 from utils.files import replacing
 from utils.images import BadImage, centre_square, output_names, read_rgb, resize
-from utils.option_types import at_least
+from utils.option_types import SIZE, at_least, tool_parser
 
 QUALITIES = range(60, 97)
 SAMPLE = 200  # number of faces used to choose the quality
@@ -94,10 +93,10 @@ def loss_in_db(face, quality):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="the zip file to write")
-    parser.add_argument("--size", type=at_least(16), default=128,
+    parser.add_argument("--size", type=at_least(16, largest=SIZE), default=128,
                         help="side of the packed squares in pixels (default: 128)")
     parser.add_argument("--max_mb", type=at_least(0, float), default=48,
                         help="largest size of the zip file in MB (default: 48)")

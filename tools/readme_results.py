@@ -4,11 +4,12 @@
     cp results/sparnet_celeba_test/scores.json docs/results/sparnet_celeba_test.json
     python -m tools.readme_results
 """
-import argparse
 import json
 from pathlib import Path
 
+from utils.errors import run_main
 from utils.files import write_file
+from utils.option_types import tool_parser
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- written by tools/readme_results.py -->\n", "<!-- end -->\n"
@@ -36,13 +37,14 @@ def commands(report):
 
 def results_text():
     """Returns the text between README.md's markers BEGIN and END."""
-    reports = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results").glob("*.json"))]
+    files = sorted((ROOT / "docs" / "results").glob("*.json"))
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     table = "".join(line for report in reports for line in rows(report))
     return f"{HEAD}{table}\n{''.join(commands(report) for report in reports)}"
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    tool_parser(__doc__).parse_args()
     for path in (ROOT / "README.md", ROOT / "README_zh.md"):
         before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
         write_file(path, before + BEGIN + results_text() + END + rest.partition(END)[2])
@@ -50,4 +52,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

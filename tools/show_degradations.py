@@ -2,7 +2,6 @@
 
     python -m tools.show_degradations FACES out.png --chain ffhq
 """
-import argparse
 
 import numpy as np
 from PIL import Image
@@ -12,18 +11,18 @@ from data.face_folder import FaceFolder
 from utils.errors import UserError, run_main
 from utils.images import BadImage, centre_square, grid, read_rgb, save_shown
 from utils.images import resize as resize_whole
-from utils.option_types import at_least
+from utils.option_types import SIZE, at_least, tool_parser
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of faces")
     parser.add_argument("target", help="image to write; each row shows a face, then its degraded versions")
     parser.add_argument("--chain", choices=list(CHAINS), default="ffhq", help="degradation chain (default: ffhq)")
-    parser.add_argument("--size", type=at_least(1), default=256,
+    parser.add_argument("--size", type=at_least(1, largest=SIZE), default=256,
                         help="side of a face in the written image, in pixels (default: 256)")
-    parser.add_argument("--rows", type=at_least(1), default=4, help="number of faces (default: 4)")
-    parser.add_argument("--columns", type=at_least(1), default=5,
+    parser.add_argument("--rows", type=at_least(1, largest=1000), default=4, help="number of faces (default: 4)")
+    parser.add_argument("--columns", type=at_least(1, largest=1000), default=5,
                         help="number of degraded versions per face (default: 5)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the random degradations (default: 0)")
     a = parser.parse_args()

@@ -2,7 +2,6 @@
 
     python -m tools.show_priors FACES out.png --dataset_name celebamask
 """
-import argparse
 import colorsys
 
 import numpy as np
@@ -12,7 +11,7 @@ from data.augment import AUGMENTATIONS
 from data.face_folder import Place
 from utils.errors import UserError, run_main
 from utils.images import grid, save_shown
-from utils.option_types import at_least
+from utils.option_types import SIZE, at_least, tool_parser
 
 
 def colour_maps(maps, background):
@@ -38,7 +37,7 @@ def show(sample, heatmap_count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of annotated faces")
     parser.add_argument("target", help="image to write; each sample shows a face, its heatmaps and its parsing maps")
     parser.add_argument("--dataset_name", default="celebamask",
@@ -47,10 +46,11 @@ def main():
                         help="priors to show (default: the dataset's default)")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none",
                         help="augmentation of the faces, as for newtrain.py (default: none)")
-    parser.add_argument("--load_size", type=at_least(16), default=128,
+    parser.add_argument("--load_size", type=at_least(16, largest=SIZE), default=128,
                         help="side of a face in pixels (default: 128)")
-    parser.add_argument("--rows", type=at_least(1), default=4, help="number of rows (default: 4)")
-    parser.add_argument("--columns", type=at_least(1), default=3, help="number of samples per row (default: 3)")
+    parser.add_argument("--rows", type=at_least(1, largest=1000), default=4, help="number of rows (default: 4)")
+    parser.add_argument("--columns", type=at_least(1, largest=1000), default=3,
+                        help="number of samples per row (default: 3)")
     a = parser.parse_args()
     kind = find_dataset(a.dataset_name)
     if not kind.takes_priors:

@@ -11,7 +11,6 @@ Unpacks the faces (tools/pack_faces.py) into --work. Runs newtrain.py in O2 with
 continues exactly. If the checkpoint exceeds --back_mb it stays in --work, and a message says so.
 Exit status: that of newtrain.py; also 0 if the minutes ended before the training did.
 """
-import argparse
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from options.base_options import peek
 from tools.export_weights import export
 from utils.errors import UserError, run_main
 from utils.files import replacing
+from utils.option_types import at_least, file_path, tool_parser
 
 ROOT = Path(__file__).parents[1]
 SMALL_FILES = ("train.log", "metrics.jsonl", "options.yml", "curves.png", "samples.png")  # of a run's folder
@@ -95,21 +95,21 @@ def bring_back(run, out, part_mb, back_mb):
 def main():
     own = sys.argv[1:sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     words = sys.argv[len(own) + 2:]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--faces", required=True, help="zip file of training faces (required)")
     parser.add_argument("--val", required=True, help="zip file of validation faces (required)")
-    parser.add_argument("--work", required=True, type=Path,
+    parser.add_argument("--work", required=True, type=file_path,
                         help="folder for the unpacked faces and the run; keep it between calls (required)")
-    parser.add_argument("--out", required=True, type=Path,
+    parser.add_argument("--out", required=True, type=file_path,
                         help="output folder for the results; its contents are deleted first (required)")
-    parser.add_argument("--minutes", required=True, type=float,
+    parser.add_argument("--minutes", required=True, type=at_least(1e-3, float),
                         help="training time of this call, in minutes (required)")
-    parser.add_argument("--resume_from", default=None, type=Path,
+    parser.add_argument("--resume_from", default=None, type=file_path,
                         help="copy of an earlier call's --out folder; its checkpoint is used if --work has none "
                              "(default: none)")
-    parser.add_argument("--part_mb", type=float, default=15,
+    parser.add_argument("--part_mb", type=at_least(1e-3, float), default=15,
                         help="largest size of a file in --out, in MiB; larger files are split (default: 15)")
-    parser.add_argument("--back_mb", type=float, default=60,
+    parser.add_argument("--back_mb", type=at_least(1e-3, float), default=60,
                         help="largest total size of the files in --out, in MiB (default: 60)")
     a = parser.parse_args(own)
     name = peek(words, "name")

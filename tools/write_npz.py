@@ -7,7 +7,6 @@ Each image of FACES becomes TARGET/NAME.npz, in the same subfolder, with one arr
 TARGET/inputs.txt lists the files in order, one path per line, relative to TARGET. For tools that read .npy or raw
 files: numpy.load(FILE)["input"] returns the array; its tofile() writes the bytes in NCHW order.
 """
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
 from utils.files import replacing, write_file
 from utils.images import list_images, output_names, to_tensor_range
-from utils.option_types import at_least
+from utils.option_types import SIZE, at_least, tool_parser
 
 KEY, LIST = "input", "inputs.txt"
 
@@ -49,10 +48,10 @@ def write_inputs(folder, target, load_size, dataset_name="blind"):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of input images: degraded faces; for seg2face, parsing maps")
     parser.add_argument("target", help="output folder for the .npz files; must not overlap FACES")
-    parser.add_argument("--load_size", type=at_least(16), default=512,
+    parser.add_argument("--load_size", type=at_least(16, largest=SIZE), default=512,
                         help="side of the network's square input, in pixels (default: 512)")
     parser.add_argument("--dataset_name", default="blind",
                         help="task: colorization converts images to grey, seg2face converts index maps to colours, any "

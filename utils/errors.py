@@ -1,9 +1,11 @@
 """UserError, the exception for errors that the user can fix, and how entry points report it."""
 import difflib
 import errno
+import re
 import sys
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
 NEAR = 0.75  # of difflib's ratio: 1 is the same word; below it a suggestion would only mislead
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
 
@@ -30,6 +32,12 @@ def nearest(name, known):
     return f" Did you mean {spelt[close[0]]}?" if close else ""
 
 
+def shown(text, most=100):
+    """Returns `text` on one line for a message: control characters escaped, the middle of a long one left out."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return text if len(text) <= most else f"{text[:most * 2 // 3]}...{text[-most // 4:]}"
+
+
 def first_line(error):
     """Returns the first line of an exception's message, or the exception's type if its message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -38,7 +46,8 @@ def first_line(error):
 def run_main(main, leave=sys.exit):
     """Runs an entry point, then calls `leave` with its exit status.
 
-    A UserError is printed as one line on stderr without a traceback; a full or read-only disk is reported the same way.
+    A UserError is printed as one line on stderr without a traceback; a full or read-only disk and too little memory are
+    reported the same way.
     """
     sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: file names may not be valid UTF-8
     try:
@@ -51,6 +60,12 @@ def run_main(main, leave=sys.exit):
             raise
         print(f"error: could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. What was "
               f"written before is untouched; a training goes on with --continue_train.", file=sys.stderr)
+        status = 1
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and a subclass of it on accelerators
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+            raise
+        print(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or "
+              f"--workers.", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("interrupted; checkpoints up to here, if any, are untouched", file=sys.stderr)

@@ -108,7 +108,7 @@ def write_index(index, files, folders, began):
         np.save(unfinished / "names.npy", files._names)
         np.save(unfinished / "ends.npy", files._ends)
         (unfinished / "folders.json").write_text(json.dumps({"root": os.path.abspath(files.root), "listed_ns": began,
-                                                             "folders": folders}))
+                                                             "folders": folders}), encoding="utf-8")
         shutil.rmtree(index, ignore_errors=True)
         unfinished.rename(index)
     except OSError:
@@ -118,7 +118,7 @@ def write_index(index, files, folders, began):
 def read_index(index, root):
     """Returns the memory-mapped FileList in `index`, or None if there is none or a folder has changed since."""
     try:
-        record = json.loads((index / "folders.json").read_text())
+        record = json.loads((index / "folders.json").read_text(encoding="utf-8"))
         if record["root"] != os.path.abspath(root):
             return None
         for folder, changed in record["folders"].items():

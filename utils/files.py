@@ -1,13 +1,14 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the check that a file to be read is a regular one."""
 import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from utils.errors import UserError
+from utils.errors import UserError, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -74,6 +75,37 @@ def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None
     """
     with replacing(path, **options) as file:
         file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+
+
+def check_regular_file(path: str | os.PathLike, largest: int | None = None) -> int:
+    """Returns the size in bytes of the regular file at `path` (links are followed).
+
+    Raises UserError, with the reason, if there is none or if it has more than `largest` bytes. A named pipe or a
+    device is not opened: reading it could wait for ever.
+    """
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or characters that no file name can have
+        missing = isinstance(error, FileNotFoundError)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{shown(path, 300)}: there is no such file." if missing else
+                        f"{shown(path, 300)}: it cannot be read: {reason}.") from None
+    if not stat.S_ISREG(state.st_mode):
+        kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device, named pipe or socket"
+        raise UserError(f"{shown(path, 300)}: it is {kind}, not a file.")
+    if largest is not None and state.st_size > largest:
+        raise UserError(f"{shown(path, 300)}: it has {state.st_size:,} bytes; such a file has {largest:,} at most.")
+    return state.st_size
+
+
+def read_regular_file(path: str | os.PathLike, largest: int) -> bytes:
+    """Returns the content of a regular file. Raises UserError as check_regular_file does, or if it cannot be read."""
+    check_regular_file(path, largest)
+    try:
+        with open(path, "rb") as file:
+            return file.read(largest)
+    except OSError as error:
+        raise UserError(f"{shown(path, 300)}: it cannot be read: {error.strerror}.") from None
 
 
 def _explain(path, error, repeat):

@@ -38,7 +38,7 @@ def last_lines(log_dir, local_rank):
     newest = max(path.stat().st_mtime for path in paths)
     attempt = next(path for path in paths if path.stat().st_mtime == newest).parent
     return [line.rstrip() for name in ("stdout.log", "stderr.log") if (attempt / name).exists()
-            for line in deque(open(attempt / name, errors="replace"), SHOWN)]
+            for line in deque(open(attempt / name, encoding="utf-8", errors="replace"), SHOWN)]
 
 
 def main(argv):

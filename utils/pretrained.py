@@ -5,7 +5,7 @@ from pathlib import Path
 from utils.errors import UserError, nearest
 from utils.files import write_file
 
-FOLDER = Path(__file__).parents[1] / "pretrained"
+FOLDER = Path(__file__).resolve().parents[1] / "pretrained"
 SUMS = FOLDER / "SHA256SUMS"  # in the format of `sha256sum --check`
 WEIGHTS = "generator.safetensors"
 
@@ -24,10 +24,21 @@ def find_pretrained(name, given_as=None):
         raise UserError(f"{given_as}: there are no such weights; there are {', '.join(pretrained_names())}."
                         + nearest(name, pretrained_names()))
     path = FOLDER / name / WEIGHTS
-    if read_checksums().get(path) != sha256(path):
-        raise UserError(f"{given_as}: the checksum of {path} is not the one in {SUMS}: the file is damaged "
-                        f"or was changed. Restore it (git checkout), or pass it with --pth_path.")
+    if path not in read_checksums():
+        raise UserError(f"{given_as}: {SUMS} holds no checksum of {path}. Restore it (git checkout).")
+    try:
+        check_known_file(path)
+    except UserError as error:
+        raise UserError(f"{given_as}: {error}") from None
     return path
+
+
+def check_known_file(path):
+    """Raises UserError if `path` is one of the files in SHA256SUMS and its checksum differs."""
+    known = read_checksums().get(Path(path).resolve())
+    if known and known != sha256(path):
+        raise UserError(f"the checksum of {path} is not the one in {SUMS}: the file is damaged or was changed. "
+                        f"Restore it (git checkout), or use it under another path.")
 
 
 def sha256(path):
@@ -37,7 +48,7 @@ def sha256(path):
 
 def read_checksums():
     """Returns {path: digest} from SHA256SUMS."""
-    lines = SUMS.read_text().splitlines() if SUMS.exists() else []
+    lines = SUMS.read_text(encoding="utf-8").splitlines() if SUMS.exists() else []
     return {FOLDER / name.strip(): digest for digest, name in (line.split(None, 1) for line in lines)}
 
 

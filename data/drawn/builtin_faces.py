@@ -6,7 +6,6 @@ the same person at every size, in any process and in any order.
     python -m data.drawn.builtin_faces OUT --count 1000 --first_seed 0 --size 128 [--sheet sheet.png]
 """
 
-import argparse
 import csv
 import json
 import multiprocessing
@@ -25,6 +24,7 @@ from data.drawn.face_shape import sample_person
 from data.face_parts import CLASSES
 from utils.errors import UserError
 from utils.files import write_file
+from utils.option_types import SIZE, Parser, at_least
 
 __all__ = ["CLASSES", "DRAWING_VERSION", "Face", "contact_sheet", "draw_face", "write_faces"]
 
@@ -185,24 +185,18 @@ def overlay(face):
     return picture
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that reports invalid input in one line, without the usage text."""
-
-    def error(self, message):
-        self.exit(2, f"builtin_faces: {message}\n")
-
-
 def main(arguments=None):
     """Runs the command line; returns the exit status (2 for invalid input)."""
-    parser = OneLineParser("python -m data.drawn.builtin_faces", description="Draw the built-in faces.")
+    parser = Parser("python -m data.drawn.builtin_faces", description="Draw the built-in faces.")
     parser.add_argument("out", help="folder to write to: new, empty, or holding this very set")
-    parser.add_argument("--count", type=int, default=1000, help="how many faces")
-    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first face")
-    parser.add_argument("--size", type=int, default=128, help="side of the square pictures in pixels")
+    parser.add_argument("--count", type=at_least(1, largest=1_000_000), default=1000, help="how many faces")
+    parser.add_argument("--first_seed", type=at_least(0), default=0, help="seed of the first face")
+    parser.add_argument("--size", type=at_least(1, largest=SIZE), default=128,
+                        help="side of the square pictures in pixels")
     parser.add_argument("--sheet", help="also write a picture of the first 64 faces and their maps here")
-    options = parser.parse_args(arguments)
     start = time.perf_counter()
     try:
+        options = parser.parse_args(arguments)
         drawn = write_faces(options.out, options.count, options.first_seed, options.size)
         seconds = time.perf_counter() - start
         if options.sheet:

@@ -1,5 +1,6 @@
 """Presets: their resolved values, `like`, and invalid files."""
 import json
+import os
 
 import pytest
 import yaml
@@ -76,16 +77,76 @@ def test_a_preset_is_like_another_and_its_own_lines_win(tmp_path):
     ({"a": "model: gpen\nlike: sparnet_celeba\n"}, "a.yml: model: gpen, but it is like sparnet_celeba, which is"),
     ({"a": "like: b.yml\n", "b": "batchsize: 3\n"}, r"b.yml: unknown option 'batchsize'\. Did you mean batch_size\?"),
     ({"a": "batch_size: many"}, "a.yml: batch_size: invalid int value: 'many'"),
-    ({"a": "dataroot: [1, 2]\nlr: [1, 2]"}, "a.yml: lr: invalid float value"),
+    ({"a": "dataroot: [1, 2]"}, "a.yml: dataroot: one value is expected, not a list"),
+    ({"a": "lr_decay_at: [0.5, --lr, 3]"}, "a.yml: lr_decay_at: a value must not begin with --"),
     ({"a": "augmentation: much"}, "a.yml: augmentation: invalid choice: 'much'"),
-    ({"a": "sync_bn: 'false'"}, "a.yml: sync_bn: 'false' is neither true nor false"),
-    ({"a": "1: 2"}, "a.yml: unknown option 1"), ({"a": "model: [a]"}, "unknown model"),
-    ({"a": "- a\n- b"}, "a.yml: `option: value` lines are expected"), ({"a": "a: ["}, "a.yml: cannot be read as YAML")])
+    ({"a": "sync_bn: perhaps"}, "a.yml: sync_bn: 'perhaps' is neither true nor false"),
+    ({"a": "1: 2"}, "a.yml: unknown option '1'"), ({"a": "model: [a]"}, "a.yml: model: one value is expected"),
+    ({"a": "help: true"}, "a.yml: unknown option 'help'"), ({"a": "name: -\n"}, "a.yml, line 1"),
+    ({"a": "- a\n- b"}, "a.yml, line 1: `option: value` lines are expected"),
+    ({"a": "lr: 1\na: ["}, "a.yml, line 2: cannot be read as YAML"), ({"a": "# nothing"}, "a.yml: .*the file is empty"),
+    ({"a": "lr: 1\nname: a\nlr: 2"}, "a.yml, line 3: lr is set a second time, after line 1"),
+    ({"a": "name: !!python/object/apply:os.getcwd []"}, "a.yml, line 1: tags such as tag:yaml.org,2002:python"),
+    ({"a": "name: ! x"}, "a.yml, line 1: tags such as !"),
+    ({"a": "a: &x [1, 1]\nb: [*x, *x]"}, "a.yml, line 1: anchors and aliases"),
+    ({"a": "lr: 1\nname: *x"}, "a.yml, line 2: anchors and aliases"),
+    ({"a": "name: " + "[" * 3000}, "a.yml, line 1: name: one value or a flat list of values is expected"),
+    ({"a": "name:\n  a: 1"}, "a.yml, line 2: name: one value or a flat list"),
+    ({"a": "lr: 1\n---\nlr: 2"}, "a.yml, line 2: a second document"),
+    ({"a": "lr: 1\nname: a\0b"}, r"a.yml, line 2: the character U\+0000 is not allowed"),
+    ({"a": r'name: "a\nb"'}, r"a.yml: name: 'a\\nb' contains the control character U\+000A"),
+    ({"a": r'name: "\ud800"'}, r"a.yml: name: .* contains the control character U\+D800"),
+    ({"a": "name:\n"}, "a.yml, line 1: name: the value is empty"), ({"a": "name: ''"}, "a.yml, line 1: name: .*empty"),
+    ({"a": "name: '  '"}, "a.yml, line 1: name: the value is empty"),
+    ({"a": "lr_decay_at: []\nlr_policy: step"}, "a.yml: lr_decay_at: expected at least one argument"),
+    ({"a": "name: --"}, "a.yml: name: '--name=--': -- is not a value"),
+    ({"a": "lr: 1_000"}, "a.yml: lr: invalid float value: '1_000'"), ({"a": "seed: 0x1F"}, "a.yml: seed: invalid int"),
+    ({"a": "lr: .inf"}, "a.yml: lr: invalid float value"),
+    ({"a": "batch_size: 1" + "0" * 80}, "a.yml: batch_size: 1000.* is above 65536"),
+    ({"a": "preset: gpen_blind\nlr: 1"}, "a.yml: preset: a preset takes another's values by `like: gpen_blind`"),
+    ({"a": "<<: sparnet_celeba"}, "a.yml: unknown option '<<'"),
+    ({"a": "name: " + "x" * 300_000}, "a.yml: it has 300,006 bytes; such a file has 262,144 at most")])
 def test_wrong_preset_files_are_one_clear_line(tmp_path, files, message):
     path, *_ = write(tmp_path, **files)
     with pytest.raises(UserError, match=message) as error:
         parse_train(["--preset", path])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["001", "12:30", "on", "3.10", "0x1F", "1_000", "no", "~", "2020-13-45", "2020-01-02",
+                                  ".inf", "1e3", "True", "'null'", "=", "0b11", "a b", "中文", "a:b"])
+@pytest.mark.parametrize("ends, encoding", [("\n", "utf-8"), ("\r\n", "utf-8-sig")])
+def test_text_options_take_the_text_as_it_is_written(tmp_path, text, ends, encoding):
+    path = tmp_path / "a.yml"
+    path.write_bytes(f"# 说明{ends}name: {text}{ends}seed: 010{ends}lr: 1e-4{ends}sync_bn: on{ends}".encode(encoding))
+    options = parse_train(["--preset", str(path)])
+    assert (options.name, options.seed, options.lr, options.sync_bn) == (text.strip("'"), 10, 1e-4, True)
+    path.write_bytes(f"name: {text}{ends}valroot: null{ends}".encode(encoding))
+    assert parse_train(["--preset", str(path)]).valroot is None
+
+
+def test_a_preset_is_read_as_utf_8_in_every_locale_and_as_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.yml"
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "gbk")
+    path.write_bytes("name: ok\ndataroot: 中文\n".encode())
+    assert parse_train(["--preset", str(path)]).dataroot == "中文"
+    for encoding in ("gbk", "utf-16"):
+        path.write_bytes("name: ok\ndataroot: 中文\n".encode(encoding))
+        with pytest.raises(UserError, match="a.yml, line [12]: the file is not UTF-8 text. Save it as UTF-8.$"):
+            parse_train(["--preset", str(path)])
+
+
+@pytest.mark.parametrize("name, message", [
+    ("x" * 5000, "5000 characters; at most 4096"), ("x" * 4000 + ".yml", "cannot be read: File name too long"),
+    ("a\0.yml", "control character"), (".", "no such preset"), ("pipe.yml", "it is a device, named pipe"),
+    ("folder.yml", "it is a folder"), ("", "the value is empty")])
+def test_what_is_no_preset_file_is_one_clear_line(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.yml")
+    os.mkdir("folder.yml")
+    with pytest.raises(UserError, match=message) as error:
+        parse_train(["--preset", name])
+    assert "\n" not in str(error.value) and len(str(error.value)) < 2000
 
 
 def test_values_of_presets_are_checked_and_lists_pass(tmp_path):

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from utils.errors import run_main
+
 
 def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
     from utils.errors import run_main
@@ -17,3 +19,14 @@ def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
     assert re.fullmatch("error: could not write train.log: No space left on device. .*\n", capsys.readouterr().err)
     with pytest.raises(FileNotFoundError):  # a bug in this project must show its traceback
         run_main(lambda: fail(errno.ENOENT))
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")])
+def test_too_little_memory_is_one_line(capsys, error):
+    def main():
+        raise error
+    statuses = []
+    run_main(main, statuses.append)
+    assert statuses == [1] and capsys.readouterr().err.startswith("error: not enough memory: ")

@@ -212,8 +212,6 @@ def test_command_line(tmp_path, capsys):
     assert cv2.imread(str(sheet)).shape == (64, 16 * 64, 3)
     assert main([str(tmp_path / "out"), "--count", "0"]) == 2
     assert main([str(tmp_path), "--count", "1"]) == 2
-    with pytest.raises(SystemExit) as stop:
-        main([str(tmp_path), "--count", "many"])
-    assert stop.value.code == 2
+    assert main([str(tmp_path), "--count", "many"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and "many" in lines[2] and "count" in lines[0] and "holds other files" in lines[1]
