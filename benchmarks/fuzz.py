@@ -6,13 +6,11 @@
 Each mutant must be served, or refused in words with the exit status that says so: no traceback, no hang, no crash, no
 result that is silently wrong. The mutants of a kind follow from the seed and their number. Exit status 1 if one failed.
 """
-import argparse
 import collections
 import multiprocessing
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -22,6 +20,8 @@ import torch
 
 from benchmarks.fuzzing.kinds import KINDS
 from benchmarks.measuring import show
+from utils.errors import run_main
+from utils.option_types import at_least, file_path, tool_parser
 
 CHUNK = 400  # mutants per forked process: what a mutant leaves behind in memory ends with the process
 HUNG = 120  # seconds for one run of a kind, also on a busy machine
@@ -113,13 +113,13 @@ def fuzz(kind, numbers, seed, processes=1):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("--kind", nargs="+", choices=list(KINDS), default=list(KINDS), help="default: all")
-    parser.add_argument("--count", type=int, default=20000, help="mutants of each kind (default: 20000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the mutants (default: 0)")
-    parser.add_argument("--only", type=int, default=None, help="number of a mutant to repeat (default: all)")
-    parser.add_argument("--processes", type=int, default=2, help="number of processes (default: 2)")
-    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
+    parser.add_argument("--count", type=at_least(1), default=20000, help="mutants of each kind (default: 20000)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the mutants (default: 0)")
+    parser.add_argument("--only", type=at_least(0), default=None, help="number of a mutant to repeat (default: all)")
+    parser.add_argument("--processes", type=at_least(1), default=2, help="number of processes (default: 2)")
+    parser.add_argument("--json", type=file_path, default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
     # Imports what is loaded late before the forks, so that none of them has to.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)
@@ -137,4 +137,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

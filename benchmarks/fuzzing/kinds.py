@@ -267,7 +267,8 @@ class Arguments(Kind):
             words.append("".join(flag))
         else:
             flag = rng.choice([f for f in flags if f not in ("--help", "--device")])
-            value = rng.choice((rng.choice(mutations.HOSTILE_NUMBERS), rng.choice(mutations.HOSTILE_WORDS), random_text(rng)))
+            value = rng.choice((*(rng.choice(odd) for odd in (mutations.HOSTILE_NUMBERS, mutations.HOSTILE_WORDS)),
+                                random_text(rng)))
             if flag.lstrip("-") in OUTPUTS:
                 value = f"{out}/{value.replace('..', '')}"
             words.extend([f"{flag}={value}"] if rng.random() < 0.8 else [flag, value])
