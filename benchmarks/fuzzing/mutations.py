@@ -122,7 +122,7 @@ def _mutated_tensor(tensor, rng):
     if act == 1:
         return tensor.to(rng.choice((torch.int64, torch.float64, torch.bool, torch.complex64)))
     if act == 2 and tensor.is_floating_point() and tensor.numel():
-        tensor = tensor.clone()
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
         tensor.view(-1)[rng.randrange(tensor.numel())] = rng.choice((math.nan, math.inf, -math.inf))
         return tensor
     return tensor[None]
