@@ -1,17 +1,23 @@
 """Data loading: sample order, worker processes, batches, and the report on corrupted files."""
 import atexit
+import errno
 import multiprocessing
 import os
+import shutil
 import signal
+import sys
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from data.face_folder import Place
 from utils.errors import UserError
+from utils.signals import ENDING, WaitTimedOut, bounded_wait
 
 MAX_BAD_SHARE = 0.01
+DATA_TIMEOUT = 600.0  # seconds; the default of --data_timeout
+SHARED_MEMORY = "/dev/shm"
 
 
 class TrainingOrder(Sampler):
@@ -76,17 +82,89 @@ def collate(samples):
     for name, first in (usable[0] if usable else {}).items():
         if isinstance(first, np.ndarray):
             batch[name] = torch.from_numpy(np.stack([s[name] for s in usable]))
+            if get_worker_info():
+                # Here an error reaches the trainer. Where torch does this itself, in a thread of the worker, the
+                # batch would be lost with a traceback, and the trainer would wait for ever.
+                batch[name].share_memory_()
         elif name != "notes":
             batch[name] = [s[name] for s in usable]
     return batch
 
 
-def make_loader(dataset, order, workers, pin_memory=False):
-    """Returns a DataLoader of the batches of `order`; `workers` processes prefetch them (0: loads in this process)."""
-    return DataLoader(
+class NoBatch(UserError):
+    """No batch came: the workers ended, ran out of shared memory, or did not answer in time."""
+
+
+class Loader(DataLoader):
+    """A DataLoader whose wait for a batch ends: by data_timeout seconds, a worker's death or a signal.
+
+    Iterating raises NoBatch, and Stopped if a signal came (utils/signals.py). The iterator cannot be used afterwards.
+    """
+
+    def __init__(self, *arguments, data_timeout=DATA_TIMEOUT, **options):
+        super().__init__(*arguments, **options)
+        self.data_timeout = data_timeout
+
+    def __iter__(self):
+        workers = []
+        try:
+            with bounded_wait(self.data_timeout):
+                batches = super().__iter__()
+            # torch's handler would raise an error wherever the trainer is when a worker dies, in the middle of a step,
+            # too. Without it, the wait for the next batch finds the dead worker.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            workers = getattr(batches, "_workers", [])
+            while True:
+                with bounded_wait(self.data_timeout):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+        except WaitTimedOut:
+            raise self._failed(workers, self._too_slow()) from None
+        except (RuntimeError, OSError, EOFError) as error:
+            message = self._explain(error, workers)
+            if not message:
+                raise
+            raise self._failed(workers, message) from None
+
+    def _failed(self, workers, message):
+        """Kills the workers, which may hang, so that closing the iterator does not wait for them. Returns NoBatch."""
+        for worker in workers:
+            worker.kill()
+        return NoBatch(message, status=1)
+
+    def _too_slow(self):
+        where = f"the {self.num_workers} worker processes (stopped, or waiting for a disk?)" if self.num_workers else \
+            "reading the images (is the disk stuck?)"
+        return (f"no batch came within {self.data_timeout:g} s (--data_timeout) from {where}. Check the disk of the "
+                f"images, and raise --data_timeout if it is only slow.")
+
+    def _explain(self, error, workers):
+        """Returns what to do about an error of the workers, or None for any other error."""
+        if not self.num_workers:
+            return None
+        if "/torch_" in str(error) or "shared memory" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+            total, _, free = shutil.disk_usage(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else (0, 0, 0)
+            return (f"{SHARED_MEMORY} ({total / 1e6:.0f} MB, {free / 1e6:.0f} MB of it free) is too small for the "
+                    f"batches of {self.num_workers} workers: enlarge it (docker run --shm-size=8g, or mount -o "
+                    f"remount,size=8g {SHARED_MEMORY}), or use --workers 0.")
+        for worker in workers:
+            worker.join(1.0 / len(workers))  # a broken connection is noticed earlier than the end of its process
+        ended = [worker.exitcode for worker in workers if worker.exitcode is not None]
+        if not ended:
+            return None
+        how = f"by {signal.Signals(-ended[0]).name}" if ended[0] < 0 else f"with exit status {ended[0]}"
+        return (f"a process that prepares batches ended: {how}. Is there enough memory (free, {SHARED_MEMORY})? Fewer "
+                f"--workers need less; with --workers 0 there are no such processes.")
+
+
+def make_loader(dataset, order, workers, pin_memory=False, data_timeout=DATA_TIMEOUT):
+    """Returns a Loader of the batches of `order`; `workers` processes prefetch them (0: loads in this process)."""
+    return Loader(
         dataset, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
         persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
-        worker_init_fn=set_up_worker if workers else None,
+        worker_init_fn=set_up_worker if workers else None, data_timeout=data_timeout,
         generator=torch.Generator())  # starting a loader must not advance the global random generator
 
 
@@ -95,7 +173,10 @@ def set_up_worker(worker):
     # Ctrl-C, a scheduler or pkill may signal the workers together with the trainer. Only the trainer must react: it
     # still needs the workers to finish its step. It stops them itself, and they exit when it is gone.
     os.setpgrp()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    # Errors of a sample travel to the trainer. What remains comes from connections that the trainer closed.
+    sys.excepthook = lambda *_: None
 
 
 @atexit.register

@@ -1,4 +1,5 @@
 """The folder of a run: creates it, finds it again, and marks it with the launch that writes into it."""
+import contextlib
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,29 +10,31 @@ from restore.description import OPTIONS_FILE
 from utils import distributed
 from utils.errors import UserError
 from utils.files import write_file
+from utils.folder_lock import only_writer
 from utils.option_types import current_word
 
 # A resumed run may change these options without a warning: they do not affect what is learned.
 FREE_TO_CHANGE = {
-    "cache_folder", "checkpoints_dir", "continue_train", "dataroot", "device", "device_id", "dist_timeout",
-    "keep_checkpoints", "max_minutes", "name", "preset", "pretrain_d_path", "pretrain_model_path", "print_freq",
-    "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps", "val_batch_size", "valroot",
-    "visual_freq", "workers"}
+    "cache_folder", "checkpoints_dir", "continue_train", "data_timeout", "dataroot", "device", "device_id",
+    "dist_timeout", "keep_checkpoints", "max_minutes", "name", "preset", "pretrain_d_path", "pretrain_model_path",
+    "print_freq", "profile_steps", "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps",
+    "val_batch_size", "valroot", "visual_freq", "workers"}
 # What a checkpoint that lacks these options was trained with: it is older than they are.
 BEFORE = {"residual": False}
 LAUNCH_FILE = ".launch"  # holds the id of the torchrun launch that writes into the folder
 
 
-def prepare(options: Namespace) -> tuple[Path, bool]:
+def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]:
     """Returns (the run's folder, created if needed; whether to continue from a checkpoint in it).
 
-    Only rank 0 calls it: on other nodes the launch has another id. Raises UserError if the folder cannot be created or
-    holds another run.
+    held: receives the folder's lock; closing it releases the lock. Only rank 0 calls it: on other nodes the launch has
+    another id. Raises UserError if the folder cannot be created, holds another run, or another process writes into it.
     """
     check_name(options.name)
     folder = Path(options.checkpoints_dir) / options.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(only_writer(folder, "--name"))
         states = checkpoint.list_states(folder)
         going_on = options.continue_train or (bool(states) and is_restarted(folder))
         if states and not going_on:
@@ -62,7 +65,7 @@ def load_checkpoint(folder: Path, options: Namespace) -> dict:
     Prints which options differ from those of the run so far: a forgotten one would silently change the training.
     """
     state, warnings = checkpoint.load_state(folder)
-    steps = distributed.gather(state["progress"]["step"])
+    steps = distributed.gather(int(state["progress"]["step"]))
     if len(set(steps)) > 1:
         raise UserError(f"the ranks see different checkpoints in {folder} (steps {steps}): --checkpoints_dir must be "
                         f"one folder that all nodes share.")

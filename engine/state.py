@@ -50,11 +50,11 @@ class TrainingState:
     def save(self, step: int, keep: int) -> None:
         """Writes the checkpoint of `step` and keeps the newest `keep`. All ranks call it: parts gather; rank 0 writes.
 
-        Raises UserError if the disk is full or the folder cannot be written.
+        Raises UserError, on every rank, if the state holds inf or nan, the disk is full or the folder cannot be
+        written.
         """
         state = {name: part.state_dict() for name, part in self._parts.items()}
-        if distributed.is_main():
-            checkpoint.save_state(self.folder, step, state, keep)
+        distributed.from_main(lambda: checkpoint.save_state(self.folder, step, state, keep))
 
     def forget_saved(self) -> None:
         """Frees the memory of the checkpoint that the run continued from."""
@@ -134,6 +134,12 @@ class Optimizers:
             before = saved[name].get("kind", "adam")  # checkpoints from before RMSprop name no kind
             if before != self.kinds[name]:
                 raise UserError(f"it was trained with {before}, not {self.kinds[name]}.")
+            shapes = {parameter: master.shape for parameter, master in optimizer.masters.items()}
+            for parameter, moments in saved[name]["params"].items():
+                for key, value in moments.items():
+                    if value.shape != shapes.get(parameter, value.shape):
+                        raise UserError(f"optimizer {name}'s {key} of {parameter} has shape {tuple(value.shape)}, the "
+                                        f"parameter {tuple(shapes[parameter])}.")
             optimizer.load_state_dict(saved[name])
 
 

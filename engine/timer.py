@@ -75,6 +75,10 @@ class StepTimer:
         """Starts the clock again."""
         self._since = time.perf_counter()
 
+    def has_window(self) -> bool:
+        """Returns whether a step has ended since the previous window."""
+        return self._window_steps > 0
+
     def window(self) -> dict[str, float]:
         """Returns {'total', 'data', 'forward', 'backward'}: mean seconds per step since the previous window."""
         self.pause()

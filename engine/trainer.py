@@ -1,5 +1,5 @@
 """The training loop. Trainer.fit reads from top to bottom."""
-import signal
+import contextlib
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -8,27 +8,26 @@ import torch
 
 import utils.device
 from data import training_dataset
-from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader, require_images, spread
-from engine import checkpoint, run_folder
+from data.loader import BadImages, NoBatch, TrainingOrder, hold_out, make_loader, require_images, spread
+from engine import checkpoint, run_folder, run_report
 from engine.ema import Ema
-from engine.evaluate import average, input_psnr, restore_all, score_faces, to_device
-from engine.logger import Logger, clock, loss_line, read_metrics, time_line
+from engine.evaluate import to_device
+from engine.logger import Logger, clock, loss_line, time_line
 from engine.loss_log import PendingLosses
-from engine.report import picture_grid, write_curves
+from engine.probe import refuse_diverged
+from engine.profiling import Profiler
+from engine.report import picture_grid
 from engine.schedule import LR_SCALES, lr_factor
 from engine.state import Networks, Optimizers, Options, Progress, RandomNumbers, RecipeState, TrainingState
+from engine.stopping import Stopping
 from engine.timer import StepTimer
+from engine.validation import Validation
 from models import build_training_recipe
 from models.base_model import optimizer_of
-from models.weights import count_parameters, load_pretrained
-from restore.restorer import Restorer
+from models.weights import load_pretrained
 from utils import amp, distributed
 from utils.errors import UserError
-from utils.images import save_image
 from utils.sync_bn import require_batch_norm, synchronise_batch_norm
-
-TIME_IS_UP = 1  # a reason to stop; below every signal's number, so that a signal outranks it
-EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 class Trainer:
@@ -44,10 +43,20 @@ class Trainer:
         self.opt_level = o.opt_level or utils.device.default_opt_level(self.device)
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         self._load_file_lists()
-        self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o))
+        with contextlib.ExitStack() as held:  # the lock of the run's folder, until fit() ends
+            self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o, held))
+            self._set_up(going_on)
+            self._held = held.pop_all()
+
+    # -- set-up -----------------------------------------------------------------------------------------------
+
+    def _set_up(self, going_on):
+        o = self.options
         self.state = TrainingState(self.folder, run_folder.load_checkpoint(self.folder, o) if going_on else None)
         self.progress = self.state.add("progress", Progress())
         self._plan_steps()
+        self.profiler = Profiler(o.profile_steps, self.device, self.folder)
+        self.profiler.check(self.progress.step, self.total_steps)
         utils.device.seed_everything(o.seed)
         self._build_networks()
         if distributed.rank():
@@ -62,9 +71,11 @@ class Trainer:
         self.losses = PendingLosses(self.train_set.paths, self.progress.losses)
         self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.warn, self.progress.bad_images)
         self.elapsed_before = self.progress.elapsed
-        self.stop_signal = None
-
-    # -- set-up -----------------------------------------------------------------------------------------------
+        self.first_step = self.progress.step  # of this call
+        self.saved_step = self.progress.step if self.state.continues else None
+        self.last_faces = None  # of the last step
+        self.validated = False  # whether this call has validated
+        self.stopping = Stopping(o.max_minutes)
 
     def _load_file_lists(self):
         o = self.options
@@ -138,65 +149,69 @@ class Trainer:
     def fit(self) -> int:
         """Trains until the last step, --max_minutes or a signal.
 
-        Returns the exit status: 0, or 143 / 130 after SIGTERM / Ctrl-C.
+        Returns the exit status: 0, or 128 plus the number of the signal. Raises UserError if the training failed.
         """
-        self._greet()
-        self.started = time.monotonic()
-        previous = {s: signal.signal(s, self._note_signal) for s in EXIT_CODES}
-        try:
-            self._loop()
-            if self.stop_signal:
-                self.log.say(f"Stopped by {signal.Signals(self.stop_signal).name} after step {self.progress.step}; "
-                             f"saved. Continue with --continue_train.")
-                return EXIT_CODES[self.stop_signal]
+        with self._held, contextlib.closing(self.log), self.stopping:
+            run_report.greet(self)
+            self.started = time.monotonic()
+            with contextlib.closing(self.profiler):
+                self._loop()
+            step = self.progress.step
+            self.stopping.raise_failure(f"Saved after step {step}: go on with --continue_train." if step else
+                                        "Nothing was trained yet.")
+            if self.stopping.signal:
+                self.log.say(f"Stopped by {self.stopping.signal.name} after step {step}; saved. Continue with "
+                             f"--continue_train.")
+                return self.stopping.exit_status
             if distributed.is_main():
-                self._finish()
-            if self.progress.step < self.total_steps:
-                self.log.say(f"--max_minutes {self.options.max_minutes:g} ended this call after step "
-                             f"{self.progress.step} of {self.total_steps}; saved. Continue with --continue_train.")
+                run_report.finish(self)
+            if step < self.total_steps:
+                self.log.say(f"--max_minutes {self.options.max_minutes:g} ended this call after step {step} of "
+                             f"{self.total_steps}; saved. Continue with --continue_train.")
             return 0
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self.log.close()
-
-    def _note_signal(self, number, frame):
-        self.stop_signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C stops at once
 
     def _loop(self):
         o = self.options
         self.timer = StepTimer(self.device, self.total_steps - self.progress.step)
-        self.must_stop = self._wish_to_stop()
         batches = iter(self._train_loader())
-        while self.progress.step < self.total_steps and not self.must_stop:
+        while True:
+            if self._validation_is_due():
+                self._validate()
+            if self.progress.step >= self.total_steps:
+                self._wish_to_stop()  # a signal during the last step counts, too
+                break
             self.timer.start_step()
-            micro_batches = [self._next_batch(batches) for _ in range(o.accumulate)]
+            micro_batches = self.stopping.attempt(lambda: [self._next_batch(batches) for _ in range(o.accumulate)],
+                                                  NoBatch)
+            if self._wish_to_stop():
+                break
             self._set_lr()
+            self.profiler.before(self.progress.step + 1)
             losses = self._train_step(micro_batches)
             self.timer.step_done()
             self.progress.step += 1
             self.progress.samples += self.images_per_step
             self.losses.add(self.progress.step, losses, [i for b in micro_batches for i in b["index"]])
-            self.must_stop = self._wish_to_stop()
-            self._after_step(micro_batches[0]["faces"])
-        self._save()
+            self.last_faces = micro_batches[0]["faces"]
+            self._after_step()
+        if self.timer.has_window():
+            self._log_window()
+        if self.progress.step or not self.stopping.failure:
+            self._save()
 
     def _wish_to_stop(self):
-        """Returns whether to stop: any rank received a signal (stored as stop_signal) or exceeded --max_minutes."""
-        limit = self.options.max_minutes
-        over = limit and time.monotonic() - self.started >= 60 * limit
-        wish = distributed.largest(int(self.stop_signal or (TIME_IS_UP if over else 0)))
-        if wish > TIME_IS_UP:
-            self.stop_signal = wish
-        return wish > 0
+        """Returns whether to stop: any rank received a signal, failed or exceeded --max_minutes (engine/stopping.py).
+
+        No rank starts a step, or a batch of a validation, that another one does not.
+        """
+        return self.stopping.agree()
 
     def _train_loader(self):
         o = self.options
         batches = (self.total_steps - self.progress.step) * o.accumulate
         order = TrainingOrder(len(self.train_set), o.batch_size, batches, o.seed, start=self.progress.samples,
                               rank=distributed.rank(), ranks=distributed.world_size())
-        return make_loader(self.train_set, order, o.workers, pin_memory=self.device.type != "cpu")
+        return make_loader(self.train_set, order, o.workers, self.device.type != "cpu", o.data_timeout)
 
     def _next_batch(self, batches):
         batch = next(batches)
@@ -250,29 +265,34 @@ class Trainer:
 
     # -- after a step: log, validate, save ----------------------------------------------------------------------
 
-    def _after_step(self, faces):
-        o = self.options
-        at_end = self.progress.step == self.total_steps
-        if self.progress.step % o.print_freq == 0 or at_end or self.must_stop:
+    def _after_step(self):
+        o, step = self.options, self.progress.step
+        at_end = step == self.total_steps
+        if step % o.print_freq == 0 or at_end:
             self._log_window()
-        if self.must_stop and not at_end:
-            return  # the remaining time is for saving
-        epoch_ended = self.progress.samples // len(self.train_set) > self._epoch()
-        jobs = []
-        if self.progress.step % o.visual_freq == 0:
-            jobs.append(lambda: self._show(faces))
-        if self.val_set and (epoch_ended or at_end):
-            jobs.append(self._validate)
-        if self.progress.step % o.save_latest_freq == 0 and not at_end:
-            jobs.append(self._save)
-        if self.progress.step % o.save_iter_freq == 0:
-            jobs.append(lambda: self._save_weights(f"iter_{self.progress.step}"))
-        if jobs:
-            self.timer.pause()
-            self.losses.read()  # raises UserError for a loss that is not finite, before networks are scored or saved
-            for job in jobs:
-                job()
-            self.timer.resume()
+        save, show, keep = (step % every == 0 for every in (o.save_latest_freq, o.visual_freq, o.save_iter_freq))
+        profiled = self.profiler.after(step)
+        if not (save or show or keep or at_end or profiled):
+            return
+        self.timer.pause()
+        self.losses.read()  # raises UserError for a loss that is not finite, before networks are scored or saved
+        if save or at_end:
+            self._save()  # before anything else that may fail
+        if keep:
+            self._save_weights(f"iter_{step}")
+        if show:
+            self.stopping.attempt(self._show)
+        if profiled:
+            self.log.say(f"Profile of --profile_steps {o.profile_steps}: tensorboard --logdir {self.profiler.folder}")
+        self.timer.resume()
+
+    def _validation_is_due(self):
+        """Returns whether to validate now: at the end, and after an epoch. A validation that was stopped is due again.
+        """
+        step, last = self.progress.step, self.progress.last_val
+        if not self.val_set or not step or last and last.get("step", step) == step:
+            return False
+        return step >= self.total_steps or self.progress.samples // len(self.train_set) > self._epoch()
 
     def _epoch(self):
         """Returns the 0-based epoch of the first image of the last step."""
@@ -308,83 +328,51 @@ class Trainer:
                                 f"{self.progress.step}, losses {self.losses.last}). Lower --loss_scale or use "
                                 f"--loss_scale dynamic; checkpoints up to here are untouched.", status=1)
 
-    def _show(self, faces):
+    def _show(self):
         if distributed.is_main():
-            shown, _ = picture_grid(self.recipe, faces, rows=4)
+            shown, _ = picture_grid(self.recipe, self.last_faces, rows=4)
             self.log.board.add_image("train", shown, self.progress.step, dataformats="HWC")
 
     def _validate(self):
-        o = self.options
-        rows = []
-        bad = BadImages(len(self.val_set), o.on_bad_image, self.log.warn)
-        order = InOrder(len(self.val_set), o.val_batch_size, distributed.rank(), distributed.world_size())
+        """Validates unless a signal or a failure ends it. The best networks so far are saved as best_net_*.pth."""
+        self.timer.pause()
+        self.losses.read()
         for net in self.networks.values():
             # Every rank validates with rank 0's batch norm statistics: these are saved.
             distributed.share_from_main(list(net.buffers()))
-        for faces in restore_all(Restorer(self.recipe, self.device), make_loader(self.val_set, order, o.workers)):
-            bad.check(faces.batch)
-            rows += score_faces(faces, [o.val_protocol])
-        rows = [row for part in distributed.gather(rows) for row in part]
-        (psnr, ssim), (low, low_ssim) = (average(rows, o.val_protocol, w) for w in ("restored", "input"))
-        self.progress.last_val = {"psnr": psnr, "ssim": ssim, "input_psnr": low, "input_ssim": low_ssim,
-                                  "faces": len(rows), "protocol": o.val_protocol, "step": self.progress.step}
-        title = self.val_set.input_title
-        self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {low:.4f} / {low_ssim:.4f}; "
-                     f"{len(rows)} faces, protocol {o.val_protocol})")
-        self.log.record("val", **self.progress.last_val)
-        if distributed.is_main() and (self.progress.best is None or psnr > self.progress.best["psnr"]):
-            self.progress.best = self.progress.last_val
+        record = Validation(self.options, self.val_set, self.recipe, self.device, self.log.warn).run(
+            self.stopping, self._wish_to_stop)
+        if record:
+            self._use(record | {"step": self.progress.step})
+        self.timer.resume()
+
+    def _use(self, record):
+        self.validated, self.progress.last_val = True, record
+        self.log.say("Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {input_psnr:.4f} / {input_ssim:.4f}; "
+                     "{faces} faces, protocol {protocol})".format(title=self.val_set.input_title, **record))
+        self.log.record("val", **record)
+        if self.progress.best is None or record["psnr"] > self.progress.best["psnr"]:
+            self.progress.best = record
             self._save_weights("best")
+        if self.saved_step == self.progress.step:
+            self._write_state()  # again: now with the result
 
     def _save(self):
+        """Saves everything, unless this step is saved already. Raises UserError for a training that has diverged."""
+        if self.saved_step == self.progress.step:
+            return
+        if self.last_faces is not None:
+            refuse_diverged(self.recipe, self.networks, self.last_faces, self.progress.step)
+        self._write_state()
+        self._save_weights("latest")
+        self.saved_step = self.progress.step
+
+    def _write_state(self):
         self.progress.elapsed = self._elapsed()
         self.state.save(self.progress.step, self.options.keep_checkpoints)
-        self._save_weights("latest")
 
     def _save_weights(self, label):
-        if distributed.is_main():
-            checkpoint.save_weights(self.folder, label, self.recipe.released_networks())
-
-    # -- messages ------------------------------------------------------------------------------------------------
+        distributed.from_main(lambda: checkpoint.save_weights(self.folder, label, self.recipe.released_networks()))
 
     def _elapsed(self):
         return self.elapsed_before + time.monotonic() - self.started
-
-    def _greet(self):
-        o = self.options
-        self.log.say(utils.device.banner(self.device, self.opt_level, self.half, o.workers))
-        networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
-                             for role, net in self.networks.items())
-        self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
-                     f"{o.dataroot}" + (f", {len(self.val_set)} to validate on." if self.val_set else "."))
-        for faces in (self.train_set, self.val_set):
-            for line in faces.warnings if faces else ():
-                self.log.say(f"warning: {line}")
-        ranks = distributed.world_size()
-        several = f" ({ranks} ranks of {self.images_per_step // ranks})" if distributed.launched() else ""
-        step = self.progress.step
-        self.log.say(f"{f'Continuing after step {step} of' if step else 'Training for'} {self.total_steps} steps of "
-                     f"{self.images_per_step} faces{several}; files go into {self.folder}")
-
-    def _finish(self):
-        """Reports the end of a run: images, curves, bad images, speed, accuracy, where to look."""
-        o = self.options
-        faces = self.val_set or self.train_set
-        batch = to_device(next(iter(make_loader(faces, InOrder(min(len(faces), 8), 8), workers=0))), self.device)
-        shown, titles = picture_grid(self.recipe, batch, rows=8)
-        save_image(shown, self.folder / "samples.png")
-        write_curves(read_metrics(self.folder), faces.input_title, self.folder / "curves.png")
-        seconds, steps = self.timer.mean()
-        for line in self.bad_images.report():
-            self.log.say(line)
-        memory = utils.device.peak_memory_gb(self.device)
-        if memory is not None:
-            self.log.say(f"Memory: {memory:.2f} GB on the device at most")
-        if seconds:
-            self.log.say(f"Performance: {self.images_per_step / seconds:.2f} images/sec, {seconds:.6f} sec/step "
-                         f"(mean of {steps} steps, the first {self.timer.skip} left out)")
-        if self.progress.last_val:
-            self.log.say(f"Accuracy: {self.progress.last_val['psnr']:.4f} dB PSNR, {faces.input_title} "
-                         f"{input_psnr(self.progress.last_val):.4f} dB (protocol {o.val_protocol})")
-        self.log.say(f"Look at {self.folder}/samples.png ({titles}), curves.png, metrics.jsonl, "
-                     f"or: tensorboard --logdir {self.folder}/tensorboard")

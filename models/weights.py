@@ -1,5 +1,4 @@
 """Reads weights files, checks them, matches them to networks and loads them."""
-import argparse
 import hashlib
 import itertools
 import os
@@ -8,13 +7,12 @@ import re
 import zipfile
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from safetensors import safe_open
 
 from models.base_model import ChecksWeights
 from models.precision import widened
-from utils.archive import find_damage
+from utils.archive import HARMLESS, find_damage
 from utils.errors import UserError, first_line, shown
 from utils.files import check_regular_file
 from utils.pretrained import check_known_file
@@ -32,14 +30,6 @@ PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys that an error lists per kind
 LARGEST = 32 * 2 ** 30  # bytes of a weights file; the largest published face network has 0.3 GB
 DIGEST = "sha256"  # in the metadata of a .safetensors file: what `digest` returns for the rest of the file
-
-# What a checkpoint may hold beside tensors and plain containers: numpy's numbers and arrays, and parsed options. They
-# run no code. numpy 1 and 2 write different module names.
-_MULTIARRAY = np._core.multiarray
-HARMLESS = [argparse.Namespace, np.dtype, np.ndarray,
-            *(kind for kind in vars(np.dtypes).values() if isinstance(kind, type)),
-            *((getattr(_MULTIARRAY, name), f"numpy.{package}.multiarray.{name}")
-              for name in ("scalar", "_reconstruct") for package in ("core", "_core"))]
 
 
 class WeightsError(UserError):

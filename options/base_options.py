@@ -4,6 +4,7 @@ import os
 import re
 
 from data import find_dataset, find_degradation
+from data.loader import DATA_TIMEOUT
 from data.pairs import DEGRADATIONS
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
@@ -76,6 +77,8 @@ def add_common(parser):
     data.add_argument("--workers", "--num_threads", type=at_least(0, largest=1024), default=default_workers(),
                       help="processes per device that prepare batches; 0: the main process does; default: one per "
                            "core, at most 4")
+    data.add_argument("--data_timeout", type=at_least(1.0, float, 1e6), default=DATA_TIMEOUT,
+                      help="seconds to wait for a batch of faces before the program ends with an error")
     data.add_argument("--min_size", type=at_least(0, largest=100_000), default=0,
                       help="shorter side in pixels from which on an image is used; smaller ones count as bad; 0: small "
                            "ones are enlarged")

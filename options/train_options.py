@@ -3,6 +3,7 @@ from pathlib import Path
 
 from data import prior_counts, unread_by_data
 from data.augment import AUGMENTATIONS
+from engine.profiling import profile_steps
 from engine.schedule import LR_SCALES, POLICIES
 from metrics.psnr_ssim import PROTOCOLS
 from models import find_recipe
@@ -134,6 +135,9 @@ def _add_saves(group):
                        help="steps from one complete checkpoint to the next")
     group.add_argument("--save_iter_freq", type=at_least(1), default=10000,
                        help="steps from one weights file that is kept (iter_N_net_G.pth) to the next")
+    group.add_argument("--profile_steps", type=profile_steps, default=None,
+                       help="steps FROM:TO, counted from 1, whose work on the host and the device is recorded for "
+                            "tensorboard in the run's folder profile/; default: none")
     group.add_argument("--keep_checkpoints", type=at_least(1), default=2,
                        help="number of complete checkpoints that are kept, the newest ones")
 

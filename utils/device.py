@@ -211,3 +211,16 @@ def ascend_apex(device):
     except ImportError:
         return None
     return apex if hasattr(optimizers, "NpuFusedAdam") and hasattr(amp, "initialize") else None
+
+
+def profiler(device, folder, worker):
+    """Returns a profiler (a context manager) that writes a trace for tensorboard into `folder` when it ends.
+
+    worker: name of this process in the trace. torch_npu's profiler on an NPU, torch's elsewhere.
+    """
+    if device.type == "npu" and torch_npu is not None:
+        module, activities = torch_npu.profiler, ("CPU", "NPU")
+    else:
+        module, activities = torch.profiler, ("CPU", *(["CUDA"] if device.type == "cuda" else []))
+    return module.profile(activities=[getattr(module.ProfilerActivity, name) for name in activities],
+                          on_trace_ready=module.tensorboard_trace_handler(str(folder), worker_name=worker))

@@ -215,9 +215,6 @@ def explained(error):
     """Returns a UserError if another process caused the RuntimeError, otherwise the error itself."""
     untouched = "Earlier checkpoints are intact; go on with --continue_train."
     text = str(error).lower()
-    if "dataloader worker" in text:
-        return UserError(f"a process that prepares batches ended: {first_line(error)} Is there enough memory (free, "
-                         f"/dev/shm)? Fewer --workers need less. {untouched}", status=1)
     if dist.is_initialized() and any(word in text for word in ("connection", "timed out", "timeout", "peer", "abort")):
         return UserError(f"rank {rank()} has lost contact with the other ranks: one of them ended, or did not answer "
                          f"within --dist_timeout ({first_line(error)}). {untouched}", status=LOST_CONTACT)

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,8 +17,20 @@ from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
+def whole_state(step):
+    """Returns a small state with everything that a checkpoint must hold."""
+    return {"networks": {"G": {"x": torch.full((1000,), float(step))}}, "ema": {}, "optimizers": {},
+            "rng": [{"cpu": torch.get_rng_state(), "device": None}], "options": {},
+            "progress": {"step": step, "samples": 3 * step, "elapsed": 1.0}}
+
+
 def save(folder, step, keep=2):
-    checkpoint.save_state(folder, step, {"x": torch.full((1000,), float(step))}, keep)
+    checkpoint.save_state(folder, step, whole_state(step), keep)
+
+
+def loaded(folder):
+    """Returns the step of the checkpoint that a run in `folder` continues from."""
+    return checkpoint.load_state(folder)[0]["networks"]["G"]["x"][0]
 
 
 def test_last_k_are_kept_and_the_newest_is_loaded(tmp_path):
@@ -25,7 +38,7 @@ def test_last_k_are_kept_and_the_newest_is_loaded(tmp_path):
         save(tmp_path, step, keep=3)
     assert [p.name for p in checkpoint.list_states(tmp_path)] == [
         "state_00000020.pth", "state_00000030.pth", "state_00000100.pth"]
-    assert checkpoint.load_state(tmp_path)[0]["x"][0] == 100
+    assert loaded(tmp_path) == 100
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
@@ -37,12 +50,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
     newest = checkpoint.state_path(tmp_path, 20)
     newest.write_bytes(damage(newest.read_bytes()))
     state, warnings = checkpoint.load_state(tmp_path)
-    assert state["x"][0] == 10
+    assert state["progress"]["step"] == 10
     assert len(warnings) == 1 and re.search(r"state_00000020.pth is corrupted \(.+\); continuing from", warnings[0])
     save(tmp_path, 15, keep=1)  # must keep this one, although the corrupted one has a higher step
-    assert checkpoint.load_state(tmp_path)[0]["x"][0] == 15
+    assert loaded(tmp_path) == 15
     checkpoint.state_path(tmp_path, 15).write_bytes(b"PK")
-    with pytest.raises(UserError, match="each checkpoint in .* is corrupted"):
+    with pytest.raises(UserError, match="none of the 2 checkpoints in .* can be used: the newest .* is corrupted"):
         checkpoint.load_state(tmp_path)
 
 
@@ -59,6 +72,86 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     with pytest.raises(UserError, match="state_00000001.pth .*not a checkpoint"):
         checkpoint.load_state(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def wrong(*path, to=None):
+    """Returns a function that replaces a value of a nested state, or removes it."""
+    def change(state):
+        inner = state
+        for key in path[:-1]:
+            inner = inner[key]
+        if to is None:
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = to
+    return change
+
+
+@pytest.mark.parametrize("change, words", [
+    *((wrong(part), f"it lacks {part}") for part in ("networks", "ema", "optimizers", "rng", "progress", "options")),
+    (wrong("progress", "step"), "progress lacks step"),
+    (wrong("progress", "step", to="x"), "progress/step is str 'x', not a count"),
+    (wrong("progress", "step", to=-5), "progress/step is int '-5', not a count"),
+    (wrong("progress", "step", to=True), "progress/step is bool 'True', not a count"),
+    (wrong("progress", "samples", to=2.5), "progress/samples is float '2.5', not a count"),
+    (wrong("progress", "elapsed", to=float("nan")), "progress/elapsed is float 'nan', not a time"),
+    (wrong("progress", "best", to="good"), "progress/best is str 'good', not the result of a validation"),
+    (wrong("progress", "losses", to={"Pix": "low"}), "progress/losses is not valid"),
+    (wrong("progress", to=[]), "progress is list, not a dict"),
+    (wrong("rng", to=[]), "rng is list, not a list of one state per rank"),
+    (wrong("rng", 0, "cpu", to=torch.tensor([float("nan")])), "rng/0/cpu is not the state of a random number"),
+    (wrong("rng", 0, "cpu", to=torch.full((5056,), 255, dtype=torch.uint8)), "rng/0/cpu is not the state of a random"),
+    (wrong("networks", to="G"), "networks is str 'G', not a dict of networks"),
+    (wrong("networks", "G", "x", to="1"), "networks/G/x is str '1', not a tensor"),
+    (wrong("networks", "G", "x", to=torch.tensor([1.0, float("inf")])), r"inf or nan \(networks/G/x\)"),
+    (wrong("ema", "G", to={"x": torch.tensor(float("nan"))}), r"inf or nan \(ema/G/x\)"),
+    (wrong("optimizers", "G", to={"params": {}, "shared": {}}), "optimizers/G lacks scaler"),
+    (wrong("optimizers", "G", to={"params": {}, "shared": {"step": "x"}, "scaler": {}}), "G/shared/step is str 'x'"),
+    (wrong("optimizers", "G", to={"params": {}, "shared": {"step": 1.0}, "scaler": {}}), "G/scaler/scale is NoneType"),
+    (wrong("format", to=2), "is not a checkpoint of this version .format 2 instead of 1"),
+    (wrong("format"), "it holds no format number"),
+])
+def test_a_state_that_is_not_whole_is_described_and_passed_over(tmp_path, change, words):
+    content = {"format": 1, "version": "0"} | whole_state(2)
+    change(content)
+    torch.save(content, checkpoint.state_path(tmp_path, 2))
+    with pytest.raises(UserError, match=f"--continue_train: the only checkpoint .*state_00000002.pth .*{words}"):
+        checkpoint.load_state(tmp_path)
+    save(tmp_path, 1)
+    state, warnings = checkpoint.load_state(tmp_path)
+    assert state["progress"]["step"] == 1
+    assert len(warnings) == 1 and re.search(f"state_00000002.pth .*{words}.*; continuing from the one before it",
+                                            warnings[0])
+
+
+def test_numbers_of_numpy_are_read_and_other_objects_named(tmp_path):
+    content = {"format": 1} | whole_state(2)
+    content["progress"] |= {"step": np.int64(2), "best": {"psnr": np.float64(20.5)}}
+    torch.save(content, checkpoint.state_path(tmp_path, 2))
+    progress = checkpoint.load_state(tmp_path)[0]["progress"]
+    assert progress["best"] == {"psnr": 20.5} and type(progress["step"]) is int
+    torch.save(content | {"extra": tmp_path}, checkpoint.state_path(tmp_path, 2))
+    with pytest.raises(UserError, match=r"holds a Python object \(pathlib\.\w+\)"):
+        checkpoint.load_state(tmp_path)
+    torch.save({"weight": torch.ones(2)}, checkpoint.state_path(tmp_path, 2))
+    with pytest.raises(UserError, match="it holds weights only"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_nothing_that_is_not_finite_replaces_anything(tmp_path):
+    save(tmp_path, 1)
+    net = torch.nn.Conv2d(1, 1, 1)
+    checkpoint.save_weights(tmp_path, "best", {"G": net})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    bad = whole_state(2)
+    bad["networks"]["G"]["x"][7] = float("inf")
+    with pytest.raises(UserError, match="state after step 2 holds inf or nan .networks/G/x.*is not saved"):
+        checkpoint.save_state(tmp_path, 2, bad, keep=1)
+    with torch.no_grad():
+        net.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match="best_net holds inf or nan .G/bias"):
+        checkpoint.save_weights(tmp_path, "best", {"G": net})
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
 def test_a_flipped_bit_anywhere_is_harmless_or_found(tmp_path):

@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from engine import checkpoint, trainer
+from engine import checkpoint, validation
 from engine.logger import read_metrics
 from engine.trainer import Trainer
 from tests.helpers.faces import write_faces
@@ -107,7 +107,7 @@ def test_files_and_words_of_a_run(train, capsys):
 
 def test_the_best_weights_are_those_of_the_best_validation_resumed_or_not(train, monkeypatch):
     measured = iter([20.0, 25.0, 22.0, 24.0, 26.0])
-    monkeypatch.setattr(trainer, "average", lambda rows, protocol, which: (
+    monkeypatch.setattr(validation, "average", lambda rows, protocol, which: (
         (next(measured), 0.5) if which == "restored" else (10.0, 0.1)))
     words = ["--val_count", 1, "--save_iter_freq", 3]  # 9 faces remain for training, 3 per step
     for steps, best in ((9, 6), (12, 6), (15, 15)):
@@ -165,14 +165,14 @@ def test_a_nonfinite_loss_names_itself_the_step_and_the_files(train, monkeypatch
             yield phase, {k: v * (float("nan") if step == 4 else 1) for k, v in losses.items()}
     monkeypatch.setattr(SPARNetModel, "training_step", poisoned)
     with pytest.raises(UserError) as stop:
-        train("--train_steps", 9, "--print_freq", 4, "--save_latest_freq", 2, "--accumulate", accumulate)
+        train("--train_steps", 9, "--print_freq", 4, "--save_latest_freq", 3, "--accumulate", accumulate)
     text = str(stop.value)
     assert "Loss_Pix is nan at step 5" in text
     assert stop.value.status == 1
     assert len(re.findall(r"\d{3}\.png", text)) == 3 * accumulate
-    # The run detected it at step 6; the last checkpoint is from step 4, with finite weights.
+    # The run detected it at step 6; the last checkpoint is from step 3, with finite weights.
     saved = state(tmp_path / "run")
-    assert saved["progress"]["step"] == 4
+    assert saved["progress"]["step"] == 3
     assert all(t.isfinite().all() for t in saved["networks"]["G"].values())
 
 

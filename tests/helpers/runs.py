@@ -57,7 +57,7 @@ def whole_and_parts(train, monkeypatch, stop_after, *words, later=()):
 
     def stop(self):
         if self.progress.step == stop_after:
-            self.stop_signal = signal.SIGTERM
+            self.stopping.signals.received = signal.SIGTERM
         return wish(self)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_wish_to_stop", stop)

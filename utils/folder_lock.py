@@ -1,0 +1,55 @@
+"""One writer per folder. The operating system releases the lock when the process ends, also when it is killed."""
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from utils.errors import UserError
+from utils.files import write_file
+
+LOCK_FILE, WRITER_FILE = ".lock", ".writer"
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # a shared file system without locks says one of these
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
+    """Holds the lock of an existing folder during the block.
+
+    option: the one that chooses the folder, for the message. Raises UserError, which names the writing process, if
+    another process holds the lock; nothing in the folder has then changed. A file system that has no locks gets a
+    printed warning instead.
+    """
+    folder = Path(folder)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, RuntimeError):  # RuntimeError: this process holds it through another object
+        raise UserError(f"{folder} is in use: {_writer(folder)} writes into it. Wait until it has ended, or choose "
+                        f"another {option}.") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise UserError(f"cannot write into {folder}: {error.strerror}. Choose another {option} or make the "
+                            f"folder writable.") from None
+        print(f"warning: {folder} is on a file system without locks ({error.strerror}): no other process may write "
+              f"into it now.", flush=True)
+        yield
+        return
+    try:
+        write_file(folder / WRITER_FILE, f"process {os.getpid()} on host {os.uname().nodename}, since "
+                                         f"{time.strftime('%Y-%m-%d %H:%M:%S')},")
+        yield
+    finally:
+        lock.release()
+
+
+def _writer(folder):
+    """Returns who writes into the folder."""
+    try:
+        text = (folder / WRITER_FILE).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        text = ""
+    return text or "another process"
