@@ -25,6 +25,7 @@ from options.train_options import parse_train
 from restore.description import OPTIONS_FILE
 from utils.errors import UserError, run_main
 from utils.links import find_way_into, leads_into
+from utils.option_types import at_least, tool_parser
 from utils.started_by import end_with_starters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,8 +80,8 @@ def refuse_output(folder):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--ranks", type=int, default=1, help="processes that the run will have")
+    parser = tool_parser(__doc__)
+    parser.add_argument("--ranks", type=at_least(1), default=1, help="processes that the run will have")
     parser.add_argument("--moved", action="append", default=[], help="file or folder that will be moved before the run")
     parser.add_argument("--to", action="append", default=[], help="its new name")
     parser.add_argument("program", choices=["newtrain.py", "newtest.py"])
