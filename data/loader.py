@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from data.face_folder import Place
+from utils.console import printable
 from utils.errors import UserError
-from utils.signals import ENDING, WaitTimedOut, bounded_wait
+from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait
 
 MAX_BAD_SHARE = 0.01
 DATA_TIMEOUT = 600.0  # seconds; the default of --data_timeout
@@ -122,16 +123,23 @@ class Loader(DataLoader):
                 yield batch
         except WaitTimedOut:
             raise self._failed(workers, self._too_slow()) from None
+        except Stopped:
+            self._kill(workers)
+            raise
         except (RuntimeError, OSError, EOFError) as error:
             message = self._explain(error, workers)
             if not message:
                 raise
             raise self._failed(workers, message) from None
 
-    def _failed(self, workers, message):
-        """Kills the workers, which may hang, so that closing the iterator does not wait for them. Returns NoBatch."""
+    @staticmethod
+    def _kill(workers):
+        """Kills the workers, which may hang, so that closing the iterator does not wait for them."""
         for worker in workers:
             worker.kill()
+
+    def _failed(self, workers, message):
+        self._kill(workers)
         return NoBatch(message, status=1)
 
     def _too_slow(self):
@@ -205,11 +213,13 @@ class BadImages:
         Raises UserError at the first bad image with --on_bad_image stop, if more than 1 % of all images are bad, or
         if the batch is incomplete.
         """
-        now_bad = [f"{path}: {what}" for kind, path, what in batch["notes"] if kind == "bad"]
-        for kind, path, what in batch["notes"]:
+        notes = [(kind, path, printable(path, line=True), printable(what, line=True))
+                 for kind, path, what in batch["notes"]]
+        now_bad = [f"{name}: {what}" for kind, _, name, what in notes if kind == "bad"]
+        for kind, path, name, what in notes:
             if kind == "small":
                 if not self.small:
-                    self.log(f"warning: {path} ({what}) is smaller than --load_size and is enlarged; the end of "
+                    self.log(f"warning: {name} ({what}) is smaller than --load_size and is enlarged; the end of "
                              f"the log counts such images (--min_size refuses them).")
                 self.small.add(path)
             elif kind == "cache":
@@ -218,15 +228,15 @@ class BadImages:
                              f"faces are resized in each epoch.")
                 self.cache_failed = True
             elif path not in self.bad:
-                self.bad[path] = f"{path}: {what}"
-                self.log(f"warning: bad image {len(self.bad)}: {path}: {what}")
+                self.bad[path] = f"{name}: {what}"
+                self.log(f"warning: bad image {len(self.bad)}: {name}: {what}")
         if now_bad and self.stop_at_first:  # not self.bad: a resumed run may list files that have been fixed since
             raise UserError(f"bad image (and --on_bad_image stop): {now_bad[0]}", status=1)
         if len(self.bad) > MAX_BAD_SHARE * self.total:
             raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %. The last: "
                             f"{list(self.bad.values())[-1]}. Fix or remove them.", status=1)
         if not batch["complete"]:
-            raise UserError(f"too many bad images in a row. The last: {': '.join(batch['notes'][-1][1:])}.",
+            raise UserError(f"too many bad images in a row. The last: {': '.join(notes[-1][2:])}.",
                             status=1)
 
     def report(self):

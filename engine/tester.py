@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
@@ -26,6 +27,7 @@ from restore.description import describe
 from restore.restorer import Precision, Restorer
 from utils import distributed
 from utils.errors import UserError
+from utils.folder_lock import only_writer
 from utils.images import grid, output_names, quantize, save_image
 from utils.pretrained import sha256
 from utils.version import VERSION, commit
@@ -80,13 +82,23 @@ class Tester:
         if o.fid_path and len(self.dataset) < 2:
             raise UserError("--fid_path: FID compares sets of faces; one face is none.")
         self.folder = Path(o.results_dir) / o.name
+        self._held = contextlib.ExitStack()  # the folder's lock, until run() ends
+        distributed.from_main(self._take_folder)
+
+    def _take_folder(self):
         try:
-            (self.folder / "restored").mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(only_writer(self.folder, "--name"))
+            (self.folder / "restored").mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
 
     def run(self) -> int:
         """Restores, scores and writes all faces. Returns the exit status, 0."""
+        with self._held:
+            return self._run()
+
+    def _run(self):
         self._greet()
         o, prior_titles = self.options, None
         bad = BadImages(len(self.dataset), o.on_bad_image, print)
@@ -112,7 +124,7 @@ class Tester:
     def _loader(self, faces):
         o = self.options
         order = InOrder(len(faces), o.batch_size, distributed.rank(), distributed.world_size())
-        return make_loader(faces, order, o.workers)
+        return make_loader(faces, order, o.workers, data_timeout=o.data_timeout)
 
     def _greet(self) -> None:
         if not distributed.is_main():

@@ -65,9 +65,9 @@ class Trainer:
         self.state.add("options", Options(o))
         self.state.forget_saved()
         # From here on the run's folder changes: all that could be refused has been checked.
+        self.log = Logger(self.folder, self.progress.step, o.rank_logs)
         if distributed.is_main():
             run_folder.write_options(o, self.folder)
-        self.log = Logger(self.folder, self.progress.step, o.rank_logs)
         self.losses = PendingLosses(self.train_set.paths, self.progress.losses)
         self.bad_images = BadImages(len(self.train_set), o.on_bad_image, self.log.warn, self.progress.bad_images)
         self.elapsed_before = self.progress.elapsed

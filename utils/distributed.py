@@ -23,6 +23,9 @@ from utils.started_by import end_with_starters
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
+HCCL_UNIT, HCCL_LONGEST = 68, 17340  # seconds: HCCL_EXEC_TIMEOUT counts in multiples of one, up to the other
+HCCL_CONNECT_RANGE = (120, 7200)  # seconds that HCCL_CONNECT_TIMEOUT may be
+
 _host_group = None
 
 
@@ -59,17 +62,42 @@ def start(device, timeout_seconds):
     """Joins the other ranks. Raises UserError if they cannot be reached within the timeout."""
     global _host_group
     timeout = timedelta(seconds=timeout_seconds)
+    device_timeout = timeout
+    if device.type == "npu":
+        times, seconds = hccl_times(timeout_seconds, os.environ)
+        os.environ.update(times)
+        device_timeout = timedelta(seconds=seconds)
     # Import this module before the group exists. Its functions' default arguments keep the group that exists at the
     # first import (torch.optim imports it), even after destroy_process_group.
     importlib.import_module("torch.distributed.nn.functional")
     try:
-        dist.init_process_group(dist.get_default_backend_for_device(device), timeout=timeout, **_fresh_store(timeout))
+        dist.init_process_group(dist.get_default_backend_for_device(device), timeout=device_timeout,
+                                **_fresh_store(timeout))
         _host_group = dist.group.WORLD if device.type == "cpu" else dist.new_group(backend="gloo", timeout=timeout)
         dist.barrier(group=_host_group)
     except (RuntimeError, ValueError) as error:  # DistStoreError, DistNetworkError are RuntimeErrors
         where = ":".join(os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} could not join the others at {where} "
                         f"within {timeout_seconds:g} s (--dist_timeout): {first_line(error)}", status=1) from None
+
+
+def hccl_times(timeout_seconds, environ):
+    """Returns ({environment variable: value} for HCCL, seconds of the device's group); both follow from --dist_timeout.
+
+    A variable that `environ` has stays as it is. The group's time exceeds HCCL's own: otherwise the group would end the
+    process before HCCL has written into its log (plog) which rank did not answer.
+    """
+    units = -(-timeout_seconds // HCCL_UNIT)
+    shortest, longest = HCCL_CONNECT_RANGE
+    times = {"HCCL_EXEC_TIMEOUT": min(units * HCCL_UNIT, HCCL_LONGEST),
+             "HCCL_CONNECT_TIMEOUT": min(max(timeout_seconds, shortest), longest)}
+    times = {name: environ.get(name) or str(int(value)) for name, value in times.items()}
+    try:
+        seconds = float(times["HCCL_EXEC_TIMEOUT"])
+    except ValueError:
+        raise UserError(f"HCCL_EXEC_TIMEOUT in the environment is {times['HCCL_EXEC_TIMEOUT']!r}, not a number of "
+                        f"seconds.") from None
+    return times, max(seconds, timeout_seconds) + HCCL_UNIT
 
 
 def _fresh_store(timeout):
@@ -105,8 +133,9 @@ def leave(status):
     A normal exit while gloo's threads run ends in SIGABRT (torch 2.13), which would hide the status.
     """
     if dist.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # nobody may read it any more
+                stream.flush()
         os._exit(status or 0)
     sys.exit(status)
 

@@ -1,8 +1,12 @@
 """UserError, the exception for errors that the user can fix, and how entry points report it."""
+import contextlib
 import difflib
 import errno
 import re
+import signal
 import sys
+
+from utils import console, signals
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
@@ -47,27 +51,39 @@ def run_main(main, leave=sys.exit):
     """Runs an entry point, then calls `leave` with its exit status.
 
     A UserError is printed as one line on stderr without a traceback; a full or read-only disk and too little memory are
-    reported the same way.
+    reported the same way. A signal (utils/signals.py) ends the program with one line and the status 128 + its number.
+    Where nobody reads stdout any more (`| head -1`), the program ends without a word, like other Unix programs.
     """
+    console.open_missing_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: file names may not be valid UTF-8
     try:
-        status = main()
+        with signals.handling(signals.raise_stopped):
+            status = main()
+            sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = error.status
+        status = _fail(f"error: {error}", error.status)
+    except BrokenPipeError:
+        console.drop_stdout()
+        status = signals.exit_status(signal.SIGPIPE)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        print(f"error: could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. What was "
-              f"written before is untouched; a training goes on with --continue_train.", file=sys.stderr)
-        status = 1
+        status = _fail(f"error: could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. "
+                       f"What was written before is untouched; a training goes on with --continue_train.", 1)
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and a subclass of it on accelerators
         if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
             raise
-        print(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or "
-              f"--workers.", file=sys.stderr)
-        status = 1
-    except KeyboardInterrupt:
-        print("interrupted; checkpoints up to here, if any, are untouched", file=sys.stderr)
-        status = 130
+        status = _fail(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or "
+                       f"--workers.", 1)
+    except (KeyboardInterrupt, signals.Stopped) as stop:
+        number = getattr(stop, "number", signal.SIGINT)
+        status = _fail(f"stopped by {signal.Signals(number).name}; what was written before, such as checkpoints, is "
+                       f"untouched", signals.exit_status(number))
     leave(status)
+
+
+def _fail(message, status):
+    """Prints a message on stderr, if somebody reads it, and returns the status."""
+    with contextlib.suppress(OSError):
+        print(console.printable(message), file=sys.stderr, flush=True)
+    return status

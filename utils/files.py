@@ -64,8 +64,8 @@ def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bo
         if not isinstance(cause, OSError):
             raise
         reason, advice = _explain(path, cause, repeat)
-        raise WriteError(f"cannot write {path}: {reason}. A file that was there before is unchanged. {advice}.",
-                         reason) from None
+        kept = "A file that was there before is unchanged. " if path.parent.is_dir() else ""
+        raise WriteError(f"cannot write {path}: {reason}. {kept}{advice}.", reason) from None
 
 
 def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None:

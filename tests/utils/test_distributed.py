@@ -273,3 +273,14 @@ def test_restoring_on_two_ranks_scores_each_face_once(tmp_path, many_faces, trai
     assert len(values[0]) == 9 * 12 and values[0] == pytest.approx(values[1], abs=1e-3)
     assert [line.split(",")[0] for line in one.splitlines()] == [line.split(",")[0] for line in two.splitlines()]
     assert (tmp_path / "two" / "samples.png").read_bytes() == (tmp_path / "one" / "samples.png").read_bytes()
+
+
+@pytest.mark.parametrize("timeout, environ, execution, connect, group", [
+    (600, {}, 612, 600, 680), (1, {}, 68, 120, 136), (1e6, {}, 17340, 7200, 1e6 + 68),
+    (600, {"HCCL_EXEC_TIMEOUT": "1800", "HCCL_CONNECT_TIMEOUT": "300"}, 1800, 300, 1868)])
+def test_the_times_of_hccl_follow_from_one_number(timeout, environ, execution, connect, group):
+    times, seconds = distributed.hccl_times(timeout, environ)
+    assert times == {"HCCL_EXEC_TIMEOUT": str(execution), "HCCL_CONNECT_TIMEOUT": str(connect)}
+    assert seconds == group > execution
+    with pytest.raises(UserError, match="HCCL_EXEC_TIMEOUT in the environment is 'x'"):
+        distributed.hccl_times(timeout, {"HCCL_EXEC_TIMEOUT": "x"})
