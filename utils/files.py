@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that are read only if they are regular."""
 import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,11 +15,24 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class WriteError(UserError):
-    """A file could not be written. `reason`: the operating system's words, without path and advice."""
+    """A file could not be written. `reason`: the operating system's words, without path and advice.
 
-    def __init__(self, message, reason):
+    disk_full: whether the next file cannot be written either.
+    """
+
+    def __init__(self, message, reason, disk_full=False):
         super().__init__(message, status=1)
-        self.reason = reason
+        self.reason, self.disk_full = reason, disk_full
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Opens a file for reading. Raises OSError for a pipe, a device or a folder, without waiting for a writer."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", os.fspath(path))
+    return file
 
 
 def temporary_beside(path: str | os.PathLike) -> Path:
@@ -64,7 +78,7 @@ def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bo
             raise
         reason, advice = _explain(path, cause, repeat)
         raise WriteError(f"cannot write {path}: {reason}. A file that was there before is unchanged. {advice}.",
-                         reason) from None
+                         reason, cause.errno in FULL) from None
 
 
 def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None:

@@ -37,7 +37,7 @@ def read_without_walking(monkeypatch, root, index):
     def walked(*arguments, **options):
         raise AssertionError("the folder was read again")
     with monkeypatch.context() as patch:
-        patch.setattr(file_list.os, "walk", walked)
+        patch.setattr(file_list.os, "scandir", walked)
         return listing(root, index)
 
 
