@@ -12,12 +12,14 @@ from data.loader import BadImages, InOrder, TrainingOrder, hold_out, make_loader
 from engine import checkpoint, run_folder
 from engine.ema import Ema
 from engine.evaluate import average, input_psnr, restore_all, score_faces, to_device
+from engine.inspection import look_through
 from engine.logger import Logger, clock, loss_line, read_metrics, time_line
 from engine.loss_log import PendingLosses
 from engine.report import picture_grid, write_curves
 from engine.schedule import LR_SCALES, lr_factor
 from engine.state import Networks, Optimizers, Options, Progress, RandomNumbers, RecipeState, TrainingState
 from engine.timer import StepTimer
+from metrics.psnr_ssim import decibels
 from models import build_training_recipe
 from models.base_model import optimizer_of
 from models.weights import count_parameters, load_pretrained
@@ -55,6 +57,8 @@ class Trainer:
         self.state.add("rng", RandomNumbers(self.device))
         self.state.add("options", Options(o))
         self.state.forget_saved()
+        if self.val_set:
+            look_through(self.val_set, o)
         # From here on the run's folder changes: all that could be refused has been checked.
         if distributed.is_main():
             run_folder.write_options(o, self.folder)
@@ -71,8 +75,8 @@ class Trainer:
         dataset, common = training_dataset(o)
 
         def list_of(folder, option):  # rank 0 builds a long list, the other ranks map it
-            index_folder = Path(o.checkpoints_dir) / ".file_lists"
-            return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder))
+            index_folder, outputs = Path(o.checkpoints_dir) / ".file_lists", run_folder.output_folders(o)
+            return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder, outputs))
 
         train, val = hold_out(list_of(o.dataroot, "--dataroot"), o.val_count)
         if o.valroot:
@@ -332,8 +336,8 @@ class Trainer:
         self.progress.last_val = {"psnr": psnr, "ssim": ssim, "input_psnr": low, "input_ssim": low_ssim,
                                   "faces": len(rows), "protocol": o.val_protocol, "step": self.progress.step}
         title = self.val_set.input_title
-        self.log.say(f"Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {low:.4f} / {low_ssim:.4f}; "
-                     f"{len(rows)} faces, protocol {o.val_protocol})")
+        self.log.say(f"Validation: PSNR {decibels(psnr)} dB  SSIM {ssim:.4f}  ({title} {decibels(low)} / "
+                     f"{low_ssim:.4f}; {len(rows)} faces, protocol {o.val_protocol})")
         self.log.record("val", **self.progress.last_val)
         if distributed.is_main() and (self.progress.best is None or psnr > self.progress.best["psnr"]):
             self.progress.best = self.progress.last_val
@@ -360,9 +364,8 @@ class Trainer:
                              for role, net in self.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
                      f"{o.dataroot}" + (f", {len(self.val_set)} to validate on." if self.val_set else "."))
-        for faces in (self.train_set, self.val_set):
-            for line in faces.warnings if faces else ():
-                self.log.say(f"warning: {line}")
+        for line in dict.fromkeys(line for faces in (self.train_set, self.val_set) if faces for line in faces.warnings):
+            self.log.say(f"warning: {line}")
         ranks = distributed.world_size()
         several = f" ({ranks} ranks of {self.images_per_step // ranks})" if distributed.launched() else ""
         step = self.progress.step
@@ -387,7 +390,7 @@ class Trainer:
             self.log.say(f"Performance: {self.images_per_step / seconds:.2f} images/sec, {seconds:.6f} sec/step "
                          f"(mean of {steps} steps, the first {self.timer.skip} left out)")
         if self.progress.last_val:
-            self.log.say(f"Accuracy: {self.progress.last_val['psnr']:.4f} dB PSNR, {faces.input_title} "
-                         f"{input_psnr(self.progress.last_val):.4f} dB (protocol {o.val_protocol})")
+            self.log.say(f"Accuracy: {decibels(self.progress.last_val['psnr'])} dB PSNR, {faces.input_title} "
+                         f"{decibels(input_psnr(self.progress.last_val))} dB (protocol {o.val_protocol})")
         self.log.say(f"Look at {self.folder}/samples.png ({titles}), curves.png, metrics.jsonl, "
                      f"or: tensorboard --logdir {self.folder}/tensorboard")

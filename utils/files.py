@@ -11,18 +11,25 @@ from typing import BinaryIO
 from utils.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OF_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class WriteError(UserError):
     """A file could not be written. `reason`: the operating system's words, without path and advice.
 
-    disk_full: whether the next file cannot be written either.
+    of_name: whether the file's name is the cause, so that other files can still be written.
     """
 
-    def __init__(self, message, reason, disk_full=False):
+    def __init__(self, message, reason, of_name=False):
         super().__init__(message, status=1)
-        self.reason, self.disk_full = reason, disk_full
+        self.reason, self.of_name = reason, of_name
+
+    def if_of_name(self):
+        """Returns this error if its cause is the file's name; otherwise raises it: no other file can be written."""
+        if not self.of_name:
+            raise self
+        return self
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -78,7 +85,7 @@ def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bo
             raise
         reason, advice = _explain(path, cause, repeat)
         raise WriteError(f"cannot write {path}: {reason}. A file that was there before is unchanged. {advice}.",
-                         reason, cause.errno in FULL) from None
+                         reason, cause.errno in OF_NAME) from None
 
 
 def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None:

@@ -1,6 +1,7 @@
 """Reads, resizes and writes face images: RGB, as uint8 HWC arrays or PIL images."""
 import contextlib
 import os
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -68,6 +69,25 @@ class BadImage(UserError):
     def __init__(self, path, reason):
         super().__init__(f"{printable(path)}: {reason}", status=1)
         self.path, self.reason = str(path), reason
+
+
+class Skipped:
+    """The images that a tool leaves out: each is named on stderr once."""
+
+    def __init__(self):
+        self.messages = {}
+
+    def add(self, error):
+        """error: the BadImage or WriteError of one image."""
+        if str(error) not in self.messages:
+            self.messages[str(error)] = None
+            print(f"warning: skipped: {error}", file=sys.stderr)
+
+    def exit_status(self):
+        """Returns the tool's exit status: 0, or 1 if there are any. Prints their number."""
+        if self.messages:
+            print(f"error: {len(self.messages)} images were skipped, see the warnings above", file=sys.stderr)
+        return int(bool(self.messages))
 
 
 def list_images(folder, option, index_folder=None, leave_out=()):

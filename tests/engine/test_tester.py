@@ -163,7 +163,7 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     path, _ = weights
     faces = write_faces(tmp_path / "faces", 101, size=(32, 32))
     (faces / "050.png").write_bytes(b"broken")
-    folder = restore(tmp_path, path, "--gtroot", faces)
+    folder = restore(tmp_path, path, "--gtroot", faces, status=1)
     assert json.loads((folder / "scores.json").read_text())["faces"] == 100
     assert not (folder / "restored" / "050.png").exists()
     assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
