@@ -148,8 +148,8 @@ def read_rgb(path, needed=None):
     with _opened(path) as image:
         size = image.size
         if needed and size[0] * size[1] > LARGE:
-            part = SPARE * needed / min(size)
-            image.draft(None, (int(part * size[0]) + 1, int(part * size[1]) + 1))  # other formats than JPEG ignore it
+            # Other formats than JPEG ignore it.
+            image.draft(None, [length * SPARE * needed // min(size) for length in size])
         several = getattr(image, "is_animated", False) and image.format not in PARTS_OF_ONE
         image.load()
         # Not ImageOps.exif_transpose: it rewrites all EXIF data and fails if another tag is corrupted.
