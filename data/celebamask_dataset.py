@@ -8,8 +8,9 @@ from data.face_folder import IMAGES, MASKS, OFFICIAL, PARTS
 from data.face_parts import CLASSES, MASK_PARTS
 from data.prior_folder import PriorFolder
 from data.priors import cut_part, cut_parts, mirror_maps
-from utils.file_list import list_files
+from utils.file_list import find_files
 from utils.images import BadImage, open_image
+from utils.names import normalised
 
 LAYOUTS = (f"{OFFICIAL}/N.jpg with {PARTS}/.../NNNNN_part.png, and for {IMAGES}/NAME.jpg with {MASKS}/NAME.png "
            f"(indices of {len(CLASSES)} classes)")
@@ -49,8 +50,8 @@ class PartFiles:
     """CelebAMask-HQ as published: one PNG file per part, white inside the part, at any depth below `folder`."""
 
     def __init__(self, folder):
-        self.folders = {name.partition("_")[0]: parent for parent, _, files in os.walk(folder, followlinks=True)
-                        for name in files if name.endswith(".png")}
+        self.folders = {name.partition("_")[0]: parent
+                        for parent, name in map(os.path.split, find_files(str(folder), {".png"}, "masks"))}
 
     def key(self, path):
         number = self._number(path)
@@ -101,11 +102,13 @@ class IndexMaps:
 
     def __init__(self, faces, folder):
         self.faces, self.folder = faces, folder
-        self.names = {os.path.relpath(path, folder) for path in list_files(str(folder), {".png"})}
+        names = (os.path.relpath(path, folder) for path in find_files(str(folder), {".png"}, "masks"))
+        self.names = {normalised(name): name for name in names}
 
     def key(self, path):
-        name = self._name(path)
-        return name if name in self.names else None
+        """Returns the name of the face's map, or None; names are compared in Unicode's composed form."""
+        name = os.path.splitext(os.path.relpath(os.path.abspath(path), self.faces))[0] + ".png"
+        return self.names.get(normalised(name))
 
     def cut(self, path, view, size):
         """Returns uint8 [size, size, 11]: the parts within the view, not mirrored; BadImage if the map is invalid."""
@@ -114,11 +117,8 @@ class IndexMaps:
 
     def index_map(self, path):
         """Returns uint8 [H, W], indices in CLASSES; raises BadImage for an invalid map."""
-        file = self.folder / self._name(path)
+        file = self.folder / self.key(path)
         return index_array(open_image(file), file)
-
-    def _name(self, path):
-        return os.path.splitext(os.path.relpath(os.path.abspath(path), self.faces))[0] + ".png"
 
 
 def index_array(image, file):

@@ -1,14 +1,14 @@
 """Landmark files: 68 points per image in a CSV or .npz file, Helen's 194 points in text files."""
 import csv
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
+from utils.file_list import find_files
 from utils.images import EXTENSIONS
+from utils.names import normalised
 
 FILES_68 = ("landmarks68.csv", "landmarks68.npz", "landmarks.csv", "landmarks.npz")
 COLUMNS = [f"{axis}{point}" for point in range(68) for axis in "xy"]
@@ -21,16 +21,16 @@ class LandmarkTable:
 
     names: image names, with or without extension and folders. points: [N, L, 2], (x, y) in pixels of the image, pixel
     centres at whole numbers. splits: per name, a folder at any depth above the image, or None. Rows with non-finite
-    values count as missing. Raises UserError if an image has two rows.
+    values count as missing. Names are compared in Unicode's composed form. Raises UserError if an image has two rows.
     """
 
     def __init__(self, source, names, points, splits=None):
         self.source = str(source)
         # Two levels up: a split may be the name of the source's own folder.
         self.base = Path(os.path.abspath(source)).parent.parent
-        keys = [without_extension(name) for name in names]
+        keys = [normalised(without_extension(name)) for name in names]
         if splits is not None:
-            keys = [f"{split}/{key}" for split, key in zip(splits, keys, strict=True)]
+            keys = [f"{normalised(split)}/{key}" for split, key in zip(splits, keys, strict=True)]
         self.rows = {key: row for row, key in enumerate(keys)}
         if len(self.rows) < len(keys):
             twice = next(key for row, key in enumerate(keys) if self.rows[key] != row)
@@ -42,7 +42,8 @@ class LandmarkTable:
 
     def key(self, path):
         """Returns the table's key of the image at `path`, the one with the most folders; None if it has no row."""
-        *folders, name = without_extension(os.path.relpath(os.path.abspath(path), self.base)).split(os.sep)
+        relative = normalised(os.path.relpath(os.path.abspath(path), self.base))
+        *folders, name = without_extension(relative).split(os.sep)
         for start in range(len(folders) + 1):
             key = "/".join([*folders[start:], name])
             if key in self.rows:
@@ -106,14 +107,14 @@ def read_npz(path):
     have an invalid shape.
     """
     try:
-        with np.load(path) as file:  # a .npy array is no context manager: TypeError (AttributeError before Python 3.11)
+        with np.load(path) as file:  # a .npy array is no context manager
             arrays = dict(file)
         points = np.asarray(arrays["landmarks"] if "landmarks" in arrays else arrays["landmarks_x10"], np.float32)
         names = arrays["name"].astype(str)
     except KeyError:
         names, points = np.empty(0), np.empty(0)
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    except Exception as error:  # a corrupted file may raise almost anything in numpy and zipfile
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
     if "landmarks" not in arrays:
         points = points / 10
     disagreement = arrays.get("max_disagreement_px", np.zeros(names.shape))
@@ -130,13 +131,14 @@ def read_npz(path):
 def find_helen(folder):
     """Returns the LandmarkTable of Helen's files in annotation/, in `folder` or its parent, or None."""
     for place in (Path(folder), Path(folder).absolute().parent):
-        files = sorted((place / "annotation").glob("*.txt"))
+        annotation = place / "annotation"
+        files = find_files(str(annotation), {".txt"}, "landmarks") if annotation.is_dir() else ()
         if files:
             break
     else:
         return None
-    names, points = zip(*map(read_helen, files), strict=True)
-    return LandmarkTable(place / "annotation" / "*.txt", names, points)
+    names, points = zip(*map(read_helen, map(Path, files)), strict=True)
+    return LandmarkTable(annotation / "*.txt", names, points)
 
 
 def read_helen(path):

@@ -22,8 +22,8 @@ class Landmarks68Dataset(PriorFolder):
                f"(optional), x0, y0 .. x67, y67; .npz: arrays name, landmarks (or landmarks_x10)")
 
     @classmethod
-    def list_faces(cls, folder, option, index_folder=None):
-        found = list_images(folder, option, index_folder)
+    def list_faces(cls, folder, option, index_folder=None, leave_out=()):
+        found = list_images(folder, option, index_folder, leave_out)
         start = len(os.path.join(folder, ""))
         return found.at(np.flatnonzero([MASKS not in path[start:].split(os.sep)[:-1] for path in found]))
 

@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from data.face_folder import Place
-from utils.console import printable
 from utils.errors import UserError
+from utils.names import printable
 from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait
 
-MAX_BAD_SHARE = 0.01
+MAX_BAD_SHARE, MAX_BAD = 0.01, 3  # bad images that a training tolerates: the larger of this share and this number
 DATA_TIMEOUT = 600.0  # seconds; the default of --data_timeout
 SHARED_MEMORY = "/dev/shm"
 
@@ -196,53 +196,67 @@ def end_workers():
 
 
 class BadImages:
-    """Counts and logs the bad, small and uncached images in the datasets' notes; stops the run at too many bad ones.
+    """Counts and logs what the datasets' notes say of images; stops the run at too many bad ones.
 
     total: number of images in the dataset. on_bad_image: 'stop' or 'replace'. log: function of a line of text.
-    bad: {path: message}, updated in place.
+    bad: {path: message}, updated in place. restoring: bad images are left out, however many they are.
     """
 
-    def __init__(self, total, on_bad_image, log, bad=None):
+    def __init__(self, total, on_bad_image, log, bad=None, restoring=False):
         self.total, self.stop_at_first, self.log = total, on_bad_image == "stop", log
         self.bad = {} if bad is None else bad
-        self.small, self.cache_failed = set(), False
+        self.restoring = restoring
+        self.small, self.animated, self.cache_failed = set(), set(), False
 
     def check(self, batch):
         """Records the notes of one batch.
 
-        Raises UserError at the first bad image with --on_bad_image stop, if more than 1 % of all images are bad, or
-        if the batch is incomplete.
+        Raises UserError at the first bad image with --on_bad_image stop; unless restoring also if more than 1 % of all
+        images, and more than MAX_BAD, are bad, or if the batch is incomplete.
         """
-        notes = [(kind, path, printable(path, line=True), printable(what, line=True))
-                 for kind, path, what in batch["notes"]]
-        now_bad = [f"{name}: {what}" for kind, _, name, what in notes if kind == "bad"]
-        for kind, path, name, what in notes:
+        now_bad = [f"{printable(path)}: {what}" for kind, path, what in batch["notes"] if kind == "bad"]
+        for kind, path, what in batch["notes"]:
             if kind == "small":
                 if not self.small:
-                    self.log(f"warning: {name} ({what}) is smaller than --load_size and is enlarged; the end of "
-                             f"the log counts such images (--min_size refuses them).")
+                    self.log(f"warning: {printable(path)} ({what}) is smaller than --load_size and is enlarged; the "
+                             f"end of the log counts such images (--min_size refuses them).")
                 self.small.add(path)
+            elif kind == "frames":
+                if not self.animated:
+                    self.log(f"warning: {printable(path)} has several frames: {what}; the end of the log counts such "
+                             f"images.")
+                self.animated.add(path)
             elif kind == "cache":
                 if not self.cache_failed:
                     self.log(f"warning: --cache_folder: cannot write into {what}; such "
                              f"faces are resized in each epoch.")
                 self.cache_failed = True
-            elif path not in self.bad:
-                self.bad[path] = f"{name}: {what}"
-                self.log(f"warning: bad image {len(self.bad)}: {name}: {what}")
+            else:
+                self.add(path, what)
         if now_bad and self.stop_at_first:  # not self.bad: a resumed run may list files that have been fixed since
             raise UserError(f"bad image (and --on_bad_image stop): {now_bad[0]}", status=1)
-        if len(self.bad) > MAX_BAD_SHARE * self.total:
+        if self.restoring:
+            return
+        if len(self.bad) > max(MAX_BAD, MAX_BAD_SHARE * self.total):
             raise UserError(f"{len(self.bad)} of {self.total} images are bad, more than 1 %. The last: "
                             f"{list(self.bad.values())[-1]}. Fix or remove them.", status=1)
         if not batch["complete"]:
-            raise UserError(f"too many bad images in a row. The last: {': '.join(notes[-1][2:])}.",
-                            status=1)
+            _, path, what = batch["notes"][-1]
+            raise UserError(f"too many bad images in a row. The last: {printable(path)}: {what}.", status=1)
+
+    def add(self, path, what):
+        """Records a bad image and logs it once; what: the reason."""
+        if path not in self.bad:
+            self.bad[path] = f"{printable(path)}: {printable(what)}"
+            self.log(f"warning: bad image {len(self.bad)}: {self.bad[path]}")
 
     def report(self):
-        """Returns the lines for the end of the log: bad and small images; empty if there are none."""
-        lines = [f"Bad images: {len(self.bad)}, each replaced by the next one in the folder:"] if self.bad else []
+        """Returns the lines for the end of the log: bad, animated and small images; empty if there are none."""
+        done = "not restored or not scored" if self.restoring else "each replaced by the next one in the folder"
+        lines = [f"Bad images: {len(self.bad)}, {done}:"] if self.bad else []
         lines += [f"  {text}" for text in self.bad.values()]
+        if self.animated:
+            lines.append(f"Images with several frames, the first one used: {len(self.animated)}")
         if self.small:
             lines.append(f"Images smaller than --load_size, enlarged: {len(self.small)}")
         return lines

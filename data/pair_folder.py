@@ -23,7 +23,7 @@ class PairFolder(FaceFolder):
         if self.degradation.reads_scale_factor:
             check_scale(load_size, scale_factor)
         self.scale_factor, self.input_title = scale_factor, self.degradation.input_title
-        self.face_size = max(load_size, self.degradation.smallest_face)
+        self.face_size = self.needed = max(load_size, self.degradation.smallest_face)
         if self.degradation is not DEGRADATIONS["bicubic"]:
             cv2.setNumThreads(1)  # the loader runs several workers in parallel
 

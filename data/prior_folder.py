@@ -78,9 +78,10 @@ class PriorFolder(PairFolder):
         super().__init__(paths, load_size, scale_factor, **options)
         self.augmentation = augmentation
         self.kinds = self.prior_kinds(priors)
-        self.warnings = []
+        self.needed = None  # annotations are in the image's own pixels
         if self.kinds or self.crops_by_landmarks:
-            self.paths, self.warnings = annotated(paths, self.open_annotations(paths.root), self.layouts)
+            self.paths, unused = annotated(paths, self.open_annotations(paths.root), self.layouts)
+            self.warnings += unused
         cv2.setNumThreads(1)  # there are many workers
 
     @classmethod

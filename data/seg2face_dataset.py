@@ -9,7 +9,7 @@ from data.pairs import Degradation, area
 from data.prior_folder import annotated
 from data.single_dataset import SingleDataset
 from data.square_folder import SquareFolder
-from utils.images import BadImage, centre_square, list_images, open_image
+from utils.images import BadImage, centre_square, list_images, open_image, read_rgb
 
 # RGB colour per class, in the order of CLASSES (data/face_parts.py), as in CelebAMask-HQ's own tools.
 PALETTE = np.array([
@@ -39,8 +39,9 @@ class Seg2FaceDataset(SquareFolder):
 
     def __init__(self, paths, load_size, *arguments, **options):
         self.masks = open_masks(paths.root)
-        paths, self.warnings = annotated(paths, [self.masks], LAYOUTS)
+        paths, unused = annotated(paths, [self.masks], LAYOUTS)
         super().__init__(paths, load_size, *arguments, **options)
+        self.warnings += unused
 
     def make_pair(self, face, rng, path, mirrored):
         index_map = centred_map(self.masks.index_map(path), self.load_size)
@@ -72,7 +73,7 @@ class MapInputs(SingleDataset):
     def open_image(self, path):
         image = open_image(path)
         if image.mode in ("RGB", "RGBA"):
-            return self.from_array(np.asarray(super().open_image(path)), path)
+            return self.from_array(np.asarray(read_rgb(path)), path)
         return self.from_array(index_array(image, path), path)
 
     @staticmethod

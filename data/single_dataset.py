@@ -1,20 +1,25 @@
 """A folder of faces to restore, optionally with reference images of the same names."""
 import os
+import re
 
 import numpy as np
 from PIL import Image
 
 from data.face_folder import FaceFolder
 from utils.errors import UserError
-from utils.images import BadImage, centre_square, read_rgb, resize
+from utils.images import BadImage, centre_square, full_size, read_rgb, resize
+from utils.names import normalised, printable
+
+SCALE_SUFFIX = re.compile(r"[_-]?x(2|3|4|8|16|32)$")  # of small images in the published sets: 0801x8.png
 
 
 class SingleDataset(FaceFolder):
-    """Samples {'lr'} or, with `references` (a list of files), {'lr', 'hr'}: uint8 HWC RGB, load_size square.
+    """Samples {'lr'} or, with `references` (a FileList), {'lr', 'hr'}: uint8 HWC RGB, load_size square.
 
     PIL BICUBIC resizes the centred square of each image to load_size; an image of that size is unchanged.
-    A reference belongs to the face of the same file name; extension and folder do not matter. Raises UserError if a
-    face has no reference or several.
+    Raises UserError if a face has no reference or several; see match_names.
+    Samples also have `side`, the shorter side of the image on disk, and `unscored`: whether the reference cannot be
+    read. Its note then says why, and 'hr' is black.
     """
 
     trains = False
@@ -25,9 +30,13 @@ class SingleDataset(FaceFolder):
         self.references = match_names(paths, references) if references else None
 
     def make_sample(self, image, rng, path):
-        sample = {"lr": self.to_input(image, self.load_size)}
+        sample = {"lr": self.to_input(image, self.load_size), "side": min(full_size(image)), "unscored": False}
         if self.references:
-            sample["hr"] = square(read_rgb(self.references[path]), self.load_size)
+            try:
+                sample["hr"] = square(read_rgb(self.references[path], self.load_size), self.load_size)
+            except BadImage as error:
+                sample |= {"hr": np.zeros_like(sample["lr"]), "unscored": True,
+                           "notes": [("bad", error.path, f"{error.reason} (its face is restored, but not scored)")]}
         return sample
 
     @staticmethod
@@ -52,20 +61,48 @@ def square(image, size):
 
 
 def match_names(paths, references):
-    """Returns {path: reference of the same name without extension}.
+    """Returns {path: its reference} for two FileLists. Extensions and the form of Unicode do not matter.
 
+    A reference has the same name in the same subfolder. If there is none, it is the one of the same name in any
+    subfolder that is not the first kind of reference of another path. If there is none either, both are tried again
+    without a suffix of the scale: 0801x8 belongs to 0801. Where several references differ in their extension only, and
+    the paths likewise, those of the same extension belong together.
     Raises UserError if a path has no reference or several.
     """
-    by_name = {}
+    names = {path: _name(path, paths.root) for path in paths}
+    found, missing = {}, list(names)
+    by_folder = {}
     for reference in references:
-        by_name.setdefault(_name(reference), []).append(reference)
-    for path in paths:
-        found = by_name.get(_name(path), [])
-        if len(found) != 1:
-            what = "there are " + " and ".join(found[:2]) if found else "there is none"
-            raise UserError(f"--gtroot: one reference named {_name(path)}.* is needed for {path}; {what}.")
-    return {path: by_name[_name(path)][0] for path in paths}
+        by_folder.setdefault(_name(reference, references.root), []).append(reference)
+    for whole in (True, False):
+        for path in missing:
+            name = names[path] if whole else SCALE_SUFFIX.sub("", names[path])
+            found[path] = by_folder.get(name, [])
+        taken = {reference for several in found.values() for reference in several}
+        by_stem = {}
+        for name, several in by_folder.items():
+            by_stem.setdefault(os.path.basename(name), []).extend(r for r in several if r not in taken)
+        for path in missing:
+            name = names[path] if whole else SCALE_SUFFIX.sub("", names[path])
+            found[path] = found[path] or by_stem.get(os.path.basename(name), [])
+        missing = [path for path in missing if not found[path]]
+    sharing = {}
+    for path, several in found.items():
+        sharing.setdefault(tuple(several), set()).add(_whole_name(path, paths.root))
+    for path, several in found.items():
+        if len(several) > 1 and sharing[tuple(several)] == {_whole_name(r, references.root) for r in several}:
+            found[path] = [r for r in several if _whole_name(r, references.root) == _whole_name(path, paths.root)]
+        if len(found[path]) != 1:
+            what = "there are " + " and ".join(map(printable, several[:2])) if several else "there is none"
+            raise UserError(f"--gtroot: one reference named {printable(os.path.basename(names[path]))}.* is needed for "
+                            f"{printable(path)}; {what}.")
+    return {path: reference for path, (reference,) in found.items()}
 
 
-def _name(path):
-    return os.path.splitext(os.path.basename(path))[0]
+def _whole_name(path, root):
+    return normalised(os.path.relpath(path, root))
+
+
+def _name(path, root):
+    """Returns the path below `root` without its extension."""
+    return os.path.splitext(_whole_name(path, root))[0]

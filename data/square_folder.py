@@ -58,7 +58,7 @@ class SquareFolder(PairFolder):
             return None
         key = (f"{os.path.abspath(path)} {state.st_mtime_ns} {state.st_size} {self.load_size} {self.face_size} "
                f"{self.min_size} {self.degradation.to_side.__name__}")
-        return Path(self.cache_folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bmp"
+        return Path(self.cache_folder) / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.bmp"
 
     def make_sample(self, image, rng, path):
         face = np.asarray(image)

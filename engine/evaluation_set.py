@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from data import find_dataset, input_reader
 from data.face_folder import FaceFolder
+from engine.results_folder import output_folders
 from metrics.prior_maps import PriorMetrics
 from utils.errors import UserError
 
@@ -31,15 +32,18 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
     --dataroot: its pictures are restored, and compared with those of the same names in --gtroot. Without it
     --dataset_name and --degradation make the inputs of the faces in --gtroot.
     prior_maps: counts of the (heatmaps, parsing maps) that the network estimates, or None.
+    A damaged picture gives no sample, so that the others can be restored.
     Raises UserError for folders without pictures and for a dataset that makes no inputs.
     """
     o = options
     dataset = find_dataset(o.dataset_name)
-    common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": o.on_bad_image}
-    references = dataset.list_faces(o.gtroot, "--gtroot") if o.gtroot else None
+    common = {"load_size": o.load_size, "min_size": o.min_size, "on_bad_image": "stop"}
+    leave_out = output_folders(o)
+    references = dataset.list_faces(o.gtroot, "--gtroot", leave_out=leave_out) if o.gtroot else None
     if o.dataroot:
         reader = input_reader(o.dataset_name, o.degradation)
-        faces = reader(reader.list_faces(o.dataroot, "--dataroot")[:o.max_images], references=references, **common)
+        paths = reader.list_faces(o.dataroot, "--dataroot", leave_out=leave_out)
+        faces = reader(paths[:o.max_images], references=references, **common)
         why = "they are measured on --gtroot alone, without --dataroot." if references and prior_maps else None
         return EvaluationSet(faces, absent=[ABSENT + why] if why else [])
     if not dataset.trains:

@@ -18,6 +18,7 @@ from restore.description import OPTIONS_FILE
 from utils import console, distributed, strict_json
 from utils.errors import UserError
 from utils.files import write_file
+from utils.names import printable
 
 FILES = ("train.log", "metrics.jsonl", "samples.png", "curves.png", "best_net_G.pth", "latest_net_G.pth", OPTIONS_FILE)
 
@@ -77,7 +78,7 @@ class Logger:
 
     def say(self, text: str) -> None:
         """Prints a message of one line and writes it into train.log."""
-        text = console.printable(text, line=True)
+        text = printable(text)
         if self._keeps:
             self._log.write(text + "\n")
         if self._speaks:
@@ -97,7 +98,7 @@ class Logger:
         if self._speaks:
             self.say(text)
         else:
-            self._print(console.printable(f"[rank {distributed.rank()}] {text}", line=True))
+            self._print(printable(f"[rank {distributed.rank()}] {text}"))
 
     def record(self, kind: str, step: int, **values: Any) -> None:
         """Writes one line of metrics.jsonl, and the numbers among `values` as tensorboard scalars."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import torch
 
 from utils import distributed
-from utils.console import printable
 from utils.errors import UserError
+from utils.names import printable
 
 
 class PendingLosses:
@@ -47,7 +47,7 @@ class PendingLosses:
         place, name = known[found]
         step, _, indices = self._steps[place]
         if rank == distributed.rank():
-            what = "The batch was: " + ", ".join(printable(self.paths[i], line=True) for i in indices)
+            what = "The batch was: " + ", ".join(printable(self.paths[i]) for i in indices)
         else:
             what = f"It occurred on rank {rank}, whose error names the batch"
         raise UserError(f"Loss_{name} is {float(table[rank, found])} at step {step}. {what}. "

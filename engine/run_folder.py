@@ -47,6 +47,12 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
     return folder, going_on
 
 
+def output_folders(options: Namespace) -> tuple[Path, ...]:
+    """Returns the folders that must not be searched for faces: a training's output is never its input."""
+    folders = (options.checkpoints_dir, Path(options.checkpoints_dir) / options.name, options.cache_folder)
+    return tuple(Path(folder) for folder in folders if folder)
+
+
 def check_name(name: str) -> None:
     """Raises UserError, naming --name, unless `name` is a plain folder name."""
     if Path(name).name != name or name in ("", ".", ".."):

@@ -8,6 +8,7 @@ from data.loader import InOrder, make_loader
 from engine.evaluate import input_psnr, to_device
 from engine.logger import read_metrics
 from engine.report import picture_grid, write_curves
+from metrics.psnr_ssim import decibels
 from models.weights import count_parameters
 from utils import distributed
 from utils.images import save_image
@@ -24,9 +25,9 @@ def greet(run: Trainer) -> None:
                          for role, net in run.networks.items())
     run.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(run.train_set)} faces in "
                 f"{o.dataroot}" + (f", {len(run.val_set)} to validate on." if run.val_set else "."))
-    for faces in (run.train_set, run.val_set):
-        for line in faces.warnings if faces else ():
-            run.log.say(f"warning: {line}")
+    warnings = [line for faces in (run.train_set, run.val_set) if faces for line in faces.warnings]
+    for line in dict.fromkeys(warnings):
+        run.log.say(f"warning: {line}")
     ranks = distributed.world_size()
     several = f" ({ranks} ranks of {run.images_per_step // ranks})" if distributed.launched() else ""
     step = run.progress.step
@@ -54,8 +55,8 @@ def finish(run: Trainer) -> None:
         run.log.say(f"Performance: {run.images_per_step / seconds:.2f} images/sec, {seconds:.6f} sec/step "
                      f"(mean of {steps} steps, the first {run.timer.skip} left out)")
     if run.progress.last_val and (trained or run.validated):
-        run.log.say(f"Accuracy: {run.progress.last_val['psnr']:.4f} dB PSNR, {faces.input_title} "
-                     f"{input_psnr(run.progress.last_val):.4f} dB (protocol {o.val_protocol})")
+        run.log.say(f"Accuracy: {decibels(run.progress.last_val['psnr'])} dB PSNR, {faces.input_title} "
+                     f"{decibels(input_psnr(run.progress.last_val))} dB (protocol {o.val_protocol})")
     if trained or run.validated:
         run.log.say(f"Look at {run.folder}/samples.png ({titles}), curves.png, metrics.jsonl, "
                      f"or: tensorboard --logdir {run.folder}/tensorboard")

@@ -14,9 +14,10 @@ from engine.evaluate import average
 from metrics.perceptual import COMPARED, summarise, summary_lines
 from metrics.prior_maps import PriorMetrics
 from metrics.prior_maps import summary_lines as prior_lines
-from metrics.psnr_ssim import PROTOCOLS
+from metrics.psnr_ssim import PROTOCOLS, decibels
 from utils import strict_json
 from utils.files import write_file
+from utils.names import printable
 
 COLUMNS = ("restored", "input")  # order within a protocol's columns of faces.csv
 NAMED = 8  # files that a line names
@@ -71,21 +72,21 @@ class ScoreReport:
         if protocols:
             for which in COMPARED:
                 lines.append(f"{self.titles[which]:20}" + "".join(
-                    f"{protocols[p][which].psnr:>13.4f} / {protocols[p][which].ssim:.4f}" for p in protocols))
+                    f"{decibels(protocols[p][which].psnr):>13} / {protocols[p][which].ssim:.4f}" for p in protocols))
             lines.append(f"{'gain in dB':20}" + "".join(f"{self._gain(p)}         " for p in protocols) + "\n")
         for protocol, faces in self.identical().items():
             for which, names in faces.items():
                 rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
                 lines.append(f"{self.titles[which]}, protocol {protocol}: identical to the reference, PSNR infinite, "
-                             f"left out of the mean PSNR: {', '.join(names[:NAMED])}{rest}")
+                             f"left out of the mean PSNR: {', '.join(map(printable, names[:NAMED]))}{rest}")
         return [*lines, *prior_lines(self.priors), *self.absent,
                 *summary_lines(self.summary, len(self.rows), self.titles)]
 
     def accuracy_line(self) -> str:
         """Returns the line that test/common.sh reads the PSNR from."""
         scores = self.protocols["sparnet"]
-        return (f"Accuracy: {scores['restored'].psnr:.4f} dB PSNR, {self.titles['input']} "
-                f"{scores['input'].psnr:.4f} dB (protocol sparnet)")
+        return (f"Accuracy: {decibels(scores['restored'].psnr)} dB PSNR, {self.titles['input']} "
+                f"{decibels(scores['input'].psnr)} dB (protocol sparnet)")
 
     def _gain(self, protocol: str) -> str:
         """The mean gain in dB over the faces that have both PSNR values."""

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import utils.device
 from data import find_dataset, input_title
 from data.loader import BadImages, InOrder, make_loader
+from engine import results_folder
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
 from engine.run_folder import check_name
@@ -27,7 +29,7 @@ from restore.description import describe
 from restore.restorer import Precision, Restorer
 from utils import distributed
 from utils.errors import UserError
-from utils.folder_lock import only_writer
+from utils.files import WriteError
 from utils.images import grid, output_names, quantize, save_image
 from utils.pretrained import sha256
 from utils.version import VERSION, commit
@@ -42,12 +44,16 @@ class RankResults:
     rows           {index of a face: {metric: values}}
     samples        {index: [pictures for samples.png]}, uint8 HWC RGB, of the first faces
     seconds        of restoring, reading included
-    bad_images     lines for the end of the log
+    restored       number of faces that were restored
+    bad_images     {path: line for the end of the log} of faces that could not be restored, written or scored
+    sides          {pixels: number of images on disk with this shorter side}; of --dataroot
     """
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     samples: dict[int, list[np.ndarray]] = field(default_factory=dict)
     seconds: float = 0.0
-    bad_images: list[str] = field(default_factory=list)
+    restored: int = 0
+    bad_images: dict[str, str] = field(default_factory=dict)
+    sides: Counter[int] = field(default_factory=Counter)
 
     @classmethod
     def of_all(cls, parts: Iterable[RankResults]) -> RankResults:
@@ -57,7 +63,9 @@ class RankResults:
             whole.rows |= part.rows
             whole.samples |= part.samples
             whole.seconds = max(whole.seconds, part.seconds)
-            whole.bad_images += part.bad_images
+            whole.restored += part.restored
+            whole.bad_images |= part.bad_images
+            whole.sides += part.sides
         return whole
 
 
@@ -70,6 +78,7 @@ class Tester:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = o = options
         check_name(o.name)
+        results_folder.check_apart(o)
         self.device = distributed.join_ranks(o)
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, Precision(o.opt_level, self.half),
@@ -81,45 +90,46 @@ class Tester:
         self.perceptual = PerceptualMetrics(o, self.device)
         if o.fid_path and len(self.dataset) < 2:
             raise UserError("--fid_path: FID compares sets of faces; one face is none.")
-        self.folder = Path(o.results_dir) / o.name
+        self.bad = BadImages(len(self.dataset), o.on_bad_image, self._warn, restoring=True)
         self._held = contextlib.ExitStack()  # the folder's lock, until run() ends
-        distributed.from_main(self._take_folder)
-
-    def _take_folder(self):
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._held.enter_context(only_writer(self.folder, "--name"))
-            (self.folder / "restored").mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--results_dir: cannot write into {self.folder}: {error.strerror}.") from None
+        self.folder = distributed.from_main(lambda: results_folder.prepare(o, self._held))
 
     def run(self) -> int:
-        """Restores, scores and writes all faces. Returns the exit status, 0."""
+        """Restores, scores and writes all faces that can be read.
+
+        Returns the exit status: 0, or 1 if a face could not be restored, written or scored.
+        """
         with self._held:
             return self._run()
 
     def _run(self):
         self._greet()
-        o, prior_titles = self.options, None
-        bad = BadImages(len(self.dataset), o.on_bad_image, print)
+        prior_titles = None
         results = RankResults()
         start = time.perf_counter()
         for faces in restore_all(self.restorer, self._loader(self.dataset)):
             results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
-            bad.check(faces.batch)
+            self.bad.check(faces.batch)
             if faces.indices:
                 restored = quantize(faces.restored, "round")
+                results.restored += len(restored)
+                results.sides.update(faces.batch.get("side", ()))
                 results.rows |= self._score(faces, restored)
                 results.samples |= self._write_pictures(faces, restored)
                 if self.restorer.recipe.prior_maps and prior_titles is None and distributed.is_main():
                     prior_titles = self._write_priors(faces)
             start = time.perf_counter()
-        references = self._reference_features(bad)
-        results.bad_images = bad.report()
-        parts = distributed.gather(results)
+        references = self._reference_features()
+        results.bad_images = self.bad.bad
+        whole = RankResults.of_all(distributed.gather(results))
+        self.bad.bad = whole.bad_images
         if distributed.is_main():
-            self._report(RankResults.of_all(parts), references, prior_titles)
-        return 0
+            self._report(whole, references, prior_titles)
+        return 1 if whole.bad_images else 0
+
+    @staticmethod
+    def _warn(line: str) -> None:
+        print(line, flush=True)
 
     def _loader(self, faces):
         o = self.options
@@ -138,20 +148,29 @@ class Tester:
             print(f"warning: {line}", flush=True)
 
     def _score(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, dict[str, Any]]:
-        """Returns {index: {metric: values}}; restored: the faces as uint8 [N, H, W, 3]."""
+        """Returns {index: {metric: values}}; restored: the faces as uint8 [N, H, W, 3].
+
+        Faces whose reference cannot be read are left out.
+        """
         scores = [self.perceptual.score(faces.inputs, restored, faces.references)]
         if faces.references is not None:
             scores.append(score_faces(faces, PROTOCOLS))
         if self.evaluated.prior_metrics:
             scores.append(self.evaluated.prior_metrics.score(faces.estimated.numpy(), faces.priors))
+        left_out = faces.batch.get("unscored", [False] * len(faces.indices))
         return {index: {metric: values for part in parts for metric, values in part.items()}
-                for index, parts in zip(faces.indices, zip(*scores, strict=True), strict=True)}
+                for index, parts, unscored in zip(faces.indices, zip(*scores, strict=True), left_out, strict=True)
+                if not unscored}
 
     def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, list[np.ndarray]]:
         """Writes the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
         samples = {}
         for place, index in enumerate(faces.indices):
-            save_image(restored[place], self.folder / "restored" / self.names[index])
+            try:
+                save_image(restored[place], self.folder / "restored" / self.names[index])
+            except WriteError as error:
+                self.bad.add(self.dataset.paths[index],
+                             f"its restored image cannot be written: {error.if_of_name().reason}")
             if index < SHOWN:
                 samples[index] = [faces.inputs[place], restored[place],
                                   *([] if faces.references is None else [faces.references[place]])]
@@ -164,31 +183,35 @@ class Tester:
         save_image(shown, self.folder / "priors.png")
         return titles
 
-    def _reference_features(self, bad: BadImages) -> np.ndarray | None:
+    def _reference_features(self) -> np.ndarray | None:
         """Returns FID's features of the faces in --fid_reference, from all ranks; None without such a folder."""
         o = self.options
         if not (o.fid_path and o.fid_reference):
             return None
         single = find_dataset("single")
-        faces = single(single.list_faces(o.fid_reference, "--fid_reference"), load_size=o.load_size,
-                       on_bad_image=o.on_bad_image)
+        paths = single.list_faces(o.fid_reference, "--fid_reference", leave_out=results_folder.output_folders(o))
+        faces = single(paths, load_size=o.load_size, on_bad_image="stop")
         found = []
         for batch in self._loader(faces):
-            bad.check(batch)
-            kept = [i for i, replaced in enumerate(batch["replaced"]) if not replaced]
-            if kept:
-                found.append(self.perceptual.features(np.asarray(batch["lr"])[kept]))
+            self.bad.check(batch)
+            if batch["index"]:
+                found.append(self.perceptual.features(np.asarray(batch["lr"])))
         return np.concatenate([part for parts in distributed.gather(found) for part in parts])
 
     def _report(self, results: RankResults, references: np.ndarray | None, prior_titles: str | None) -> None:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
+        for line in self.bad.report():
+            print(line)
+        if not results.restored:
+            raise UserError(f"none of the {len(self.dataset)} images could be restored.", status=1)
         if results.samples:
             shown = [results.samples[i] for i in sorted(results.samples)]
             save_image(grid(shown, titles=["LR", "SR", "HR"][:len(shown[0])]), self.folder / "samples.png")
-        print(f"Restoring took {len(self.dataset) / results.seconds:.2f} images/sec (reading included, "
+        print(f"Restoring took {results.restored / results.seconds:.2f} images/sec (reading included, "
               f"scoring and writing left out)")
-        for line in results.bad_images:
-            print(line)
+        note = self.restorer.size_note(results.sides)
+        if note:
+            print(f"warning: {note}")
         scored = sorted(results.rows)
         report = ScoreReport([self.names[i] for i in scored], [results.rows[i] for i in scored], self.titles,
                              self.evaluated.prior_metrics, [*self.evaluated.absent, *self.perceptual.absent],

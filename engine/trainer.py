@@ -12,6 +12,7 @@ from data.loader import BadImages, NoBatch, TrainingOrder, hold_out, make_loader
 from engine import checkpoint, run_folder, run_report
 from engine.ema import Ema
 from engine.evaluate import to_device
+from engine.inspection import look_through
 from engine.logger import Logger, clock, loss_line, time_line
 from engine.loss_log import PendingLosses
 from engine.probe import refuse_diverged
@@ -22,6 +23,7 @@ from engine.state import Networks, Optimizers, Options, Progress, RandomNumbers,
 from engine.stopping import Stopping
 from engine.timer import StepTimer
 from engine.validation import Validation
+from metrics.psnr_ssim import decibels
 from models import build_training_recipe
 from models.base_model import optimizer_of
 from models.weights import load_pretrained
@@ -64,6 +66,8 @@ class Trainer:
         self.state.add("rng", RandomNumbers(self.device))
         self.state.add("options", Options(o))
         self.state.forget_saved()
+        if self.val_set:
+            look_through(self.val_set, o)
         # From here on the run's folder changes: all that could be refused has been checked.
         self.log = Logger(self.folder, self.progress.step, o.rank_logs)
         if distributed.is_main():
@@ -82,8 +86,8 @@ class Trainer:
         dataset, common = training_dataset(o)
 
         def list_of(folder, option):  # rank 0 builds a long list, the other ranks map it
-            index_folder = Path(o.checkpoints_dir) / ".file_lists"
-            return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder))
+            index_folder, outputs = Path(o.checkpoints_dir) / ".file_lists", run_folder.output_folders(o)
+            return distributed.main_first(lambda: dataset.list_faces(folder, option, index_folder, outputs))
 
         train, val = hold_out(list_of(o.dataroot, "--dataroot"), o.val_count)
         if o.valroot:
@@ -348,8 +352,9 @@ class Trainer:
 
     def _use(self, record):
         self.validated, self.progress.last_val = True, record
-        self.log.say("Validation: PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  ({title} {input_psnr:.4f} / {input_ssim:.4f}; "
-                     "{faces} faces, protocol {protocol})".format(title=self.val_set.input_title, **record))
+        self.log.say(f"Validation: PSNR {decibels(record['psnr'])} dB  SSIM {record['ssim']:.4f}  "
+                     f"({self.val_set.input_title} {decibels(record['input_psnr'])} / {record['input_ssim']:.4f}; "
+                     f"{record['faces']} faces, protocol {record['protocol']})")
         self.log.record("val", **record)
         if self.progress.best is None or record["psnr"] > self.progress.best["psnr"]:
             self.progress.best = record

@@ -36,8 +36,8 @@ def decode_heatmaps(maps: np.ndarray) -> np.ndarray:
 def landmark_errors(estimated: np.ndarray, true: np.ndarray, eyes: tuple[slice, slice]) -> list[float | None]:
     """[error of each face]: mean distance of the landmarks over the distance of the eyes' centres; None without eyes.
 
-    estimated, true: heatmaps [N, L, H, W] in [-1, 1]. eyes: two slices of the L points. Landmarks outside the picture,
-    whose true heatmap stays below a half, do not count.
+    Eyes at one point count as none. estimated, true: heatmaps [N, L, H, W] in [-1, 1]. eyes: two slices of the L
+    points. Landmarks outside the picture, whose true heatmap stays below a half, do not count.
     """
     points, references = decode_heatmaps(estimated), decode_heatmaps(true)
     seen = np.asarray(true).max((2, 3)) > 0
@@ -48,7 +48,8 @@ def landmark_errors(estimated: np.ndarray, true: np.ndarray, eyes: tuple[slice, 
             errors.append(None)
             continue
         distances = np.linalg.norm(found - wanted, axis=1)[visible]
-        errors.append(float(distances.mean() / np.linalg.norm(one - other)))
+        between = np.linalg.norm(one - other)
+        errors.append(float(distances.mean() / between) if between else None)
     return errors
 
 

@@ -128,6 +128,11 @@ def mean_score(scores: Sequence[Score]) -> Score:
     return Score(mean(finite)[0] if finite else math.inf, mean_ssim)
 
 
+def decibels(psnr: float) -> str:
+    """Returns a mean PSNR with four decimals; NA where every image is identical to its reference (mean_score)."""
+    return f"{psnr:.4f}" if math.isfinite(psnr) else "NA"
+
+
 def mean(scores: Iterable[float] | Iterable[tuple[float, ...]]) -> float | tuple[float, ...]:
     """Returns the mean over images of numbers (a float) or of tuples of them (a tuple of floats)."""
     scores = list(scores)

@@ -4,7 +4,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 
 import utils.device
-from data import input_reader
+from data import find_degradation, input_reader
 from models import build_recipe
 from models.base_model import BaseModel
 from models.weights import count_parameters, load_weights
@@ -25,6 +27,7 @@ from utils.pretrained import find_pretrained, pretrained_names
 BATCH_SIZE = 16  # as newtest.py's --batch_size
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 OPT_LEVELS = ("O0", "O1", "O2")
+SIZES_NAMED = 4  # sizes of images that a note names
 
 
 class Precision(NamedTuple):
@@ -116,9 +119,12 @@ class Restorer:
         """Returns the restored faces, uint8 [input_size, input_size, 3], RGB, one per image and in their order.
 
         images: uint8 [height, width, 3], RGB, of any sizes; see `prepare`. Raises UserError, naming the image by its
-        place in the list, for anything else.
+        place in the list, for anything else. Warns of images of another size than the network was trained on.
         """
         inputs = self.prepare(images)
+        note = self.size_note(Counter(min(image.shape[:2]) for image in images))
+        if note:
+            warnings.warn(note, stacklevel=2)
         restored: list[np.ndarray] = []
         for start in range(0, len(inputs), self.batch_size):
             faces, _ = self.restore_batch(torch.from_numpy(inputs[start:start + self.batch_size]))
@@ -149,6 +155,32 @@ class Restorer:
         except BadImage as error:
             raise UserError(f"{error}.") from None
 
+    def size_note(self, sides: Mapping[int, int]) -> str | None:
+        """Returns a line on images whose size differs from that of the training, or None.
+
+        sides: {shorter side of an image in pixels: number of such images}.
+        """
+        size, trained = self.input_size, self.input_size // self.scale_factor
+        if not self._trained_size_is_fixed():
+            larger = {side: count for side, count in sides.items() if side > size}
+            return f"{_named_sizes(larger)}: reduced to {size} pixels, the size of the network." if larger else None
+        enlarged = sides.get(size, 0)
+        others = {side: count for side, count in sides.items() if side not in (trained, size)}
+        if not others and not enlarged:
+            return None
+        note = f"the network was trained on faces of {trained} pixels, its result has {size}"
+        if others:
+            note += f"; {_named_sizes(others)}: faces of other sizes are restored badly"
+        if enlarged:
+            note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {trained} pixels; sharp ones are "
+                     f"restored badly")
+        return f"{note}."
+
+    def _trained_size_is_fixed(self) -> bool:
+        """Returns whether the faces of the training all had one size before they were enlarged."""
+        degradation = find_degradation(self.task, self._described().degradation)
+        return degradation is not None and degradation.reads_scale_factor
+
     @torch.no_grad()
     def restore_batch(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Returns (restored faces, prior maps or None), both float32 on the CPU.
@@ -177,6 +209,14 @@ class Restorer:
         if self.description is None:
             raise ValueError("this Restorer was made without a description: it restores batches, not images.")
         return self.description
+
+
+def _named_sizes(counts: Mapping[int, int]) -> str:
+    """Returns '4 images (3 of 64 pixels, 1 of 80 pixels)'; counts: {pixels: images}."""
+    most = sorted(counts, key=lambda side: (-counts[side], side))
+    named = [f"{counts[side]} of {side} pixels" for side in most[:SIZES_NAMED]]
+    more = f" and {len(most) - SIZES_NAMED} further sizes" if len(most) > SIZES_NAMED else ""
+    return f"{sum(counts.values())} images ({', '.join(named)}{more})"
 
 
 def find_weights(name: str | Path) -> Path:

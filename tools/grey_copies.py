@@ -5,14 +5,14 @@
 
 Each copy is a PNG file of the same size, name and subfolder: ITU-R 601 luma in three equal channels.
 """
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from data.degradations import grey
 from utils.errors import UserError, run_main
-from utils.images import BadImage, list_images, output_names, read_rgb, save_image
+from utils.files import WriteError
+from utils.images import BadImage, Skipped, list_images, output_names, read_rgb, save_image
 from utils.option_types import tool_parser
 
 
@@ -23,19 +23,20 @@ def check_apart(source, target):
         raise UserError(f"TARGET {target} and FACES {source}: one folder contains the other; choose a separate TARGET.")
 
 
-def copy_grey(folder, target):
-    """Writes the copies and returns their number. Skips unreadable images and names them on stderr."""
+def copy_grey(folder, target, skipped=None):
+    """Writes the copies and returns their number. Images that cannot be read or written go to `skipped`."""
+    skipped = skipped or Skipped()
     check_apart(folder, target)
     paths = list_images(folder, "FACES")
     copied = 0
     for path, name in zip(paths, output_names(paths, folder), strict=True):
         try:
-            image = read_rgb(path)
+            save_image(grey(np.asarray(read_rgb(path))), Path(target) / name)
+            copied += 1
         except BadImage as error:
-            print(f"warning: skipped: {error}", file=sys.stderr)
-            continue
-        save_image(grey(np.asarray(image)), Path(target) / name)
-        copied += 1
+            skipped.add(error)
+        except WriteError as error:
+            skipped.add(error.if_of_name())
     if not copied:
         raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
     return copied
@@ -46,7 +47,9 @@ def main():
     parser.add_argument("faces", help="folder of images, searched recursively")
     parser.add_argument("target", help="output folder for the copies; must not overlap FACES")
     a = parser.parse_args()
-    print(f"{a.target}: {copy_grey(a.faces, a.target)} grey copies")
+    skipped = Skipped()
+    print(f"{a.target}: {copy_grey(a.faces, a.target, skipped)} grey copies")
+    return skipped.exit_status()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ encodes four times as slowly.) Measure scores on the original files, not on pack
 """
 import io
 import os
-import sys
 import zipfile
 
 import numpy as np
@@ -20,7 +19,7 @@ from data.face_folder import FaceFolder
 from data.loader import spread
 from utils.errors import UserError, run_main
 from utils.files import replacing
-from utils.images import BadImage, centre_square, output_names, read_rgb, resize
+from utils.images import BadImage, Skipped, centre_square, output_names, read_rgb, resize
 from utils.option_types import SIZE, at_least, tool_parser
 
 QUALITIES = range(60, 97)
@@ -35,13 +34,13 @@ def encode(face, quality):
     return buffer.getvalue()
 
 
-def read_faces(paths, size):
-    """Yields (path, PIL image of the centred square, size x size) for each readable file."""
+def read_faces(paths, size, skipped):
+    """Yields (path, PIL image of the centred square, size x size) for each readable file; others go to `skipped`."""
     for path in paths:
         try:
             image = read_rgb(path)
         except BadImage as error:
-            print(f"warning: skipped: {error}", file=sys.stderr)
+            skipped.add(error)
             continue
         yield path, resize(image, size, centre_square(image.size))
 
@@ -68,20 +67,24 @@ def choose_quality(faces, count, max_bytes):
     return QUALITIES[fitting - 1]
 
 
-def pack(folder, target, size, max_mb, count=None):
-    """Writes the zip file `target`; returns (number of faces, quality, bytes, mean PSNR in dB of a sample)."""
+def pack(folder, target, size, max_mb, count=None, skipped=None):
+    """Writes the zip file `target`; returns (number of faces, quality, bytes, mean PSNR in dB of a sample).
+
+    Images that cannot be read go to `skipped`.
+    """
+    skipped = skipped or Skipped()
     paths = FaceFolder.list_faces(folder, "FACES")
     if count and count < len(paths):
         paths = paths.at(spread(count, len(paths)))
-    sample = [face for _, face in read_faces(paths.at(spread(min(SAMPLE, len(paths)), len(paths))), size)]
+    sample = [face for _, face in read_faces(paths.at(spread(min(SAMPLE, len(paths)), len(paths))), size, skipped)]
     if not sample:
         raise UserError(f"FACES: none of the sampled images in {folder} can be read.")
     quality = choose_quality(sample, len(paths), max_mb * 1e6)
     packed = 0
     with replacing(target) as file, zipfile.ZipFile(file, "w") as archive:
-        names = dict(zip(paths, output_names(paths, folder), strict=True))
-        for path, face in read_faces(paths, size):
-            archive.writestr(os.path.splitext(names[path])[0] + ".webp", encode(face, quality))
+        names = dict(zip(paths, output_names(paths, folder, ".webp"), strict=True))
+        for path, face in read_faces(paths, size, skipped):
+            archive.writestr(names[path], encode(face, quality))
             packed += 1
     return packed, quality, os.path.getsize(target), np.mean([loss_in_db(face, quality) for face in sample])
 
@@ -103,9 +106,11 @@ def main():
     parser.add_argument("--count", type=at_least(1), default=None,
                         help="number of faces to pack, evenly spread over the folder (default: all)")
     a = parser.parse_args()
-    packed, quality, size, psnr = pack(a.faces, a.target, a.size, a.max_mb, a.count)
+    skipped = Skipped()
+    packed, quality, size, psnr = pack(a.faces, a.target, a.size, a.max_mb, a.count, skipped)
     print(f"{a.target}: {packed} faces of {a.size} pixels, {size / 1e6:.1f} MB, WebP quality {quality}, "
           f"PSNR {psnr:.1f} dB against the unpacked faces")
+    return skipped.exit_status()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from PIL import Image
 from data.degradations import CHAINS, FACE_SIZE
 from data.face_folder import FaceFolder
 from utils.errors import UserError, run_main
-from utils.images import BadImage, centre_square, grid, read_rgb, save_shown
+from utils.images import BadImage, Skipped, centre_square, grid, read_rgb, save_shown
 from utils.images import resize as resize_whole
 from utils.option_types import SIZE, at_least, tool_parser
 
@@ -26,12 +26,16 @@ def main():
                         help="number of degraded versions per face (default: 5)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the random degradations (default: 0)")
     a = parser.parse_args()
-    rows = []
-    for y, path in enumerate(FaceFolder.list_faces(a.faces, "FACES")[:a.rows]):
+    rows, skipped = [], Skipped()
+    for path in FaceFolder.list_faces(a.faces, "FACES"):
+        if len(rows) == a.rows:
+            break
         try:
             image = read_rgb(path)
         except BadImage as error:
-            raise UserError(f"FACES: {error}; fix or remove it.") from None
+            skipped.add(error)
+            continue
+        y = len(rows)
         face = np.asarray(resize_whole(image, FACE_SIZE, centre_square(image.size)))
         rows.append([face])
         for x in range(a.columns):
@@ -39,9 +43,13 @@ def main():
             rows[-1].append(low)
             print(f"row {y + 1} column {x + 2}: " + ", ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
+    if not rows:
+        raise UserError(f"FACES: none of the images in {a.faces} can be read: {next(iter(skipped.messages))}; "
+                        f"fix or remove it.")
     shown = [[np.asarray(resize_whole(Image.fromarray(version), a.size)) for version in row] for row in rows]
     save_shown(grid(shown), a.target)
     print(f"Look at {a.target} (face | degraded ...)")
+    return skipped.exit_status()
 
 
 if __name__ == "__main__":

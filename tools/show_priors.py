@@ -11,6 +11,7 @@ from data.augment import AUGMENTATIONS
 from data.face_folder import Place
 from utils.errors import UserError, run_main
 from utils.images import grid, save_shown
+from utils.names import printable
 from utils.option_types import SIZE, at_least, tool_parser
 
 
@@ -62,14 +63,16 @@ def main():
     names = kind.prior_names(a.priors)
     parts = [name for name in names if name in kind.parsing_names]
     samples = [faces[Place(0, i)] for i in range(min(a.rows * a.columns, len(faces)))]
-    for path, what in dict.fromkeys((path, what) for s in samples for kind, path, what in s["notes"] if kind == "bad"):
-        print(f"warning: bad image: {path}: {what}")
+    bad = dict.fromkeys((path, what) for s in samples for kind, path, what in s["notes"] if kind == "bad")
+    for path, what in bad:
+        print(f"warning: bad image: {printable(path)}: {what}")
     if not all("priors" in sample for sample in samples):
         raise UserError(f"FACES: too many bad images in a row in {a.faces}.", status=1)
     shown = [show(sample, len(names) - len(parts)) for sample in samples]
     rows = [sum(shown[start:start + a.columns], []) for start in range(0, len(shown), a.columns)]
     save_shown(grid(rows), a.target)
     print(f"Look at {a.target}: {len(names) - len(parts)} heatmaps; parts: {', '.join(parts)}")
+    return int(bool(bad))
 
 
 if __name__ == "__main__":

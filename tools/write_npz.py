@@ -7,8 +7,6 @@ Each image of FACES becomes TARGET/NAME.npz, in the same subfolder, with one arr
 TARGET/inputs.txt lists the files in order, one path per line, relative to TARGET. For tools that read .npy or raw
 files: numpy.load(FILE)["input"] returns the array; its tofile() writes the bytes in NCHW order.
 """
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +16,32 @@ from data import input_reader
 from data.face_folder import Place
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
-from utils.files import replacing, write_file
-from utils.images import list_images, output_names, to_tensor_range
+from utils.files import WriteError, replacing, write_file
+from utils.images import BadImage, Skipped, list_images, output_names, to_tensor_range
 from utils.option_types import SIZE, at_least, tool_parser
 
 KEY, LIST = "input", "inputs.txt"
 
 
-def write_inputs(folder, target, load_size, dataset_name="blind"):
-    """Writes the files and their list; returns their number. Skips unreadable images and names them on stderr."""
+def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None):
+    """Writes the files and their list; returns their number. Images that cannot be read go to `skipped`."""
+    skipped = skipped or Skipped()
     check_apart(folder, target)
     target = Path(target)
     paths = list_images(folder, "FACES")
     faces = input_reader(dataset_name)(paths, load_size, on_bad_image="stop")
     written = []
-    for i, name in enumerate(output_names(paths, folder)):
+    for i, name in enumerate(output_names(paths, folder, ".npz")):
         sample = faces[Place(0, i)]
         if "lr" not in sample:
-            print("warning: skipped: " + ": ".join(sample["notes"][-1][1:]), file=sys.stderr)
+            skipped.add(BadImage(*sample["notes"][-1][1:]))
             continue
-        name = os.path.splitext(name)[0] + ".npz"
-        with replacing(target / name, make_folder=True) as file:
-            np.savez(file, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
-        written.append(name)
+        try:
+            with replacing(target / name, make_folder=True) as file:
+                np.savez(file, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
+            written.append(name)
+        except WriteError as error:
+            skipped.add(error.if_of_name())
     if not written:
         raise UserError(f"FACES: none of the {len(paths)} images in {folder} can be read.")
     write_file(target / LIST, "".join(f"{name}\n" for name in written))
@@ -57,9 +58,11 @@ def main():
                         help="task: colorization converts images to grey, seg2face converts index maps to colours, any "
                              "other task keeps the images (default: blind)")
     a = parser.parse_args()
-    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name)
+    skipped = Skipped()
+    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name, skipped)
     print(f"{a.target}: {count} files, listed in {LIST}; key {KEY}, float32 1x3x{a.load_size}x{a.load_size}, RGB, "
           f"-1 to 1")
+    return skipped.exit_status()
 
 
 if __name__ == "__main__":

@@ -1,25 +1,13 @@
-"""The console: streams that may be closed, and text that may hold anything, such as the names of files."""
+"""The console: streams that may be closed, and messages of several lines."""
 import os
 import sys
 
-
-def printable(text: str, line: bool = False) -> str:
-    """Returns `text` with control characters, among them those of a terminal's escape sequences, as backslash escapes.
-
-    A file's name may hold them, and could so forge lines of a log. Tabs stay. line: `text` is one line, so line breaks
-    are escaped, too; otherwise what follows a line break is indented, so that it does not look like a new message.
-    """
-    if line:
-        return "".join(map(_escaped, text))
-    return "\n  ".join("".join(map(_escaped, part)) for part in text.split("\n"))
+from utils.names import printable
 
 
-def _escaped(character):
-    # Not printable: controls, line and paragraph separators, marks that change the direction of writing. Surrogates
-    # stand for bytes that are not UTF-8; the streams and files escape them.
-    if character.isprintable() or character in "\t\u3000\xa0" or "\udc80" <= character <= "\udcff":
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+def indented(text: str) -> str:
+    """Returns a message with each line printable; what follows a line break does not look like a new message."""
+    return "\n  ".join(map(printable, text.split("\n")))
 
 
 def open_missing_streams() -> None:

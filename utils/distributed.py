@@ -63,7 +63,7 @@ def start(device, timeout_seconds):
     global _host_group
     timeout = timedelta(seconds=timeout_seconds)
     device_timeout = timeout
-    if device.type == "npu":
+    if dist.get_default_backend_for_device(device) == "hccl":
         times, seconds = hccl_times(timeout_seconds, os.environ)
         os.environ.update(times)
         device_timeout = timedelta(seconds=seconds)

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from utils import console, signals
+from utils.names import printable
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
@@ -38,7 +39,7 @@ def nearest(name, known):
 
 def shown(text, most=100):
     """Returns `text` on one line for a message: control characters escaped, the middle of a long one left out."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    text = printable(str(text))
     return text if len(text) <= most else f"{text[:most * 2 // 3]}...{text[-most // 4:]}"
 
 
@@ -73,8 +74,8 @@ def run_main(main, leave=sys.exit):
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and a subclass of it on accelerators
         if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
             raise
-        status = _fail(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or "
-                       f"--workers.", 1)
+        status = _fail(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size "
+                       f"or --workers.", 1)
     except (KeyboardInterrupt, signals.Stopped) as stop:
         number = getattr(stop, "number", signal.SIGINT)
         status = _fail(f"stopped by {signal.Signals(number).name}; what was written before, such as checkpoints, is "
@@ -85,5 +86,5 @@ def run_main(main, leave=sys.exit):
 def _fail(message, status):
     """Prints a message on stderr, if somebody reads it, and returns the status."""
     with contextlib.suppress(OSError):
-        print(console.printable(message), file=sys.stderr, flush=True)
+        print(console.indented(message), file=sys.stderr, flush=True)
     return status

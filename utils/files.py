@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the check that a file to be read is a regular one."""
+"""Files that are written whole or not at all, and files that are read only if they are regular."""
 import contextlib
 import errno
 import os
@@ -11,15 +11,35 @@ from typing import BinaryIO
 from utils.errors import UserError, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OF_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class WriteError(UserError):
-    """A file could not be written. `reason`: the operating system's words, without path and advice."""
+    """A file could not be written. `reason`: the operating system's words, without path and advice.
 
-    def __init__(self, message, reason):
+    of_name: whether the file's name is the cause, so that other files can still be written.
+    """
+
+    def __init__(self, message, reason, of_name=False):
         super().__init__(message, status=1)
-        self.reason = reason
+        self.reason, self.of_name = reason, of_name
+
+    def if_of_name(self):
+        """Returns this error if its cause is the file's name; otherwise raises it: no other file can be written."""
+        if not self.of_name:
+            raise self
+        return self
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Opens a file for reading. Raises OSError for a pipe, a device or a folder, without waiting for a writer."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", os.fspath(path))
+    return file
 
 
 def temporary_beside(path: str | os.PathLike) -> Path:
@@ -65,7 +85,7 @@ def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bo
             raise
         reason, advice = _explain(path, cause, repeat)
         kept = "A file that was there before is unchanged. " if path.parent.is_dir() else ""
-        raise WriteError(f"cannot write {path}: {reason}. {kept}{advice}.", reason) from None
+        raise WriteError(f"cannot write {path}: {reason}. {kept}{advice}.", reason, cause.errno in OF_NAME) from None
 
 
 def write_file(path: str | os.PathLike, content: str | bytes, **options) -> None:

@@ -1,24 +1,58 @@
 """Reads, resizes and writes face images: RGB, as uint8 HWC arrays or PIL images."""
 import contextlib
 import os
-import struct
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import (  # noqa: F401 (the plugins register their formats; Image.init would load all of Pillow's)
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageDraw,
+    ImageFont,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PcxImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    PsdImagePlugin,
+    QoiImagePlugin,
+    SgiImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+    features,
+)
 
-from utils.errors import UserError
-from utils.file_list import list_files
-from utils.files import replacing
+from utils.errors import UserError, first_line
+from utils.file_list import find_files
+from utils.files import open_regular, replacing
+from utils.names import normalised, printable
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
-           ".webp": "WEBP"}  # Pillow's names
+# Pillow's formats that hold images, and what some of them need Pillow to be built with. Its other formats are icons,
+# textures and documents, call an external program, or need a further plugin.
+NEEDS = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
+READ = [name for name in ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PCX",
+                          "PSD", "QOI", "SGI") if name not in NEEDS or features.check(NEEDS[name])]
+FORMATS = {extension: name for extension, name in Image.EXTENSION.items() if name in (*READ, "MPO")}  # MPO: a JPEG
 EXTENSIONS = set(FORMATS)
+WRITTEN = {extension for extension, name in FORMATS.items() if name in Image.SAVE}
+USUAL = ".jpg .png .webp .bmp .tif"  # what messages name of EXTENSIONS
 
-# Pillow's decoders raise these for a corrupted file; any other exception is a bug and must not be hidden.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+MAX_PIXELS = 180_000_000  # 13,400 x 13,400: decoded, an image takes up to 1 GB; a larger one is a bad image
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice this number, before it decodes
+# Editors and image generators store more than Pillow's 1 MB of text in one part of a PNG file. The limit for all parts
+# together stays.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+PARTS_OF_ONE = ("MPO", "PSD")  # formats whose frames are one image's previews or layers
+LARGE = 2 ** 24  # pixels from which on a JPEG image may be decoded at a part of its size
+SPARE = 4  # such an image's shorter side stays this many times longer than what is needed of it
 
 TITLE_HEIGHT = 18  # pixels, of the line of titles above a grid
 
@@ -26,77 +60,132 @@ ORIENTATION = 0x0112  # EXIF's orientation tag; UPRIGHT: the transpose that make
 UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
            8: Image.Transpose.ROTATE_90}
+TURNED = [UPRIGHT[orientation] for orientation in (5, 6, 7, 8)]  # these exchange width and height
 
 
-class BadImage(Exception):
+class BadImage(UserError):
     """A file that cannot be used as a face image; has the attributes `path` and `reason`."""
 
     def __init__(self, path, reason):
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}", status=1)
         self.path, self.reason = str(path), reason
 
 
-def list_images(folder, option, index_folder=None):
+class Skipped:
+    """The images that a tool leaves out: each is named on stderr once."""
+
+    def __init__(self):
+        self.messages = {}
+
+    def add(self, error):
+        """error: the BadImage or WriteError of one image."""
+        if str(error) not in self.messages:
+            self.messages[str(error)] = None
+            print(f"warning: skipped: {error}", file=sys.stderr)
+
+    def exit_status(self):
+        """Returns the tool's exit status: 0, or 1 if there are any. Prints their number."""
+        if self.messages:
+            print(f"error: {len(self.messages)} images were skipped, see the warnings above", file=sys.stderr)
+        return int(bool(self.messages))
+
+
+def list_images(folder, option, index_folder=None, leave_out=()):
     """Returns the FileList (utils/file_list.py) of all images below `folder`, recursively, in a fixed order.
 
-    index_folder: where a long list is saved. Raises UserError, naming `option`, if the folder is missing, is a file,
-    cannot be read, or holds no image.
+    index_folder: where a long list is saved. leave_out: folders below `folder` that are not searched, for output.
+    Raises UserError, naming `option`, if the folder is missing, is a file, cannot be read, or holds no image.
     """
+    shown = printable(folder)
     if not os.path.exists(folder):
-        raise UserError(f"{option}: the folder {folder} does not exist.")
+        raise UserError(f"{option}: the folder {shown} does not exist.")
     if not os.path.isdir(folder):
-        raise UserError(f"{option}: {folder} is a file; a folder of face images is needed.")
-    try:
-        found = list_files(folder, EXTENSIONS, index_folder)
-    except OSError as error:
-        raise UserError(f"{option}: cannot read {error.filename}: {error.strerror}.") from None
+        raise UserError(f"{option}: {shown} is a file; a folder of face images is needed.")
+    found = find_files(folder, EXTENSIONS, option, index_folder, leave_out)
     if not found:
-        raise UserError(f"{option}: no images ({' '.join(sorted(EXTENSIONS))}) below {folder}.")
+        raise UserError(f"{option}: no images ({USUAL} ...) below {shown}."
+                        + "".join(f" {note}." for note in found.notes))
     return found
 
 
 @contextlib.contextmanager
 def _decoding(path):
-    """Turns a decoding error inside the `with` block into BadImage."""
+    """Turns whatever Pillow raises inside the `with` block into BadImage.
+
+    A corrupted file may raise almost anything in a decoder: TypeError, RuntimeError, NotImplementedError, MemoryError.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
             yield
-    except DECODE_ERRORS as error:
-        reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
-        raise BadImage(path, reason) from None
+    except UnidentifiedImageError:
+        raise BadImage(path, "cannot identify an image of a supported format in it") from None
+    except MemoryError:
+        raise BadImage(path, "it does not fit into memory") from None
+    except OSError as error:
+        raise BadImage(path, printable(error.strerror or first_line(error))) from None
+    except Exception as error:
+        raise BadImage(path, printable(first_line(error))) from None
 
 
-def read_rgb(path):
+@contextlib.contextmanager
+def _opened(path):
+    """Yields the PIL image at `path`, not decoded yet; what is raised becomes BadImage."""
+    with _decoding(path), open_regular(path) as file, Image.open(file, formats=READ) as image:
+        yield image
+
+
+def read_rgb(path, needed=None):
     """Returns the image at `path` as an upright 8-bit RGB PIL image, in every mode on disk.
 
     Applies EXIF rotation, scales 16-bit grey to 8 bits, composites transparency over white and converts CMYK, palette
-    and grey. Raises BadImage if the file is missing, truncated or cannot be decoded.
+    and grey. Of an animation or of several pages it is the first one; its `info` then holds "frames": True.
+    needed: the shorter side in pixels that is of use. A JPEG image of more than LARGE pixels is then decoded at a half,
+    a quarter or an eighth of its size, as far as its shorter side stays SPARE times as long. Other images, and by
+    default all, are decoded at their size on disk.
+    Raises BadImage if the file is missing, truncated, cannot be decoded, or is no regular file.
     """
-    with _decoding(path), Image.open(path) as image:
+    with _opened(path) as image:
+        size = image.size
+        if needed and size[0] * size[1] > LARGE:
+            # Other formats than JPEG ignore it.
+            image.draft(None, [length * SPARE * needed // min(size) for length in size])
+        several = getattr(image, "is_animated", False) and image.format not in PARTS_OF_ONE
         image.load()
         # Not ImageOps.exif_transpose: it rewrites all EXIF data and fails if another tag is corrupted.
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
+        reduced = image.size != size
         if turn is not None:
             image = image.transpose(turn)
-        return image if image.mode == "RGB" and "transparency" not in image.info else _to_rgb(image)
+        image = image if image.mode == "RGB" and "transparency" not in image.info else _to_rgb(image)
+        image.info = {"frames": True} if several else {}
+        if reduced:
+            image.info["full_size"] = size if turn not in TURNED else size[::-1]
+        return image
 
 
 def open_image(path):
     """Returns the decoded PIL image at `path` in its mode on disk. Raises BadImage like read_rgb."""
-    with _decoding(path), Image.open(path) as image:
+    with _opened(path) as image:
         image.load()
         return image
 
 
+def full_size(image):
+    """Returns (width, height) of an image from read_rgb as it is on disk."""
+    return image.info.get("full_size", image.size)
+
+
 def _to_rgb(image):
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        if image.mode == "F":  # float TIFF: [0, 1] or [0, 255]
-            values *= 255 if values.max(initial=0) <= 1 else 1
-        elif image.mode != "I" or values.max(initial=0) > 255:  # 16-bit samples
-            values /= 257
+    if image.mode == "F":  # float TIFF: [0, 1] or [0, 255]
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        values *= 255 if values.max(initial=0) <= 1 else 1
         return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):
+        values = np.clip(np.asarray(image), 0, 65535)
+        if image.mode != "I" or values.max(initial=0) > 255:  # 16-bit samples
+            values = np.rint(np.arange(65536) / 257).astype(np.uint8)[values]
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -163,18 +252,42 @@ def save_image(array, path):
 
 
 def save_shown(array, path):
-    """save_image for a path that the user gave. Raises UserError if its extension is none of EXTENSIONS."""
-    if Path(path).suffix.lower() not in EXTENSIONS:
-        raise UserError(f"cannot write {path}: use an image extension ({' '.join(sorted(EXTENSIONS))}).")
+    """save_image for a path that the user gave. Raises UserError if its extension is none of WRITTEN."""
+    if Path(path).suffix.lower() not in WRITTEN:
+        raise UserError(f"cannot write {path}: use an image extension ({USUAL} ...).")
     save_image(array, path)
 
 
-def output_names(paths, root):
-    """Returns a unique relative .png name for each of the files below `root`, in the same subfolders."""
-    names = [os.path.splitext(os.path.relpath(path, root))[0] + ".png" for path in paths]
-    count = Counter(names)
-    return [os.path.relpath(path, root) + ".png" if count[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)]
+def output_names(paths, root, extension=".png"):
+    """Returns a unique relative name for each of the files below `root`, in the same subfolders, with `extension`.
+
+    It is the file's name with its own extension replaced: a.jpg becomes a.png. Files whose names would be the same
+    keep their own extension: a.jpg and a.bmp become a.jpg.png and a.bmp.png. What is still the same becomes
+    a.jpg_2.png, a.jpg_3.png. Names that differ only in case or in Unicode's form are the same: they would replace each
+    other on other systems' disks.
+    """
+    relative = [os.path.relpath(path, root) for path in paths]
+    names = [os.path.splitext(name)[0] for name in relative]
+    while True:  # a longer name may in turn be another file's: a.jpg.png of a.jpg, and of a.jpg.png
+        count = Counter(map(_folded, names))
+        longer = [full if count[_folded(name)] > 1 else name for name, full in zip(names, relative, strict=True)]
+        if longer == names:
+            break
+        names = longer
+    taken = {name for name, number in count.items() if number == 1}
+    for place, name in enumerate(names):
+        if count[_folded(name)] > 1:
+            number, free = 1, name
+            while _folded(free) in taken:
+                number += 1
+                free = f"{name}_{number}"
+            taken.add(_folded(free))
+            names[place] = free
+    return [name + extension for name in names]
+
+
+def _folded(name):
+    return normalised(name).casefold()
 
 
 def grid(rows, gap=2, titles=()):

@@ -180,7 +180,7 @@ def test_the_grid_is_written_or_says_why_not(tmp_path, monkeypatch, capsys, face
     for target, message in (("grid", "use an image extension"), ("file/grid.png", "cannot write")):
         with pytest.raises(UserError, match=message):
             show(tmp_path / target)
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="--rows: 0 is below 1"):
         show(tmp_path / "grid.png", "--rows", "0")
     (faces / "a.png").write_bytes((faces / "a.png").read_bytes()[:200])
     with pytest.raises(UserError, match="FACES: .*a.png.*fix or remove it"):

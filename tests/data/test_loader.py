@@ -107,3 +107,18 @@ def test_a_program_that_fails_does_not_wait_for_its_workers(faces):
     done = subprocess.run([warm_python(), "-c", program], capture_output=True, text=True, timeout=HUNG,
                           cwd=ROOT)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ValueError: something unforeseen"
+
+
+def test_a_training_tolerates_one_percent_of_bad_images_and_always_three():
+    for total, tolerated in ((10, 3), (1000, 10)):
+        bad = BadImages(total, "replace", lambda line: None)
+        bad.check({"notes": [("bad", f"{i}.png", "torn") for i in range(tolerated)], "complete": True})
+        with pytest.raises(UserError, match=f"{tolerated + 1} of {total} images are bad"):
+            bad.check({"notes": [("bad", "x.png", "torn")], "complete": True})
+
+
+def test_no_name_of_a_file_forges_a_line_of_the_log():
+    lines = []
+    BadImages(9, "replace", lines.append).check({"notes": [("bad", "a\nAccuracy: 99 dB\udce9", "torn")],
+                                                 "complete": True})
+    assert lines == ["warning: bad image 1: a\\nAccuracy: 99 dB\\xe9: torn"]

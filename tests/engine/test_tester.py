@@ -140,7 +140,7 @@ def test_invalid_weights_are_one_clear_error(tmp_path, weights):
     spoilt = torch.load(weights[0], weights_only=True)
     next(iter(spoilt.values())).fill_(float("nan"))
     torch.save(spoilt, tmp_path / "spoilt.pth")
-    with pytest.raises(UserError, match="output holds nan"):
+    with pytest.raises(UserError, match="1 of 270 tensors hold values that are not finite"):
         restore(tmp_path, tmp_path / "spoilt.pth", "--gtroot", write_faces(tmp_path / "faces", 1))
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_face_is_left_out_of_the_scores(tmp_path, weights, capsys):
     path, _ = weights
     faces = write_faces(tmp_path / "faces", 101, size=(32, 32))
     (faces / "050.png").write_bytes(b"broken")
-    folder = restore(tmp_path, path, "--gtroot", faces)
+    folder = restore(tmp_path, path, "--gtroot", faces, status=1)
     assert json.loads((folder / "scores.json").read_text())["faces"] == 100
     assert not (folder / "restored" / "050.png").exists()
     assert re.search(r"Bad images: 1.*\n  .*050\.png", capsys.readouterr().out)
@@ -193,4 +193,92 @@ def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(
     restore(tmp_path, weights[0], "--dataroot", faces, "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
     assert report["protocols"]["rgb"]["input"] == {"psnr": None, "ssim": pytest.approx(1)}
-    assert re.search(r"^gain in dB +none +none +none *$", capsys.readouterr().out, re.M)
+    out = capsys.readouterr().out
+    assert re.search(r"^gain in dB +none +none +none *$", out, re.M) and not re.search(r"\b(inf|nan)\b", out)
+
+
+def test_every_readable_face_is_restored_and_the_others_listed(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "faces", 20, size=(4, 4))
+    whole = (faces / "003.png").read_bytes()
+    (faces / "003.png").write_bytes(whole[:len(whole) // 2])
+    folder = restore(tmp_path, weights[0], "--dataroot", faces, status=1)
+    assert len(list((folder / "restored").iterdir())) == 19
+    assert re.search(r"Bad images: 1, .*\n  .*003\.png: .*truncated", capsys.readouterr().out)
+    for file in faces.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 20 images could be restored"):
+        restore(tmp_path, weights[0], "--dataroot", faces)
+
+
+def test_a_face_with_a_bad_reference_is_restored_but_not_scored(tmp_path, weights, capsys):
+    faces, small = write_faces(tmp_path / "faces", 3, size=(32, 32)), write_faces(tmp_path / "small", 3, size=(4, 4))
+    restore(tmp_path, weights[0], "--dataroot", small, "--gtroot", faces)
+    (faces / "001.png").write_bytes(b"broken")
+    folder = restore(tmp_path, weights[0], "--dataroot", small, "--gtroot", faces, status=1)
+    assert len(list((folder / "restored").iterdir())) == 3
+    rows = [list(csv.DictReader((f / "faces.csv").read_text().splitlines()))
+            for f in (folder.with_name("t.previous"), folder)]
+    assert rows[1] == [rows[0][0], rows[0][2]]
+    assert re.search(r"\n  .*faces/001\.png: cannot identify.*not scored", capsys.readouterr().out)
+
+
+def test_a_name_that_cannot_be_written_costs_one_face(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "faces", 2, size=(4, 4))
+    name = "x" * 250
+    for extension in ("png", "bmp"):  # only names with both extensions are unique, and too long
+        Image.open(faces / "000.png").save(faces / f"{name}.{extension}")
+    folder = restore(tmp_path, weights[0], "--dataroot", faces, status=1)
+    assert sorted(p.name for p in (folder / "restored").iterdir()) == ["000.png", "001.png"]
+    assert capsys.readouterr().out.count(f"{name}.png: its restored image cannot be written: File name too long") == 2
+    (faces / f"{name}.bmp").unlink()
+    assert (restore(tmp_path, weights[0], "--dataroot", faces) / "restored" / f"{name}.png").exists()
+
+
+def test_earlier_results_are_moved_aside_and_nothing_is_lost(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 2, size=(32, 32))
+    folder = restore(tmp_path, weights[0], "--gtroot", faces)
+    (folder / "mine.txt").write_text("notes")
+    (faces / "000.png").unlink()
+    for _ in range(2):
+        restore(tmp_path, weights[0], "--dataroot", faces)
+    assert [p.name for p in (folder / "restored").iterdir()] == ["001.png"] and not (folder / "scores.json").exists()
+    assert {p.name for p in folder.parent.iterdir()} == {"t", "t.previous", "t.previous.2"}
+    previous = folder.with_name("t.previous")
+    assert (previous / "mine.txt").exists() and (previous / "scores.json").exists()
+
+
+def test_results_are_never_inputs(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "results" / ".." / "faces", 2, size=(4, 4))
+    for name in ("a", "b"):
+        restore(faces, weights[0], "--dataroot", faces, "--name", name)
+    assert len(list((faces / "results" / "b" / "restored").rglob("*.png"))) == 2
+    assert "the output folder results is not searched" in capsys.readouterr().out
+    restored = faces / "results" / "b" / "restored"
+    for words, message in ((["--dataroot", restored, "--name", "b"], "where the results go"),
+                           (["--dataroot", faces, "--results_dir", faces], "results would be read as inputs")):
+        with pytest.raises(UserError, match=message):
+            restore(faces, weights[0], *words)
+    assert len(list((faces / "results" / "b" / "restored").rglob("*.png"))) == 2
+    restore(faces, weights[0], "--dataroot", faces / "results" / "a" / "restored", "--name", "again")
+
+
+def test_faces_of_another_size_are_reported_in_one_line(tmp_path, weights, capsys):
+    faces = tmp_path / "faces"
+    for side, count in ((4, 3), (32, 1), (64, 2), (40, 1)):
+        write_faces(faces / str(side), count, size=(side, side))
+    restore(tmp_path, weights[0], "--dataroot", faces)
+    assert re.findall("^warning: .*", capsys.readouterr().out, re.M) == [
+        "warning: the network was trained on faces of 4 pixels, its result has 32; 3 images (2 of 64 pixels, 1 of 40 "
+        "pixels): faces of other sizes are restored badly; 1 images (1 of 32 pixels): taken as enlarged from 4 pixels; "
+        "sharp ones are restored badly."]
+    restore(tmp_path, weights[0], "--dataroot", faces / "4")
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_folder_whose_path_is_no_utf8_is_restored(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "\udcc1\udcb3", 1, size=(32, 32))
+    (faces / "a\nb.heic").touch()
+    folder = restore(tmp_path, weights[0], "--dataroot", faces, "--gtroot", faces)
+    assert (folder / "restored" / "000.png").exists()
+    out = capsys.readouterr().out
+    assert r"\xc1\xb3: 1 other file ignored (.heic 1)" in out

@@ -271,11 +271,12 @@ def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, cap
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", out)
     train("--train_steps", 3, "--batch_size", 40, "--continue_train", dataroot=folder)  # repeats the same three steps
     assert re.search(r"Bad images: 1, .*\n  .*007\.png", capsys.readouterr().out)
-    (folder / "055.png").write_bytes(b"")
-    with pytest.raises(UserError, match="2 of 120 images are bad, more than 1 %") as stop:
+    for name in ("055", "056", "057"):
+        (folder / f"{name}.png").write_bytes(b"")
+    with pytest.raises(UserError, match="4 of 120 images are bad, more than 1 %") as stop:
         train("--total_epochs", 1, "--batch_size", 40, dataroot=folder, name="more")
     assert stop.value.status == 1
-    with pytest.raises(UserError, match="--on_bad_image stop.*(007|055).png"):
+    with pytest.raises(UserError, match="--on_bad_image stop.*(007|05[567]).png"):
         train("--total_epochs", 1, "--batch_size", 40, "--on_bad_image", "stop", dataroot=folder, name="stop")
 
 
@@ -283,3 +284,25 @@ def test_pictures_leave_the_training_alone(train):
     """Batch norm's statistics must not include the faces drawn in samples.png."""
     never, always = (state(train("--train_steps", 3, "--visual_freq", freq, name=str(freq))[1]) for freq in (9, 1))
     assert same(never["networks"], always["networks"]) == ""
+
+
+def test_damaged_validation_faces_are_found_before_the_training(train, tmp_path, capsys):
+    val = write_faces(tmp_path / "val", 12)
+    for i in range(4):
+        whole = (val / f"{i:03d}.png").read_bytes()
+        (val / f"{i:03d}.png").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="4 of 12 images are bad") as error:
+        train("--train_steps", 1, "--valroot", val)
+    assert error.value.status == 1 and not list((tmp_path / "run").iterdir())
+    (val / "003.png").unlink()
+    assert train("--train_steps", 1, "--valroot", val)[0] == 0
+    assert "11 to validate on" in capsys.readouterr().out
+
+
+def test_the_output_of_trainings_is_no_face(tmp_path, train, capsys):
+    faces = write_faces(tmp_path / "faces", 4)
+    for name in ("a", "b"):
+        assert train("--train_steps", 1, "--checkpoints_dir", faces / "runs", "--val_count", 1, dataroot=faces,
+                     name=name)[0] == 0
+    out = capsys.readouterr().out
+    assert out.count("the output folder runs is not searched") == 1 and "Data: 3 faces" in out.split("Recipe")[2]

@@ -79,8 +79,8 @@ def largest_difference(a, b):
     return max(float((a[key] - b[key]).abs().max()) for key in a)
 
 
-def restore(tmp_path, path, *words):
+def restore(tmp_path, path, *words, status=0):
     options = parse_test(["--pth_path", str(path), "--results_dir", str(tmp_path / "results"), "--name", "t",
                           "--workers", "0", "--device", "cpu", *map(str, words)])
-    assert tester.Tester(options).run() == 0
+    assert tester.Tester(options).run() == status
     return tmp_path / "results" / "t"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from data import loader
 from data.builtin_dataset import BuiltinDataset
 from data.drawn.builtin_faces import write_faces
 from data.face_folder import Place
@@ -151,11 +150,10 @@ def test_without_annotation_the_reason_is_given_and_the_maps_are_shown(tmp_path,
     assert not (folder / "priors.png").exists()
 
 
-def test_the_picture_of_the_maps_does_not_need_the_first_face(tmp_path, weights, drawn, monkeypatch, capsys):
+def test_the_picture_of_the_maps_does_not_need_the_first_face(tmp_path, weights, drawn, capsys):
     faces = shutil.copytree(drawn, tmp_path / "faces")
     (faces / "images" / "00000.png").write_bytes(b"broken")
-    monkeypatch.setattr(loader, "MAX_BAD_SHARE", 0.5)
-    folder = restore(tmp_path, weights[0], "--gtroot", faces, "--batch_size", 1)
+    folder = restore(tmp_path, weights[0], "--gtroot", faces, "--batch_size", 1, status=1)
     assert "Priors: " in capsys.readouterr().out and (folder / "priors.png").exists()
 
 

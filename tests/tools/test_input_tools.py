@@ -11,7 +11,7 @@ from data.drawn.builtin_faces import draw_face
 from data.seg2face_dataset import PALETTE
 from data.single_dataset import SingleDataset
 from tests.helpers.faces import write_faces
-from tools import grey_copies, write_npz
+from tools import grey_copies, pack_faces, show_degradations, write_npz
 from utils.errors import UserError
 from utils.images import to_tensor_range
 
@@ -80,3 +80,16 @@ def test_npz_inputs_are_those_of_the_task(tmp_path, nested):
     write_npz.write_inputs(tmp_path / "maps", tmp_path / "npz", 32, "seg2face")
     array = np.load(tmp_path / "npz" / "a.npz")["input"][0].transpose(1, 2, 0)
     assert np.array_equal(np.rint(array * 127.5 + 127.5).astype(np.uint8), PALETTE[parsing])
+
+
+def test_skipped_images_show_in_the_exit_status(tmp_path, nested, monkeypatch, capsys):
+    tools = ((grey_copies, []), (write_npz, ["--load_size", "16"]), (pack_faces, ["--size", "16"]),
+             (show_degradations, ["--size", "16", "--columns", "1"]))
+    for number, (tool, words) in enumerate(tools):
+        target = tmp_path / f"target{number}.png"
+        monkeypatch.setattr(sys, "argv", ["tool", str(nested), str(target), *words])
+        assert tool.main() == 1 and target.exists()
+        assert "error: 1 images were skipped" in capsys.readouterr().err
+    (nested / "broken.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["tool", str(nested), str(tmp_path / "grey")])
+    assert grey_copies.main() == 0

@@ -23,7 +23,7 @@ from tests.helpers.warm_python import warm_python
 from tools import astronaut, export_weights, pack_faces, readme_results, timed_training
 from utils import pretrained
 from utils.errors import UserError
-from utils.images import read_rgb
+from utils.images import Skipped, read_rgb
 
 
 def test_packed_faces_are_squares_near_the_originals_and_fit(tmp_path):
@@ -34,7 +34,7 @@ def test_packed_faces_are_squares_near_the_originals_and_fit(tmp_path):
     unpacked = timed_training.unpack(tmp_path / "faces.zip", tmp_path / "out")
     names = sorted(p.name for p in unpacked.iterdir())
     assert names == [f"{i:03d}.webp" for i in range(12)]
-    (_, face), = pack_faces.read_faces([folder / "003.png"], 64)
+    (_, face), = pack_faces.read_faces([folder / "003.png"], 64, Skipped())
     assert np.abs(np.asarray(read_rgb(unpacked / "003.webp")).astype(int) - np.asarray(face)).mean() < 4
     smaller = pack_faces.pack(folder, tmp_path / "less.zip", 64, max_mb=0.7 * size / 1e6)
     assert smaller[1] < quality and smaller[2] <= 0.7 * size

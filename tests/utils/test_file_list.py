@@ -37,7 +37,7 @@ def read_without_walking(monkeypatch, root, index):
     def walked(*arguments, **options):
         raise AssertionError("the folder was read again")
     with monkeypatch.context() as patch:
-        patch.setattr(file_list.os, "walk", walked)
+        patch.setattr(file_list.os, "scandir", walked)
         return listing(root, index)
 
 
@@ -94,3 +94,35 @@ def test_links_that_lead_back_or_again_add_nothing(folder):
     (folder / "b" / "up").symlink_to("..")
     (folder / "z").symlink_to("b")
     assert list(listing(folder, None)) == expected
+
+
+def test_hidden_files_and_what_is_no_regular_file_are_not_listed(folder, tmp_path):
+    expected = list(listing(folder, None))
+    for name in ("._0.png", ".12.ab.tmp", ".png", "b/.ipynb_checkpoints/0-checkpoint.png", ".hidden/0.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    os.mkfifo(folder / "b" / "pipe.png")
+    (folder / "x.HEIC").touch()
+    found = listing(folder, tmp_path / "index")
+    assert list(found) == expected
+    assert found.notes == [f"{folder}: 4 other files ignored (hidden 1, .txt 1, .heic 1, pipes, sockets or devices 1)"]
+    assert listing(folder, tmp_path / "index").notes == found.at([0]).notes == found.notes  # as the index holds them
+    (folder / "b" / "lost.png").symlink_to("nowhere")  # its reader reports it
+    assert len(listing(folder, None)) == len(expected) + 1
+    (folder / "b" / "dots").mkdir()
+    (folder / "b" / "dots" / "9.png").touch()
+    hidden = folder.rename(folder.with_name(".faces"))  # the chosen folder itself may be hidden
+    assert len(listing(hidden, None)) == len(expected) + 2
+
+
+def test_output_folders_are_not_searched_by_whatever_name(folder, tmp_path):
+    expected = list(listing(folder, tmp_path / "index"))
+    (folder / "link").symlink_to("b")
+    found = list_files(str(folder), {".png"}, tmp_path / "index", leave_out=(folder / "b", folder, tmp_path / "gone"))
+    assert list(found) == expected[:4] and found.notes[1:] == [
+        f"{folder}: the output folder {name} is not searched" for name in ("b", "link")]
+
+
+def test_a_path_that_is_no_utf8_has_an_index_too(folder, tmp_path):
+    gbk = folder.rename(folder.with_name("\udcc1\udcb3"))
+    assert list(listing(gbk, tmp_path / "index")) == list(listing(gbk, None))

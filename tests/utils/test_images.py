@@ -1,17 +1,24 @@
 """utils/images.py: reading of all formats and modes as RGB, listing, degrading, grids and saving."""
+import os
+import struct
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from utils import images
 from utils.errors import UserError
 from utils.images import (
+    FORMATS,
     TITLE_HEIGHT,
     BadImage,
     centre_square,
     degrade,
+    full_size,
     grid,
     list_images,
+    open_image,
     output_names,
     read_rgb,
     save_image,
@@ -161,3 +168,101 @@ def test_tensor_range():
     tensor = to_tensor_range(batch)
     assert tensor.shape == (1, 3, 1, 1) and tensor.dtype == torch.float32
     torch.testing.assert_close(tensor.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
+
+
+def test_names_that_clash_with_longer_ones_or_on_other_systems_differ():
+    names = ["a.jpg", "a.png", "a.jpg.png", "B.png", "b.png", "e\u0301.png", "\u00e9.png"]
+    found = output_names([f"/r/{name}" for name in names], "/r")
+    assert found == ["a.jpg.png", "a.png.png", "a.jpg.png.png", "B.png.png", "b.png_2.png",
+                     "e\u0301.png.png", "\u00e9.png_2.png"]
+    assert output_names(["/r/a.jpg", "/r/x/a.png"], "/r", ".npz") == ["a.npz", "x/a.npz"]
+
+
+@pytest.mark.parametrize("extension", ["jfif", "gif", "ppm", "pgm", "tga", "jp2", "avif", "jpe", "pcx", "qoi", "sgi"])
+def test_what_pillow_reads_well_is_an_image(tmp_path, extension):
+    face = Image.fromarray(PICTURE)
+    face.save(tmp_path / f"a.{extension}", FORMATS[f".{extension}"])
+    assert len(list_images(str(tmp_path), "--x")) == 1
+    read = np.asarray(read_rgb(tmp_path / f"a.{extension}")).astype(int)
+    assert read.shape == PICTURE.shape and (extension == "pgm" or np.abs(read - PICTURE).mean() < 8)
+
+
+@pytest.mark.parametrize("extension", ["eps", "pdf", "h5", "ico"])
+def test_documents_and_icons_are_none(extension):
+    assert f".{extension}" not in FORMATS
+
+
+def test_documents_under_an_images_name_reach_no_external_program(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png", "EPS")
+    with pytest.raises(BadImage, match="a.png: cannot identify an image of a supported format"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_the_first_frame_of_an_animation_is_used_and_marked(tmp_path):
+    frames = [Image.fromarray(np.full((9, 9, 3), value, np.uint8)) for value in (50, 100)]
+    for name in ("a.gif", "a.webp", "a.png", "a.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        read = read_rgb(tmp_path / name)
+        assert read.info == {"frames": True} and abs(np.asarray(read).mean() - 50) < 2
+    frames[0].save(tmp_path / "b.gif")
+    assert read_rgb(tmp_path / "b.gif").info == {}
+
+
+def test_long_compressed_text_in_a_png_does_no_harm(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a" * 5_000_000, zip=True)
+    Image.fromarray(PICTURE).save(tmp_path / "a.png", pnginfo=text)
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), PICTURE)
+
+
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, NotImplementedError, SyntaxError, struct.error, MemoryError,
+                                   Image.DecompressionBombError, KeyError, RecursionError])
+def test_whatever_a_decoder_raises_is_a_bad_image(tmp_path, monkeypatch, error):
+    def fail(self):
+        raise error("some\nthing")
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    for read in (read_rgb, open_image):
+        with pytest.raises(BadImage) as found:
+            read(tmp_path / "a.png")
+        assert found.value.path == str(tmp_path / "a.png") and "\n" not in str(found.value)
+
+
+def test_pipes_and_devices_are_bad_images(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", "/dev/zero"):
+        with pytest.raises(BadImage, match="a pipe or a device"):
+            read_rgb(path)
+    with pytest.raises(BadImage, match="directory"):
+        read_rgb(tmp_path)
+
+
+def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[18:26] = struct.pack("<ii", 60_000, 60_000)
+    (tmp_path / "a.bmp").write_bytes(content)
+    with pytest.raises(BadImage, match="exceeds limit"):
+        read_rgb(tmp_path / "a.bmp")
+
+
+def test_a_huge_jpeg_is_decoded_at_a_part_of_its_size_and_others_never(tmp_path, monkeypatch):
+    face = Image.fromarray(PICTURE).resize((800, 600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    face.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    whole = read_rgb(tmp_path / "a.jpg", 16)
+    assert whole.size == (600, 800) == full_size(whole)
+    assert np.array_equal(whole, read_rgb(tmp_path / "a.jpg"))
+    monkeypatch.setattr(images, "LARGE", 800 * 600 - 1)
+    reduced = read_rgb(tmp_path / "a.jpg", 16)
+    assert reduced.size == (75, 100) and full_size(reduced) == (600, 800)
+    assert read_rgb(tmp_path / "a.jpg", 75).size == (300, 400) and read_rgb(tmp_path / "a.jpg").size == (600, 800)
+    small = [np.asarray(image.resize((15, 20), Image.Resampling.BICUBIC)).astype(int) for image in (whole, reduced)]
+    assert np.abs(small[0] - small[1]).mean() < 2
+
+
+def test_other_files_are_counted_where_there_is_no_image(tmp_path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(UserError, match=r"no images .* 1 other file ignored \(.heic 1\)"):
+        list_images(str(tmp_path), "--dataroot")
