@@ -62,11 +62,11 @@ class Worker:
 def _try_all(kind, seed, numbers, reports):
     os.setsid()
     torch.set_num_threads(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # libraries in C print warnings on corrupted images
-        os.dup2(nowhere, stream)
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         fuzzed = KINDS[kind](folder)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):  # libraries in C print warnings on corrupted images
+            os.dup2(nowhere, stream)
         for number in numbers:
             reports.send(("begins", number))
             try:

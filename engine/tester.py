@@ -125,6 +125,9 @@ class Tester:
         self.bad.bad = whole.bad_images
         if distributed.is_main():
             self._report(whole, references, prior_titles)
+            if whole.bad_images:
+                print(f"error: {len(whole.bad_images)} of {len(self.dataset)} images could not be restored, written or "
+                      f"scored; they are listed above. All others are done.", file=sys.stderr, flush=True)
         return 1 if whole.bad_images else 0
 
     @staticmethod

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import (  # noqa: F401 (the plugins register their formats; Image.init would load all of Pillow's)
@@ -264,17 +264,19 @@ def output_names(paths, root, extension=".png"):
     It is the file's name with its own extension replaced: a.jpg becomes a.png. Files whose names would be the same
     keep their own extension: a.jpg and a.bmp become a.jpg.png and a.bmp.png. What is still the same becomes
     a.jpg_2.png, a.jpg_3.png. Names that differ only in case or in Unicode's form are the same: they would replace each
-    other on other systems' disks.
+    other on other systems' disks. The name of a subfolder (a.png/) is no file's.
     """
     relative = [os.path.relpath(path, root) for path in paths]
     names = [os.path.splitext(name)[0] for name in relative]
+    folders = {_folded(str(folder)) for name in relative for folder in PurePath(name).parents}
+    of_folders = {name.removesuffix(extension) for name in folders if name.endswith(extension)}
     while True:  # a longer name may in turn be another file's: a.jpg.png of a.jpg, and of a.jpg.png
-        count = Counter(map(_folded, names))
+        count = Counter([*map(_folded, names), *of_folders])
         longer = [full if count[_folded(name)] > 1 else name for name, full in zip(names, relative, strict=True)]
         if longer == names:
             break
         names = longer
-    taken = {name for name, number in count.items() if number == 1}
+    taken = {name for name, number in count.items() if number == 1} | of_folders
     for place, name in enumerate(names):
         if count[_folded(name)] > 1:
             number, free = 1, name

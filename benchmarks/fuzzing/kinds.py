@@ -281,7 +281,8 @@ class States(Kind):
         super().__init__(folder)
         base = self.trained()
         self.content = checkpoint.list_states(base)[-1].read_bytes()
-        self.state = torch.load(io.BytesIO(self.content), weights_only=True)
+        self.state, damage = checkpoint.read_state(checkpoint.list_states(base)[-1])
+        assert not damage
         self.options = (base / "options.yml").read_bytes()
 
     def run(self, rng):

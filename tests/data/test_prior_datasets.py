@@ -324,7 +324,7 @@ def test_a_training_gets_priors_and_tells_what_is_missing(train, builtin, monkey
     (builtin / "masks" / "00001.png").unlink()
     status, folder = train("--dataset_name", "builtin", "--priors", "both", "--val_count", 2, "--train_steps", 2,
                            dataroot=builtin)
-    assert status == 0 and len(seen) == 3 and set(seen) == {((3, 79, 16, 16), -1, 1)}  # two steps, a trial before saving
+    assert status == 0 and len(seen) == 3 and set(seen) == {((3, 79, 16, 16), -1, 1)}  # and a trial at the save
     log = (folder / "train.log").read_text()  # 2 of 6 faces are held out; 1 of the other 4 has no mask
     for words in ("Data: 3 faces", ", 2 to validate on", "warning: 1 of 4 pictures", "left out: 00001.png"):
         assert words in log

@@ -98,7 +98,7 @@ def test_what_is_absent_says_why(tmp_path, weights, portraits, capsys):  # noqa:
 
 @pytest.mark.parametrize("words, message", [
     (["--fid_reference", "x"], "--fid_reference is of use with --fid_path FILE only"),
-    (["--lpips_path", "none.pth"], "--lpips_path: LPIPS needs AlexNet's weights .*no weights file at 'none.pth'"),
+    (["--lpips_path", "none.pth"], "--lpips_path: LPIPS needs AlexNet's weights .*none.pth: there is no such file"),
     (["--fid_path", "inception", "--max_images", "1"], "--fid_path: FID compares sets of faces; one face is none"),
 ])
 def test_what_cannot_be_is_refused_at_once(tmp_path, weights, files, portraits, words, message):  # noqa: F811

@@ -175,6 +175,9 @@ def test_names_that_clash_with_longer_ones_or_on_other_systems_differ():
     found = output_names([f"/r/{name}" for name in names], "/r")
     assert found == ["a.jpg.png", "a.png.png", "a.jpg.png.png", "B.png.png", "b.png_2.png",
                      "e\u0301.png.png", "\u00e9.png_2.png"]
+    assert output_names(["/r/a.jpg", "/r/a.png/b.jpg"], "/r") == ["a.jpg.png", "a.png/b.png"]
+    assert output_names(["/r/a.jpg", "/r/A.png/b.jpg", "/r/a.jpg.png/c.jpg"], "/r") == [
+        "a.jpg_2.png", "A.png/b.png", "a.jpg.png/c.png"]
     assert output_names(["/r/a.jpg", "/r/x/a.png"], "/r", ".npz") == ["a.npz", "x/a.npz"]
 
 
