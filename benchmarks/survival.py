@@ -24,6 +24,7 @@ from benchmarks.measuring import show
 from data.drawn.builtin_faces import write_faces
 from engine import checkpoint
 from engine.trainer import Trainer
+from engine.validation import Validation
 from options.train_options import parse_train
 from utils import distributed
 from utils.errors import run_main
@@ -36,10 +37,15 @@ LONGEST_DELAY = 2.0  # seconds from a start to a kill, at most
 LONGEST_WAIT = 60  # seconds until a rank must end after another one was killed
 
 
-def start(folder, faces, ranks, steps):
-    """Forks the ranks of one training, which resumes if there is a checkpoint, and returns their pids."""
+def start(folder, faces, ranks, steps, patience=600):
+    """Forks the ranks of one training, which resumes if there is a checkpoint, and returns their pids.
+
+    patience: seconds that a rank waits for the others (--dist_timeout). While the training validates, there is a file
+    `validating` in its folder.
+    """
     run = Path(folder) / "run"
-    words = [*TINY, f"--dataroot={faces}", f"--checkpoints_dir={folder}", "--name=run", f"--train_steps={steps}"]
+    words = [*TINY, f"--dataroot={faces}", f"--checkpoints_dir={folder}", "--name=run", f"--train_steps={steps}",
+             f"--valroot={faces}", "--val_max=8", "--val_batch_size=2", f"--dist_timeout={patience}"]
     if checkpoint.list_states(run):
         words.append("--continue_train")
     with socket.socket() as free:
@@ -68,6 +74,16 @@ def start(folder, faces, ranks, steps):
 
 def train(words):
     torch.set_num_threads(1)
+    validate = Validation.run
+
+    def marked(validation, *arguments):
+        mark = Path(validation.options.checkpoints_dir) / validation.options.name / "validating"
+        mark.touch()
+        try:
+            return validate(validation, *arguments)
+        finally:
+            mark.unlink(missing_ok=True)
+    Validation.run = marked
     with distributed.session():
         return Trainer(parse_train(words)).fit()
 
@@ -102,12 +118,8 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
     """Kills a training of `steps` steps `kills` times and returns the table's row."""
     random.seed(seed)
     whole, disturbed = Path(folder) / "whole", Path(folder) / "disturbed"
-    for root in (whole, disturbed):
-        root.mkdir(parents=True)
-    began = time.monotonic()
-    if any(wait(start(whole, faces, ranks, steps)).values()):
-        raise RuntimeError((whole / "rank_0.log").read_text(encoding="utf-8"))
-    alone = time.monotonic() - began
+    alone = undisturbed(whole, faces, ranks, steps)
+    disturbed.mkdir()
     run = disturbed / "run"
     in_save = unreadable = done = 0
     longest = 0.0
@@ -118,14 +130,35 @@ def survive(folder, faces, ranks, steps, kills, seed=0):
         in_save += any(run.glob(".*.tmp"))
         unreadable += sum(checkpoint.find_damage(path) is not None for path in checkpoint.list_states(run))
     step = max((int(p.stem.split("_")[1]) for p in checkpoint.list_states(run)), default=0)
-    if any(wait(start(disturbed, faces, ranks, steps)).values()):
-        raise RuntimeError((disturbed / "rank_0.log").read_text(encoding="utf-8"))
-    newest = [checkpoint.list_states(root / "run")[-1] for root in (whole, disturbed)]
-    states = [torch.load(path, weights_only=True) for path in newest]
+    wait_for_end(start(disturbed, faces, ranks, steps), disturbed)
     return {"ranks": ranks, "steps": steps, "kills": done, "in a save": in_save, "last kill at or after step": step,
             "unreadable checkpoints": unreadable, "longest wait for the others s": longest,
-            "bit-equal": all(equal(*(state[part] for state in states)) for part in
-                             ("networks", "ema", "optimizers", "rng")), "undisturbed s": alone}
+            "bit-equal": same_training(whole, disturbed), "undisturbed s": alone}
+
+
+def undisturbed(folder, faces, ranks, steps):
+    """Trains without a disturbance; returns the seconds that it took."""
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    wait_for_end(start(folder, faces, ranks, steps), folder)
+    return time.monotonic() - began
+
+
+def wait_for_end(pids, folder):
+    """Waits for a training to reach its end. Raises RuntimeError, with its log, if a rank fails."""
+    if any(wait(pids).values()):
+        raise RuntimeError((folder / "rank_0.log").read_text(encoding="utf-8"))
+
+
+def newest_state(folder):
+    """Returns the newest checkpoint of the training in `folder`."""
+    return torch.load(checkpoint.list_states(folder / "run")[-1], weights_only=True)
+
+
+def same_training(a, b):
+    """Returns whether the newest checkpoints of two trainings are equal: weights, optimizer states, random numbers."""
+    a, b = newest_state(a), newest_state(b)
+    return all(equal(a[part], b[part]) for part in ("networks", "ema", "optimizers", "rng"))
 
 
 def equal(a, b):
@@ -135,6 +168,12 @@ def equal(a, b):
     if isinstance(a, list):
         return len(a) == len(b) and all(map(equal, a, b))
     return torch.equal(a, b) if torch.is_tensor(a) else a == b
+
+
+def load_modules():
+    """Imports what is loaded late before the forks; otherwise most kills would hit imports."""
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)
+    importlib.import_module("torch.distributed.nn.functional")
 
 
 def main():
@@ -147,9 +186,7 @@ def main():
                         help="length of the training in steps (default: 4000)")
     parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
-    # Imports lazily loaded modules before the forks; otherwise most kills would hit imports.
-    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)
-    importlib.import_module("torch.distributed.nn.functional")
+    load_modules()
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder) / "faces"
         write_faces(faces, 50, first_seed=0)

@@ -200,8 +200,9 @@ def test_a_training_that_diverges_leaves_the_last_good_checkpoint(train, words):
 
 
 def test_a_discriminator_that_diverges_is_not_saved(tmp_path, faces):
-    with pytest.raises(UserError, match="diverged|inf or nan|is nan"):
-        train_gpen(tmp_path, faces, "--train_steps", 9, "--save_latest_freq", 1, "--d_lr", 1e30, "--name", "run")
+    with pytest.raises(UserError, match="diverged|inf or nan"):
+        train_gpen(tmp_path, faces, "--train_steps", 9, "--save_latest_freq", 1, "--d_lr", 1e30, "--lambda_r1", 0,
+                   "--name", "run")
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
@@ -269,7 +270,7 @@ def test_a_name_with_control_characters_forges_no_line(train, tmp_path, capsys):
     train("--total_epochs", 1, "--batch_size", 40, dataroot=folder)
     for text in (capsys.readouterr().out, (tmp_path / "run" / "train.log").read_text()):
         assert "\x1b" not in text and "\u2028" not in text and r"a\nIter: [1|1]1" in text
-        assert len(re.findall("^Iter: ", text, re.M)) == text.count("Progress: ") > 0
+        assert len(re.findall("^Iter: ", text, re.M)) == 2
 
 
 def test_the_run_goes_on_where_nobody_reads_its_output(tmp_path, faces):
