@@ -1,6 +1,7 @@
 """UserError, the exception for errors that the user can fix, and how entry points report it."""
 import difflib
 import errno
+import os
 import re
 import sys
 
@@ -49,6 +50,9 @@ def run_main(main, leave=sys.exit):
     A UserError is printed as one line on stderr without a traceback; a full or read-only disk and too little memory are
     reported the same way.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller closed it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for as long as the process lives)
     sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: file names may not be valid UTF-8
     try:
         status = main()
