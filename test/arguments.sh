@@ -55,7 +55,7 @@ parse_arguments() {
             *_path=* | preset=*.yml | preset=*.yaml) make_absolute "$name" ;;
         esac
     done
-    [ -z "$unused" ] || echo "Not used by this project, ignored:$unused"
+    [ -z "$unused" ] || say "Not used by this project, ignored:$unused"
     choose_devices "$known" "$default_rank_size"
     choose_precision
     is_true profiling && profile_steps=10:12
@@ -82,7 +82,10 @@ make_absolute() {
     # shellcheck disable=SC2088
     case ${!1} in
         /*) ;;
-        '~/'*) printf -v "$1" '%s' "$HOME/${!1#??}" ;;
+        '~/'*)
+            [ -n "${HOME-}" ] || die "--$1=${!1}: HOME is not set: write the path without ~"
+            printf -v "$1" '%s' "$HOME/${!1#??}"
+            ;;
         *) printf -v "$1" '%s' "$caller_dir/${!1}" ;;
     esac
 }
@@ -156,5 +159,5 @@ choose_precision() {
             opt_level=O0
         fi
     done
-    ! is_true hf32 || echo "--hf32: computes in float32 (O0); whether an NPU rounds to HF32 remains torch_npu's default"
+    ! is_true hf32 || say "--hf32: computes in float32 (O0); whether an NPU rounds to HF32 remains torch_npu's default"
 }

@@ -1,6 +1,12 @@
 #!/bin/bash
 # Functions of the train_*.sh scripts, which source this file and call parse_arguments first.
-set -u -o pipefail
+[ -n "${BASH_VERSION-}" ] || exec bash "$0" "$@"  # started with another shell: `sh test/train_full_1p.sh`
+set +o posix +o errexit +o noclobber +o noglob -u -o pipefail  # the caller may have exported other settings
+shopt -u nocasematch nullglob failglob
+# Of a closed console: otherwise the next file that a program opens would receive its messages.
+[ -e /dev/fd/0 ] || exec </dev/null
+[ -e /dev/fd/1 ] || exec >/dev/null
+[ -e /dev/fd/2 ] || exec 2>/dev/null
 
 caller_dir=$PWD
 test_dir=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) || exit 1
@@ -20,7 +26,8 @@ skipped_steps=10      # first steps of a training, excluded from the speed
 lines_of_failure=30   # log lines shown when a program fails
 
 print_freq=""
-run_name="" run_dir="" output_dir="" log="" lock="" lock_file="" output_root="" output_root_is_new="" collects_ranks=""
+run_name=$(basename -- "$0" .sh) run_dir="" output_dir="" log="" lock="" lock_files=() output_root=""
+output_root_is_new="" collects_ranks="" child="" signalled=""
 output_name=""    # of the folder in test/output; default: $ASCEND_DEVICE_ID
 at_exit=clean_up  # run at the script's end
 
@@ -29,7 +36,14 @@ source "$test_dir/output_folder.sh" || exit 1
 
 export STARTED_BY_PROCESSES="${STARTED_BY_PROCESSES-} $$"  # the programs end if this script is killed
 trap '' PIPE  # a console that closes early (| head) ends neither the training nor the files of this script
+trap 'receive TERM' TERM HUP
+trap 'receive INT' INT
 awk() { LC_ALL=C command awk "$@"; }  # prints decimal points in every locale
+
+# Prints the arguments as a line on the console. A console that is closed is no error.
+say() {
+    printf '%s\n' "$*" 2>/dev/null || return 0
+}
 
 # add_option NAME VALUE: appends --NAME=VALUE to `options`; an empty VALUE keeps the program's default.
 add_option() {
@@ -40,7 +54,7 @@ add_option() {
 
 # Adds --dataroot, and --valroot or --val_count, to `options`: no face is used for both training and validation.
 choose_training_data() {
-    local val train_faces train_folder
+    local val train_faces train_folder held_out
     if [ -z "$data_path" ]; then
         preset=${preset:-${model:-sparnet}_builtin}
         train_faces=$builtin_train_faces train_folder=train
@@ -54,10 +68,12 @@ choose_training_data() {
         if [ -n "$val" ]; then
             options+=("--valroot=$val")
         else
-            options+=("--val_count=$(count_held_out "$data_path/train")")
+            count_held_out "$data_path/train"
+            options+=("--val_count=$held_out")
         fi
     else
-        options+=("--dataroot=$data_path" "--val_count=$(count_held_out "$data_path")")
+        count_held_out "$data_path"
+        options+=("--dataroot=$data_path" "--val_count=$held_out")
     fi
 }
 
@@ -74,8 +90,9 @@ choose_reference_faces() {
 }
 
 draw_builtin_faces() {
-    echo "No --data_path: using the built-in faces drawn by this project ($1 in $builtin_dir/$3)"
-    python3 -m data.drawn.builtin_faces "$builtin_dir/$3" --count "$1" --first_seed "$2" || exit
+    say "No --data_path: using the built-in faces drawn by this project ($1 in $builtin_dir/$3)"
+    supervise python3 -m data.drawn.builtin_faces "$builtin_dir/$3" --count "$1" --first_seed "$2"
+    exit_if_failed $?
 }
 
 first_folder() {
@@ -88,16 +105,62 @@ first_folder() {
     done
 }
 
-# Prints the number of faces to hold out; 0 for an unreadable folder: newtrain.py then reports the error.
+# Sets `held_out` to the number of faces to hold out; 0 for an unreadable folder: newtrain.py then reports the error.
 count_held_out() {
     local count
-    count=$(python3 -c 'import sys; from data.face_folder import FaceFolder
-print(len(FaceFolder.list_faces(*sys.argv[1:])))' "$1" --data_path 2>/dev/null) || count=0
-    count=$((count / 10))
-    echo $((count < held_out_at_most ? count : held_out_at_most))
+    ask count python3 -c 'import sys; from data.face_folder import FaceFolder; from utils.errors import UserError
+try: print(len(FaceFolder.list_faces(*sys.argv[1:])))
+except UserError: print(0)' "$1" --data_path
+    held_out=$((count / 10 < held_out_at_most ? count / 10 : held_out_at_most))
 }
 
 # -- running --------------------------------------------------------------------------------------------------------
+
+# supervise COMMAND...: runs the command and returns its status. Signals to this script are passed on to the command.
+supervise() {
+    local status received
+    child=starting
+    set -m  # separate process group: otherwise Ctrl-C reaches the command twice or, in the background, never
+    "$@" </dev/null &
+    child=$!
+    set +m
+    [ -z "$signalled" ] || receive "$signalled"  # the signal came before the command started
+    received=$signalled
+    while signalled="" && { wait "$child" 2>/dev/null; status=$?; } && [ -n "$signalled" ]; do received=$signalled; done
+    child=ended signalled=$received
+    return "$status"
+}
+
+# receive SIGNAL: passes the signal on to the command that runs; between two commands, ends this script.
+receive() {
+    signalled=$1
+    case $child in
+        "")
+            echo "error: $run_name was stopped by a signal before it had results: start it again" >&2
+            exit $((128 + $(kill -l "$1")))
+            ;;
+        [1-9]*) kill "-$1" "$child" 2>/dev/null ;;
+    esac
+}
+
+# exit_if_failed STATUS: exits if the command that `supervise` ran failed, or if a signal came meanwhile.
+exit_if_failed() {
+    child=""
+    [ -z "$signalled" ] || receive "$signalled"
+    [ "$1" -eq 0 ] || exit "$1"
+}
+
+# ask VARIABLE COMMAND...: sets the variable to the line that the command prints; exits if the command fails. During a
+# command substitution this script would not react to a signal.
+ask() {
+    local answer
+    exec {answer}<> <(:)  # a pipe
+    supervise "${@:2}" >&"$answer"
+    exit_if_failed $?
+    echo >&"$answer"  # also without an answer there is a line to read
+    IFS= read -r "$1" <&"$answer"
+    exec {answer}>&-
+}
 
 # run_ranks PROGRAM OPTIONS...: runs the program in one process or, with torchrun, in one process per device. The first
 # rank writes to the console and to $log. The other ranks' output is in train_<rank>.log afterwards, also after a failure.
@@ -129,26 +192,19 @@ collect_rank_logs() {
     rm -rf -- "$output_dir/ranks"
 }
 
-# run_logged COMMAND...: copies the output to the console and to $log, forwards signals, exits if the command fails.
+# run_logged COMMAND...: copies the output to the console and to $log, exits if the command fails.
 run_logged() {
-    local pipe status tee_pid signalled="" child="" start
-    pipe=$(mktemp -d) && mkfifo "$pipe/log" || exit 1
+    local output status tee_pid start
     # tee must survive a signal to the whole process group: the training still saves a checkpoint and logs it.
-    (trap '' INT TERM HUP; exec tee -- "$log") <"$pipe/log" &
+    exec {output}> >(trap '' INT TERM HUP; exec tee -p -- "$log")
     tee_pid=$!
-    trap 'pass_on TERM' TERM HUP
-    trap 'pass_on INT' INT
     start=$(date +%s)
-    set -m  # separate process group: otherwise Ctrl-C reaches the command twice or, in the background, never
-    PYTHONUNBUFFERED=1 "$@" </dev/null >"$pipe/log" 2>&1 &
-    child=$!
-    set +m
-    [ -z "$signalled" ] || pass_on "$signalled"  # the signal came before the child started
-    while signalled="" && { wait "$child"; status=$?; } && [ -n "$signalled" ]; do :; done
+    PYTHONUNBUFFERED=1 supervise "$@" >&"$output" 2>&1
+    status=$?
+    exec {output}>&-
     # tee ends with the last process that writes: ranks whose launcher was killed stop by themselves.
-    while kill -0 "$tee_pid" 2>/dev/null; do wait "$tee_pid"; done
-    trap - TERM HUP INT
-    rm -rf -- "$pipe"
+    while kill -0 "$tee_pid" 2>/dev/null; do wait "$tee_pid" 2>/dev/null || sleep 0.1; done
+    child=""
     e2e_seconds=$(($(date +%s) - start))
     case $status in
         0) return ;;
@@ -168,12 +224,6 @@ run_logged() {
 # Prints which signal ended a process, if one did.
 name_signal() {
     [ "$1" -le 128 ] || printf ' (ended by SIG%s)' "$(kill -l "$1")"
-}
-
-# pass_on SIGNAL: forwards the signal to the command.
-pass_on() {
-    signalled=$1
-    [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
 }
 
 # train_and_report acc|perf: runs newtrain.py with the parsed arguments, then prints the closing block. perf measures the
@@ -216,17 +266,17 @@ train_and_report() {
     CaseName=${Network}_bs${batch_size}_${RANK_SIZE}p_$1
     awk '/Loss_Pix:/ { print $4 }' "$log" >"$output_dir/${CaseName}_loss.txt"
     ActualLoss=$(tail -n 1 -- "$output_dir/${CaseName}_loss.txt")
-    echo "Look at: $run_dir/samples.png, $run_dir/curves.png"
+    say "Look at: $run_dir/samples.png, $run_dir/curves.png"
     weights=("$run_dir"/best_net_*.pth)
     [ -e "${weights[0]}" ] || weights=("$run_dir"/latest_net_*.pth)  # no validation: no best weights
-    echo "Weights: ${weights[*]}"
+    say "Weights: ${weights[*]}"
     report
 }
 
 # Ends the script here on all nodes but the first, which has the results.
 end_other_node() {
     [ "$node_rank" -ne 0 ] || return 0
-    echo "Node $node_rank of $nnodes has finished; the results are on node 0. Logs: $output_dir"
+    say "Node $node_rank of $nnodes has finished; the results are on node 0. Logs: $output_dir"
     exit 0
 }
 
@@ -250,7 +300,7 @@ evaluate_and_report() {
     step_seconds=$(awk -v n="$batch_size" -v fps="$FPS" 'BEGIN { printf "%.6f", n / fps }')
     CaseName=${Network}_bs${batch_size}_${RANK_SIZE}p_acc
     ActualLoss=NA
-    echo "Look at: $run_dir/samples.png, $run_dir/restored; scores: $run_dir/scores.json"
+    say "Look at: $run_dir/samples.png, $run_dir/restored; scores: $run_dir/scores.json"
     report
 }
 
@@ -278,8 +328,9 @@ measure_step() {
 
 # Writes $CaseName.log and prints the closing block, whose lines the ModelZoo reads.
 report() {
+    [[ $FPS =~ ^[0-9.]*[1-9] ]] || die "$log does not contain the run's speed: is the disk full, or was the file changed?"
     accuracy=$(awk '/^Accuracy:/ { value = $2 } END { print value == "" ? "NA" : value }' "$log")
-    [ "$accuracy" != NA ] || echo "No accuracy: there were no validation faces (fewer than 10 faces: none held out)."
+    [ "$accuracy" != NA ] || say "No accuracy: there were no validation faces (fewer than 10 faces: none held out)."
     {
         echo "Network = $Network"
         echo "RankSize = $RANK_SIZE"
@@ -292,10 +343,9 @@ report() {
         echo "ActualLoss = $ActualLoss"
         echo "E2ETrainingTime = $e2e_seconds"
     } >"$output_dir/$CaseName.log" || exit 1
-    echo "------------------ Final result ------------------"
-    echo "Final Performance images/sec : $FPS"
-    echo "Final Performance sec/step : $step_seconds"
-    echo "E2E Training Duration sec : $e2e_seconds"
-    echo "Final Train Accuracy : $accuracy"
-    return 0  # also if the console is closed
+    say "------------------ Final result ------------------"
+    say "Final Performance images/sec : $FPS"
+    say "Final Performance sec/step : $step_seconds"
+    say "E2E Training Duration sec : $e2e_seconds"
+    say "Final Train Accuracy : $accuracy"
 }

@@ -2,43 +2,58 @@
 # The output folder of the train_*.sh scripts: its lock, the checks before it is touched, and moving an earlier one aside.
 # common.sh sources this file.
 
-# Sets output_dir, run_name, run_dir and log, and locks the output folder until the script ends.
+# Sets output_dir, run_dir and log, and locks the output folder and the devices until the script ends.
 open_output() {
+    local device
     [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
     [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
-    run_name=$(basename -- "$0" .sh)
     trap "$at_exit" EXIT
     [ -e "$test_dir/output" ] || output_root_is_new=1
     mkdir -p -- "$test_dir/output" 2>/dev/null && output_root=$(CDPATH='' cd -P -- "$test_dir/output" && pwd) ||
-        die "cannot create the folder $test_dir/output"
+        die "cannot create the folder $test_dir/output: make $test_dir writable, and remove what has this name"
     output_dir=$output_root/${output_name:-$ASCEND_DEVICE_ID}
-    lock_output
+    lock_folder "$output_dir"
+    # Devices that other scripts use: those with a folder of its own name run beside them.
+    for ((device = ASCEND_DEVICE_ID + 1; device < ASCEND_DEVICE_ID + rank_size; device++)); do
+        [ -n "$output_name" ] || lock_folder "$output_root/$device"
+    done
     run_dir=${output_path:-$output_dir}/$run_name
     log=$output_dir/train_$((node_rank * rank_size + ASCEND_DEVICE_ID)).log
 }
 
-# The lock is on an open file, which the training inherits: the kernel releases it when the last of them has ended.
-lock_output() {
-    local file=$output_dir.lock holder
+# lock_folder FOLDER: locks FOLDER.lock, or exits. The lock is on an open file, which the training inherits: the kernel
+# releases it when the last of them has ended.
+lock_folder() {
+    local file=$1.lock holder reason
     while :; do
-        { exec {lock}<>"$file"; } 2>/dev/null || die "cannot write into $output_root"
-        if ! flock -n "$lock"; then
-            holder=$(cat -- "$file")
-            die "$output_dir is in use by ${holder:-another script}: wait for its end, or use another device or copy"
+        if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+            die "$file is no lock of this script: remove it"
         fi
+        { exec {lock}<>"$file"; } 2>/dev/null || die "cannot write into $output_root: make it writable"
+        reason=$(flock -n "$lock" 2>&1)
+        case $? in
+            0) ;;
+            1)
+                holder=$(cat -- "$file")
+                die "$1 is in use by ${holder:-another script}: wait for its end, or use another device or copy"
+                ;;
+            *) die "cannot lock $file: ${reason##*flock: }: flock (of util-linux) and a file system with locks are needed" ;;
+        esac
         [ ! "$file" -ef "/dev/fd/$lock" ] || break
         exec {lock}<&-  # its last holder has removed this file meanwhile
     done
-    lock_file=$file
-    echo "$run_name (process $$, since $(date '+%Y-%m-%d %H:%M:%S'))" >"$lock_file"
+    lock_files+=("$file")
+    echo "$run_name (process $$, since $(date '+%Y-%m-%d %H:%M:%S'))" 2>/dev/null >"$file" ||
+        die "cannot write $file: is the disk full?"
 }
 
 # At the script's end, however it comes about.
 clean_up() {
+    trap '' TERM HUP INT
     [ ! -d "$output_dir/ranks" ] || [ -z "$collects_ranks" ] || collect_rank_logs
-    [ -z "$lock_file" ] || rm -f -- "$lock_file"
+    rm -f -- "${lock_files[@]}"
     [ -z "$output_root_is_new" ] || rmdir -- "$test_dir/output" 2>/dev/null  # a refused call leaves nothing behind
     return 0
 }
@@ -62,7 +77,7 @@ check_run() {
     for path in "${replaced[@]}"; do
         ! holds_something "$path" || moved+=("--moved=$path" "--to=$(free_name "$path.previous")")
     done
-    device=$(python3 -m tools.check_run "--ranks=$RANK_SIZE" "${moved[@]}" "$@" "--device_id=$device_id") || exit
+    ask device python3 -m tools.check_run "--ranks=$RANK_SIZE" "${moved[@]}" "$@" "--device_id=$device_id"
 }
 
 holds_something() {
@@ -84,8 +99,8 @@ move_aside() {
     for path in "${replaced[@]}"; do
         holds_something "$path" || continue
         previous=$(free_name "$path.previous")
-        mv -- "$path" "$previous" || die "cannot move $path aside"
-        echo "What an earlier run left in $path is now in $previous"
+        mv -- "$path" "$previous" || die "cannot move $path aside: move it yourself"
+        say "What an earlier run left in $path is now in $previous"
     done
-    mkdir -p -- "$output_dir" || die "cannot create the folder $output_dir"
+    mkdir -p -- "$output_dir" || die "cannot create the folder $output_dir: make $output_root writable"
 }

@@ -8,7 +8,7 @@
 # is required. Prints PSNR and SSIM of the inputs and the restored faces, and the closing block. Writes the restored
 # faces and scores.json to test/output/$ASCEND_DEVICE_ID/train_eval_1p, or to FOLDER/train_eval_1p with
 # --output_path=FOLDER.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 parse_arguments "$evaluation_arguments" "$@"
 [ -n "$pth_path" ] || die "--pth_path=WEIGHTS.pth is required: the weights to score"

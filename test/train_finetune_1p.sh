@@ -5,7 +5,7 @@
 #
 # Data, output and closing block are those of train_full_1p.sh. If the weights are not of newtrain.py's default network,
 # give the --preset= that they were trained with.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 parse_arguments "pth_path $training_arguments" "$@"
 [ -n "$pth_path" ] || die "--pth_path=WEIGHTS.pth is required: the weights to start from"

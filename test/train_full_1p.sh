@@ -10,7 +10,7 @@
 # test/output/$ASCEND_DEVICE_ID.previous (.previous.2, ...) once everything was checked. With --output_path=FOLDER weights
 # and images are in FOLDER/train_full_1p. --precision_mode= is O0, O1 or O2. --preset= is a preset's name, or a .yml file with one
 # newtrain.py option per line, e.g. "lambda_id: 0".
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 parse_arguments "$training_arguments" "$@"
 train_and_report acc

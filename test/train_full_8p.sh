@@ -6,7 +6,7 @@
 #
 # Data, output and closing block are those of train_full_1p.sh. images/sec is the total of all devices. The log of rank
 # 0 is train_$ASCEND_DEVICE_ID.log; the other ranks' logs are train_1.log to train_7.log.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 rank_size=8
 parse_arguments "$several_devices ${training_arguments/ device_id/}" "$@"

@@ -7,7 +7,7 @@
 # HOST is the machine of node 0; --master_port= (default 29500) must be free there. --rank_size= is the number of devices
 # per machine (default 8), --batch_size= is per device. Data, output and closing block are those of train_full_8p.sh, on
 # node 0; the logs of node 1 are in its test/output/node_1. --output_path= must be a folder that all machines share.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 rank_size=8 node_rank=""
 parse_arguments "$several_hosts $several_devices ${training_arguments/ device_id/}" "$@"

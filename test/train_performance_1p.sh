@@ -5,7 +5,7 @@
 #
 # Data, output and closing block are those of train_full_1p.sh. The speed excludes the first 10 steps.
 # The default is 100 steps (30 on a CPU); change it with --train_steps= or --train_epochs=.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 parse_arguments "$training_arguments" "$@"
 train_and_report perf

@@ -4,7 +4,7 @@
 #   bash test/train_performance_8p.sh [--data_path=FACES] [--train_steps=200] [--rank_size=2]
 #
 # Works like train_performance_1p.sh. images/sec is the total of all devices.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 rank_size=8
 parse_arguments "$several_devices ${training_arguments/ device_id/}" "$@"

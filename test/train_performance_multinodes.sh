@@ -4,7 +4,7 @@
 #   bash test/train_performance_multinodes.sh --nnodes=2 --node_rank=0 --master_addr=HOST [--train_steps=200]
 #
 # Works like train_performance_8p.sh; the arguments for several machines are those of train_full_multinodes.sh.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 rank_size=8 node_rank=""
 parse_arguments "$several_hosts $several_devices ${training_arguments/ device_id/}" "$@"

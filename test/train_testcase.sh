@@ -5,15 +5,19 @@
 #
 # Draws its own faces. Prints "Run testcase success!" and exits with 0, or "Run testcase failed!" and another status.
 # The output folder is test/output/testcase: the folders of trainings are not touched.
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 1
+. "$(dirname -- "$0")/common.sh" || exit 1
 
 say_outcome() {
     local status=$?
     clean_up
-    [ "$status" -eq 0 ] && echo "Run testcase success!" || echo "Run testcase failed!"
-    exit "$status"
+    if [ -z "$finished" ]; then
+        say "Run testcase failed!"
+        exit $((status == 0 ? 1 : status))
+    fi
+    say "Run testcase success!"
 }
 
+finished=""
 trap say_outcome EXIT
 parse_arguments "device_id workers precision_mode fp32 hf32" "$@"
 at_exit=say_outcome output_name=testcase
@@ -21,3 +25,4 @@ builtin_dir=$repo_dir/.cache/testcase_faces builtin_quick_faces=16 builtin_val_f
 train_steps=6 batch_size=4
 train_and_report acc
 [ "$accuracy" != NA ] || die "the training printed no accuracy"
+finished=1

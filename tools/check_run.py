@@ -68,10 +68,15 @@ def refuse_paths_in(folders, options, output):
             raise UserError(f"--output_path: {output} leads into {advice}")
 
 
-def refuse_output(folder):
-    """Raises UserError if the run's folder holds an earlier run or cannot be created."""
-    if checkpoint.list_states(folder):
+def refuse_output(folder, options, trains):
+    """Raises UserError if the run's folder holds an earlier run or what this run reads, or if it cannot be created."""
+    if checkpoint.list_states(folder) or trains and any(folder.glob("*_net_*.*")):
         raise UserError(f"{folder} contains an earlier run: choose another --output_path= or remove it")
+    written = os.path.realpath(folder)
+    for path, option in read_paths(options).items():
+        if option.startswith("--") and leads_into(path, written):
+            raise UserError(f"{option}: {path} leads into {folder}, into which this run writes: choose another "
+                            f"--output_path=")
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".check_", dir=there))
@@ -96,7 +101,7 @@ def main(argv=None):
     made_anew = {without_last_link(path) for path in (folder, folder / options.name)} & set(moved)
     refuse_paths_in([*moved, *map(without_last_link, call.to)], options, None if made_anew else folder)
     if not made_anew:
-        refuse_output(folder / options.name)
+        refuse_output(folder / options.name, options, trains)
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         setattr(options, output, temporary)
         run = (Trainer if trains else Tester)(options)

@@ -40,6 +40,8 @@ def find_way_into(path: str | Path, folder: str) -> str | None:
         if leads_into(path, folder):
             return path
         real = os.path.realpath(path)
+        if folder.startswith(f"{real.rstrip('/')}/"):
+            return folder
         if real in seen or not os.path.isdir(real):
             continue
         seen.add(real)

@@ -1,5 +1,4 @@
 """Runs a script of test/ as a ModelArts job, for modelarts_entry_acc.py and modelarts_entry_perf.py."""
-import argparse
 import os
 import shutil
 import signal
@@ -8,11 +7,14 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, shown
+from utils.files import replacing
+from utils.option_types import Parser
 from utils.started_by import STARTED_BY
 
 CODE = Path(__file__).resolve().parents[1]
 LISTED = 20  # inputs named in the job's log
+MOST_DIGITS = 9  # of the platform's numbers
 
 
 def run_job(kind, argv):
@@ -23,18 +25,15 @@ def run_job(kind, argv):
     to the script, which rejects unknown ones. On ModelArts (MODELARTS_MODEL_PATH is set), this run's files in
     test/output are also copied to --train_url, even if the training failed.
     """
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description=f"Run test/train_{kind}_1p.sh as a ModelArts job, with several cards "
-                                        f"train_{kind}_8p.sh, with several hosts train_{kind}_multinodes.sh.",
+    parser = Parser(
+        description=f"Run test/train_{kind}_1p.sh as a ModelArts job, with several cards train_{kind}_8p.sh, with "
+                    f"several hosts train_{kind}_multinodes.sh.",
         epilog="Other arguments, --name=value or --name value, are those of the script; relative paths among them are "
                "relative to the code folder.")
     parser.add_argument("--data_url", default="/home/ma-user/modelarts/inputs/data_url_0", help="folder of faces")
     parser.add_argument("--train_url", default="/home/ma-user/modelarts/outputs/train_url_0/",
                         help="folder for the results")
     options, others = parser.parse_known_args(argv)
-    for name, value in vars(options).items():
-        if not value.strip():
-            raise UserError(f"--{name} is empty: give a folder, or leave it out for {parser.get_default(name)}.")
     data, results = os.path.abspath(options.data_url), os.path.abspath(options.train_url)
     script, devices = choose_script(kind, os.environ)
     if script is None:
@@ -73,27 +72,28 @@ def choose_script(kind, env):
     """
     hosts = number(env, "MA_NUM_HOSTS", 1, least=1)
     cards = number(env, "RANK_SIZE", hosts, least=1)
+    if cards % hosts:
+        raise UserError(f"RANK_SIZE={cards} is not a multiple of MA_NUM_HOSTS={hosts}.")
     if cards == 1:
         return f"train_{kind}_1p.sh", []
     if number(env, "ASCEND_DEVICE_ID", 0):
         return None, []
-    if cards % hosts:
-        raise UserError(f"RANK_SIZE={cards} is not a multiple of MA_NUM_HOSTS={hosts}.")
     per_host = [f"--rank_size={cards // hosts}"]
     if hosts == 1:
         return f"train_{kind}_8p.sh", per_host
-    first = env.get("VC_WORKER_HOSTS", "").split(",")[0].strip()
-    if not first:
-        raise UserError(f"MA_NUM_HOSTS={hosts}, but VC_WORKER_HOSTS does not name the hosts.")
+    names = [name.strip() for name in env.get("VC_WORKER_HOSTS", "").split(",") if name.strip()]
+    if len(names) != hosts:
+        raise UserError(f"MA_NUM_HOSTS={hosts}, but VC_WORKER_HOSTS names {len(names)} hosts: "
+                        f"'{shown(','.join(names))}'.")
     return f"train_{kind}_multinodes.sh", [f"--nnodes={hosts}", f"--node_rank={number(env, 'VC_TASK_INDEX')}",
-                                           f"--master_addr={first}", *per_host]
+                                           f"--master_addr={names[0]}", *per_host]
 
 
 def number(env, name, default=None, least=0):
     """Returns the variable as an integer; `default` if it is not set or empty. Raises UserError."""
     text = env.get(name, "").strip() or ("" if default is None else str(default))
-    if not (text.isascii() and text.isdecimal() and int(text) >= least):
-        raise UserError(f"the environment variable {name} must be a number from {least}, not '{text}'.")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) >= least):
+        raise UserError(f"the environment variable {name} must be a number from {least}, not '{shown(text)}'.")
     return int(text)
 
 
@@ -122,18 +122,16 @@ def make_line_ends_unix(folder):
     for path in folder.glob("*.sh"):
         content = path.read_bytes()
         if b"\r" in content:
-            try:
-                path.write_bytes(content.replace(b"\r\n", b"\n"))
-            except OSError as error:
-                raise UserError(f"{path} has Windows line ends and cannot be written ({error.strerror}): convert it "
-                                f"with dos2unix.") from None
+            with replacing(path, repeat="start the job again, or convert it with dos2unix") as file:
+                file.write(content.replace(b"\r\n", b"\n"))
+                shutil.copymode(path, file.name)
 
 
 def join_pairs(arguments):
     """Converts ['--a', '1', '--b=2'] to ['--a=1', '--b=2'], the only form that the scripts accept."""
     joined = []
     for argument in arguments:
-        if joined and not argument.startswith("--") and "=" not in joined[-1]:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and not argument.startswith("--"):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

@@ -7,6 +7,7 @@ the same person at every size, in any process and in any order.
 """
 
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -22,9 +23,10 @@ import numpy as np
 from data.drawn.face_drawing import draw_portrait
 from data.drawn.face_shape import sample_person
 from data.face_parts import CLASSES
-from utils.errors import UserError
+from utils.errors import UserError, run_main
 from utils.files import write_file
 from utils.option_types import SIZE, Parser, at_least
+from utils.started_by import end_with_starters
 
 __all__ = ["CLASSES", "DRAWING_VERSION", "Face", "contact_sheet", "draw_face", "write_faces"]
 
@@ -148,16 +150,17 @@ def write_face(folder, first_seed, size, index):
         ok, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if not ok:
             raise OSError(f"cannot encode {path}")
-        path.write_bytes(encoded.tobytes())
+        write_file(path, encoded.tobytes())  # whole or not at all: another process may read this set or draw it, too
     return [file_name(index), *(f"{value:.2f}" for value in face.landmarks.ravel())]
 
 
 def write_landmarks(path, rows):
     """Writes rows, each a file name and 68 pairs x, y."""
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["file", *(f"{axis}{point}" for point in range(68) for axis in "xy")])
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file", *(f"{axis}{point}" for point in range(68) for axis in "xy")])
+    writer.writerows(rows)
+    write_file(path, text.getvalue())
 
 
 def write_json(path, content):
@@ -195,6 +198,7 @@ def main(arguments=None):
                         help="side of the square pictures in pixels")
     parser.add_argument("--sheet", help="also write a picture of the first 64 faces and their maps here")
     start = time.perf_counter()
+    end_with_starters()
     try:
         options = parser.parse_args(arguments)
         drawn = write_faces(options.out, options.count, options.first_seed, options.size)
@@ -213,4 +217,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -191,3 +191,27 @@ def test_an_output_that_cannot_be_used_is_refused(tmp_path, faces):
     (tmp_path / "run/state_0000001.pth").touch()
     with pytest.raises(UserError, match="run contains an earlier run: choose another --output_path="):
         check_run([*call, f"--output_path={tmp_path}"])
+    (tmp_path / "run/state_0000001.pth").rename(tmp_path / "run/best_net_G.pth")  # its states were removed
+    with pytest.raises(UserError, match="run contains an earlier run: choose another --output_path="):
+        check_run([*call, f"--output_path={tmp_path}"])
+
+
+@pytest.mark.parametrize("data", ["run/restored", "link", "run"])
+def test_nothing_that_the_run_reads_is_overwritten(tmp_path, data):
+    write_faces(tmp_path / "run/restored", 2)
+    (tmp_path / "link").symlink_to("run/restored")
+    (tmp_path / "weights.pth").touch()
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError, match="--data_path: .* leads into .*run, into which this run writes: choose another"):
+        check_run(["newtest.py", f"--gtroot={tmp_path / data}", f"--results_dir={tmp_path}", "--name=run",
+                   f"--pth_path={tmp_path}/weights.pth"])
+    assert snapshot(tmp_path) == before
+
+
+def test_a_folder_around_the_output_is_not_searched(tmp_path, monkeypatch):
+    def scan(folder):
+        raise AssertionError(f"searched {folder}")
+    monkeypatch.setattr(os, "scandir", scan)
+    (tmp_path / "link").symlink_to("/")
+    for path in ("/", tmp_path / "link", tmp_path):
+        assert find_way_into(path, f"{tmp_path}/a/0") == f"{tmp_path}/a/0"

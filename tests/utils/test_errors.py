@@ -2,6 +2,7 @@
 import errno
 import os
 import re
+import sys
 
 import pytest
 
@@ -30,3 +31,12 @@ def test_too_little_memory_is_one_line(capsys, error):
     statuses = []
     run_main(main, statuses.append)
     assert statuses == [1] and capsys.readouterr().err.startswith("error: not enough memory: ")
+
+
+def test_a_program_runs_without_a_console(monkeypatch):
+    """Python sets sys.stdout and the others to None if the caller closed them."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    statuses = []
+    run_main(lambda: print("lost", file=sys.stderr), statuses.append)
+    assert statuses == [None] and sys.stdin.read() == ""

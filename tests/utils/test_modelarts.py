@@ -1,8 +1,11 @@
 """utils/modelarts.py: which script a platform's variables start, and arguments that it refuses."""
+import errno
+import os
+
 import pytest
 
 from utils.errors import UserError
-from utils.modelarts import choose_script, run_job
+from utils.modelarts import choose_script, join_pairs, make_line_ends_unix, run_job
 
 HOSTS = {"MA_NUM_HOSTS": "2", "VC_TASK_INDEX": "1", "VC_WORKER_HOSTS": "first.svc,second.svc", "RANK_SIZE": "16"}
 
@@ -23,7 +26,11 @@ def test_card_0_of_each_host_starts_one_training(env, script, words):
 
 @pytest.mark.parametrize("change, message", [
     ({"RANK_SIZE": "x"}, "RANK_SIZE must be a number from 1, not 'x'"), ({"RANK_SIZE": "15"}, "is not a multiple of"),
-    ({"VC_TASK_INDEX": ""}, "VC_TASK_INDEX must be"), ({"VC_WORKER_HOSTS": ""}, "VC_WORKER_HOSTS does not name"),
+    ({"VC_TASK_INDEX": ""}, "VC_TASK_INDEX must be"), ({"VC_WORKER_HOSTS": ""}, "VC_WORKER_HOSTS names 0 hosts"),
+    ({"VC_WORKER_HOSTS": "first.svc"}, "VC_WORKER_HOSTS names 1 hosts"),
+    ({"MA_NUM_HOSTS": "2", "RANK_SIZE": "1"}, "RANK_SIZE=1 is not a multiple of MA_NUM_HOSTS=2"),
+    ({"RANK_SIZE": "9" * 5000}, "RANK_SIZE must be a number from 1"),
+    ({"RANK_SIZE": "8\n\x1b"}, "not .8.n.x1b"),
 ])
 def test_wrong_variables(change, message):
     with pytest.raises(UserError, match=message):
@@ -32,5 +39,25 @@ def test_wrong_variables(change, message):
 
 @pytest.mark.parametrize("words", [["--data_url="], ["--data_url", ""], ["--train_url= "]])
 def test_an_empty_argument_is_no_folder(words):
-    with pytest.raises(UserError, match=f"{words[0].split('=')[0]} is empty: give a folder"):
+    with pytest.raises(UserError, match=f"argument {words[0].split('=')[0]}: the value is empty"):
         run_job("full", words)
+
+
+def test_values_are_joined_with_their_names_only():
+    assert join_pairs(["--a", "1", "--b=2", "3", "--c", "--d", "-4"]) == ["--a=1", "--b=2", "3", "--c", "--d=-4"]
+    assert join_pairs(["x", "y"]) == ["x", "y"]
+
+
+def test_a_full_disk_costs_no_script(tmp_path, monkeypatch):
+    (tmp_path / "a.sh").write_bytes(b"#!/bin/bash\r\n")
+
+    def full(*names):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="a.sh: No space left.* dos2unix"):
+        patch.setattr("os.replace", full)
+        make_line_ends_unix(tmp_path)
+    assert (tmp_path / "a.sh").read_bytes() == b"#!/bin/bash\r\n"
+    (tmp_path / "a.sh").chmod(0o755)
+    make_line_ends_unix(tmp_path)
+    assert os.access(tmp_path / "a.sh", os.X_OK)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"#!/bin/bash\n"]

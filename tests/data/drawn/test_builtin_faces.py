@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -181,6 +182,21 @@ def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert write_faces(tmp_path / "faces", 2, 0, 64)
     assert not write_faces(tmp_path / "faces", 2, 0, 64)
+
+
+def test_a_set_that_is_drawn_twice_at_once_is_never_incomplete(tmp_path, monkeypatch):
+    """Two scripts draw one set; the first starts to train while the second still writes."""
+    folder, replaced, replace = tmp_path / "faces", [], os.replace
+    write_faces(folder, 1, 0, 64)
+    before = {path: path.read_bytes() for path in folder.rglob("*.[pc][ns][gv]")}
+    (folder / "faces.json").write_text((folder / "faces.json").read_text().replace("true", "false"))
+
+    def look(temporary, path):
+        assert {path: path.read_bytes() for path in before} == before
+        replaced.append(path)
+        replace(temporary, path)
+    monkeypatch.setattr(os, "replace", look)
+    assert write_faces(folder, 1, 0, 64) and set(before) <= set(replaced) and len(before) == 3
 
 
 def test_foreign_folders_are_refused_and_kept(tmp_path):
