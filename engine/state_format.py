@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from utils.errors import first_line
+from utils.option_types import COUNT
 
 FORMAT = 1
 PARTS = ("networks", "ema", "optimizers", "rng", "progress", "options")  # each checkpoint of FORMAT has these
@@ -73,7 +74,7 @@ def _progress(saved, where):
         if name not in saved:
             return f"{where} lacks {name}"
         value = _number(saved[name])
-        if value is None or not math.isfinite(value) or value < 0 or whole and value != int(value):
+        if value is None or not 0 <= value <= COUNT or whole and value != int(value):
             return f"{where}/{name} is {_kind(saved[name])}, not a {'count' if whole else 'time'}"
     for name in ("best", "last_val"):
         record = saved.get(name)
@@ -90,6 +91,8 @@ def _networks(saved, where):
     if not isinstance(saved, Mapping):
         return f"{where} is {_kind(saved)}, not a dict of networks"
     for role, weights in saved.items():
+        if not isinstance(role, str):
+            return f"{where} has the name {_kind(role)}, not a text"
         if not isinstance(weights, Mapping):
             return f"{where}/{role} is {_kind(weights)}, not a dict of tensors"
         for name, value in weights.items():
@@ -102,6 +105,8 @@ def _optimizers(saved, where):
     if not isinstance(saved, Mapping):
         return f"{where} is {_kind(saved)}, not a dict of optimizers"
     for name, parts in saved.items():
+        if not isinstance(name, str):
+            return f"{where} has the name {_kind(name)}, not a text"
         for part in ("params", "shared", "scaler"):
             if not isinstance(parts, Mapping) or not isinstance(parts.get(part), Mapping):
                 return f"{where}/{name} lacks {part}"
@@ -110,6 +115,8 @@ def _optimizers(saved, where):
             return wrong
         if len({tuple(sorted(moments)) for moments in parts["params"].values()}) > 1:
             return f"{where}/{name}/params lacks some parameters' moments"
+        if parts["params"] and "step" not in parts["shared"]:
+            return f"{where}/{name}/shared lacks step"
         for key, value in parts["shared"].items():
             if not 0 <= (-1 if _number(value) is None else _number(value)) < math.inf:
                 return f"{where}/{name}/shared/{key} is {_kind(value)}, not a count"
@@ -141,8 +148,13 @@ def _rng(saved, where):
 
 
 def _options(saved, where):
-    return None if isinstance(saved, Mapping) and all(isinstance(name, str) for name in saved) else \
-        f"{where} is {_kind(saved)}, not a dict"
+    if not isinstance(saved, Mapping):
+        return f"{where} is {_kind(saved)}, not a dict"
+    for name, value in saved.items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if not isinstance(name, str) or not all(isinstance(v, (str, int, float, type(None))) for v in values):
+            return f"{where}/{name} is {_kind(value)}, not the value of an option"
+    return None
 
 
 def _recipe(saved, where):

@@ -92,7 +92,7 @@ def _reader(start, size):
         return _unpickle
     if not start:
         raise WeightsError("is empty. Copy or download it again")
-    if start.startswith(b"version https://git-lfs"):
+    if start.startswith(b"version ") and b"git-lfs" in start:
         raise WeightsError("is a pointer of Git LFS, not the weights themselves. Run git lfs pull")
     if start.lstrip().startswith((b"<", b"{")):
         raise WeightsError("is a web page or other text, not a checkpoint. Download the file itself")
