@@ -355,7 +355,7 @@ class Trainer:
 
     def _greet(self):
         o = self.options
-        self.log.say(utils.device.banner(self.device, self.opt_level, self.half, o.workers))
+        self.log.say(utils.device.banner(self.device, self.opt_level, self.half, o.workers, trains=True))
         networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
                              for role, net in self.networks.items())
         self.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(self.train_set)} faces in "
