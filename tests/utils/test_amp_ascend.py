@@ -167,7 +167,8 @@ class Asking(PrecisionNeeds, nn.Module):
 def test_what_stays_float32_is_put_back_exactly(apex, own):
     def build():
         torch.manual_seed(0)
-        return nn.Sequential(add_spectral_norm(nn.Sequential(nn.Conv2d(8, 8, 1))), Asking(), nn.BatchNorm2d(8, affine=False))
+        normalised = add_spectral_norm(nn.Sequential(nn.Conv2d(8, 8, 1)))
+        return nn.Sequential(normalised, Asking(), nn.BatchNorm2d(8, affine=False))
     net, other = build(), build()
     float32 = {n: t.clone() for n, t in (*net.named_parameters(), *net.named_buffers())}
     optimizer = prepared_trainable(net)
