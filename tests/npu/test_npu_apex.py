@@ -1,4 +1,4 @@
-"""Trainings under the stand-in for Ascend's apex (tests/npusim/site_apex) on the simulated NPU, in their own processes."""
+"""Trains under the stand-in for Ascend's apex (tests/npusim/site_apex) on simulated NPUs, in their own processes."""
 import os
 import re
 
