@@ -13,14 +13,6 @@ from tests.helpers.runs import TINY, same, state, whole_and_parts
 from tests.helpers.scripts import CLOSING_BLOCK, SIMULATED, Checkout
 from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
-from utils.optimizers import Adam
-
-
-@pytest.fixture
-def as_on_npu(monkeypatch):
-    """Lets a CPU run be bitwise equal: it uses no channels_last, which torch_npu lacks, and the NPU's Adam."""
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
-    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: Adam(params, **options))
 
 
 def test_o0_equals_the_cpu_bit_for_bit(npu, train, as_on_npu):
