@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def greet(run: Trainer) -> None:
     """Logs what is trained on what, from which step to which."""
     o = run.options
-    run.log.say(utils.device.banner(run.device, run.opt_level, run.half, o.workers))
+    for line in utils.device.banner(run.device, run.opt_level, run.half, o.workers, trains=True).splitlines():
+        run.log.say(line)
     networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
                          for role, net in run.networks.items())
     run.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(run.train_set)} faces in "

@@ -89,6 +89,15 @@ def npu():
 
 
 @pytest.fixture
+def as_on_npu(monkeypatch):
+    """Lets a CPU run equal the simulated NPU's bit for bit: its Adam, and no channels_last, which torch_npu lacks."""
+    import utils.device
+    from utils.optimizers import Adam
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: Adam(params, **options))
+
+
+@pytest.fixture
 def weights(tmp_path):
     """Saves an untrained network with its options.yml, as a run does; returns (weights file, network)."""
     from engine import checkpoint

@@ -20,9 +20,8 @@ import contextlib
 import torch
 
 import utils.device
-from utils import distributed
 from utils.amp_ascend import ApexOptimizer
-from utils.amp_state import Overflows, cast_network, check_names, half_parameters
+from utils.amp_state import FloatStatus, Overflows, cast_network, check_names, half_parameters
 
 ALIGNMENT = 16  # elements: every view starts at a multiple of 32 bytes (half) or 64 bytes (float32), for fast kernels
 MAX_SKIPS_IN_A_ROW = 25
@@ -36,19 +35,20 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
 
     Load float32 weights and copy the network (EMA) before this call; load the optimizer's state after it.
 
+    optimizer: one of utils.device.make_optimizer. Except in O0 it must skip steps on the device (found_inf).
     loss_scale: a number, or "dynamic".
     max_grad_norm: gradients are clipped to this total norm; 0: no clipping.
     average: for data-parallel training, a function that replaces each tensor of a list by its mean over the ranks.
         With combine_grad, step() applies it to the flat gradients (one tensor per dtype). Without combine_grad, the
         optimizer's `needs_ddp` is True: call the networks through DistributedDataParallel.
     buckets: False for recipes that DDP does not support (several phases); gradients that are not combined then
-        go through `average` too, one tensor per parameter.
+        go through `average` too, one tensor per parameter. With apex they always do.
     """
     nets = net if isinstance(net, (list, tuple)) else [net]
     device = next(nets[0].parameters()).device
     if opt_level != "O0" and utils.device.ascend_apex(device) is not None:
         wrapped = ApexOptimizer(nets, optimizer, utils.device.ascend_apex(device), opt_level, loss_scale,
-                                combine_grad, max_grad_norm, average, buckets)
+                                combine_grad, max_grad_norm, average)
     else:
         wrapped = AmpOptimizer(nets, optimizer, opt_level, loss_scale, combine_grad, half, max_grad_norm, average,
                                buckets)
@@ -94,10 +94,9 @@ class AmpOptimizer:
         self._to_average = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
-        self._saturating = self._scaling and utils.device.saturates(self.device)
-        if self._saturating:
-            utils.device.clear_float_status()
-        self._saturated = False  # True after an overflow in a backward pass since the last step
+        if self._scaling and not getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise TypeError(f"{type(optimizer).__name__} cannot skip a step on the device; see utils/optimizers.py")
+        self._float_status = FloatStatus(self.device, self._scaling)
         first = FIRST_DYNAMIC_SCALE if self._dynamic else float(loss_scale)
         # On the device, so that a step does not wait for the host: scale and counts of skipped steps.
         self.scale, self.skipped, self.in_a_row = (
@@ -130,9 +129,7 @@ class AmpOptimizer:
     @contextlib.contextmanager
     def scale_loss(self, loss):
         yield loss * self.scale if self._scaling else loss
-        if self._saturating and utils.device.float_status_overflowed():
-            self._saturated = True
-            utils.device.clear_float_status()
+        self._float_status.after_backward()
 
     @torch.no_grad()
     def step(self):
@@ -155,10 +152,9 @@ class AmpOptimizer:
             torch._foreach_mul_(self._grads, (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         if self._scaling:
             overflow = norm.isfinite().logical_not().float()
-            if self._saturating and distributed.largest(int(self._saturated)):  # on any rank
+            if self._float_status.take():
                 overflow = torch.ones_like(overflow)
             self._step_unless(overflow)
-            self._saturated = False
         else:
             self.inner.step()
         if self._low:
@@ -166,11 +162,8 @@ class AmpOptimizer:
 
     def _step_unless(self, overflow):
         """Steps unless `overflow` (0-d float tensor) is 1. Counts skipped steps and adapts a dynamic scale."""
-        if getattr(self.inner, "_step_supports_amp_scaling", False):
-            self.inner.found_inf = overflow  # torch's fused kernels read it on the device
-            self.inner.step()
-        elif not overflow.item():  # NpuFusedAdam, RMSprop: only the host can skip the step (a sync)
-            self.inner.step()
+        self.inner.found_inf = overflow  # read on the device: the host does not wait
+        self.inner.step()
         self.skipped += overflow
         self.in_a_row.add_(1).mul_(overflow)
         if self._dynamic:
@@ -208,12 +201,9 @@ class AmpOptimizer:
             inner["state"] = {i: self._block_state(b, state) for i, b in enumerate(self.blocks)}
             self.inner.load_state_dict(inner)
         scaler = state["scaler"]
-        if "apex" in scaler:  # apex's counters have another format
-            return
-        for mine, saved in ((self.skipped, scaler["skipped"]), (self.in_a_row, scaler["in_a_row"]),
-                            (self._growth, scaler["growth"])):
-            mine.copy_(saved)
-        if self._dynamic:  # a static scale comes from the command line
+        for mine, name in ((self.skipped, "skipped"), (self.in_a_row, "in_a_row"), (self._growth, "growth")):
+            mine.fill_(scaler.get(name, 0))  # apex saves no growth, and no counts in older checkpoints
+        if self._dynamic and "scale" in scaler:  # a static scale comes from the command line
             self.scale.copy_(scaler["scale"])
 
     @staticmethod
@@ -229,8 +219,7 @@ class AmpOptimizer:
 class _Block:
     """Parameters concatenated in one flat float32 master: first the half-precision ones, then the others.
 
-    Every parameter's data and grad become views of `low` and `low_grad` (half) or of `master` and its grad. They
-    share the flat tensor's storage object, so they stay valid when NpuFusedAdam replaces that storage's memory.
+    Every parameter's data and grad become views of `low` and `low_grad` (half) or of `master` and its grad.
     """
 
     def __init__(self, params, names, low_ids, half):

@@ -5,6 +5,8 @@ from collections import namedtuple
 import torch
 from torch import nn
 
+import utils.device
+from utils import distributed
 from utils.errors import UserError
 
 Overflows = namedtuple("Overflows", "scale skipped in_a_row")
@@ -19,6 +21,14 @@ def half_parameters(net):
     """Returns the parameters that O2 keeps in half: all floating-point ones outside modules that stay float32."""
     return [p for module in net.modules() if not stays_float32(module)
             for p in module.parameters(recurse=False) if p.is_floating_point()]
+
+
+def float32_tensors(net):
+    """Returns [(module, name, parameter or buffer)] of the float32 tensors that O2 leaves in float32."""
+    return [(module, name, tensor) for module in net.modules()
+            for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            if tensor.dtype == torch.float32
+            and (stays_float32(module) or name in getattr(module, "float32_buffers", ()))]
 
 
 def cast_network(net, opt_level, half, masters, prefix):
@@ -60,6 +70,28 @@ def float32_state_dict(net, masters, prefix):
                 name = key[len(module_prefix):]
                 state[key] = masters.get(prefix + known_as.get(name, name), value).detach().float()
     net.register_state_dict_post_hook(hook)
+
+
+class FloatStatus:
+    """The overflow flag of an NPU whose half arithmetic saturates (utils.device.saturates); never set elsewhere."""
+
+    def __init__(self, device, scaling):
+        self._watches = scaling and utils.device.saturates(device)
+        self._overflowed = False
+        if self._watches:
+            utils.device.clear_float_status()
+
+    def after_backward(self):
+        if self._watches and utils.device.float_status_overflowed():
+            self._overflowed = True
+            utils.device.clear_float_status()
+
+    def take(self):
+        """Returns whether a backward pass on any rank has overflowed since the last call."""
+        if not self._watches:
+            return False
+        overflowed, self._overflowed = self._overflowed, False
+        return bool(distributed.largest(int(overflowed)))
 
 
 def check_names(state, names):

@@ -10,7 +10,9 @@ import random
 import numpy as np
 import torch
 
+from utils.apex_package import find_apex
 from utils.errors import UserError, nearest
+from utils.optimizers import Adam, RMSprop
 
 try:  # Ascend: registers the device `npu` with torch
     import torch_npu
@@ -86,14 +88,30 @@ def set_up(device):
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
 
 
-def banner(device, opt_level, half, workers):
-    """Returns the log's first line: device, precision, torch version and number of workers."""
+def banner(device, opt_level, half, workers, trains=False):
+    """Returns the log's first line: device, precision, torch version and number of workers.
+
+    trains: also names the implementation of mixed precision. A second line says why an installed apex is not used.
+    """
     if device.type == "cpu":
         name = f"{platform.machine()}, {torch.get_num_threads()} threads"
     else:
         name = torch.get_device_module(device).get_device_name(device)
-    precision = "float32" if opt_level == "O0" else f"{opt_level} with {str(half).removeprefix('torch.')}"
-    return f"Device: {device} ({name}) | precision {precision} | torch {torch.__version__} | {workers} workers"
+    precision, warning = "float32", ""
+    if opt_level != "O0":
+        precision = f"{opt_level} with {str(half).removeprefix('torch.')}"
+        if trains:
+            by, warning = _mixed_precision(device)
+            precision += f" by {by}"
+    return f"Device: {device} ({name}) | precision {precision} | torch {torch.__version__} | {workers} workers{warning}"
+
+
+def _mixed_precision(device):
+    """Returns (name of the implementation that trains on `device`, a line of warning or '')."""
+    if ascend_apex(device) is not None:
+        return f"Ascend's apex {find_apex().version}".rstrip(), ""
+    refusal = find_apex().refusal if device.type == "npu" else ""
+    return "utils/amp.py", f"\nwarning: {refusal}: utils/amp.py does the mixed precision instead." if refusal else ""
 
 
 def default_opt_level(device):
@@ -152,30 +170,29 @@ def make_optimizer(spec, params, device, opt_level):
 
 
 def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
-    """Returns a fused Adam: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
+    """Returns Ascend apex's NpuFusedAdam if apex does the mixed precision, else an Adam that skips on the device.
 
-    On an NPU, it is Ascend apex's NpuFusedAdam if apex is installed and opt_level is O1 or O2, else torch_npu's.
+    That is torch's fused Adam, but on an NPU, where its operator runs on the CPU, utils.optimizers.Adam.
     """
     options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+    apex = ascend_apex(device)
+    if apex is not None and opt_level != "O0":
+        return apex.optimizers.NpuFusedAdam(params, **options)
     if device.type == "npu":
-        apex = ascend_apex(device)
-        if apex is not None and opt_level != "O0":
-            return apex.optimizers.NpuFusedAdam(params, **options)
-        if torch_npu is not None:
-            return torch_npu.optim.NpuFusedAdam(params, **options)
+        return Adam(params, **options)
     return torch.optim.Adam(params, fused=True, **options)
 
 
 def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-8):
-    """Returns Ascend apex's NpuFusedRMSprop if apex is installed and opt_level is O1 or O2, else torch's RMSprop.
+    """Returns Ascend apex's NpuFusedRMSprop if apex does the mixed precision, else utils.optimizers.RMSprop.
 
-    With combine_grad, torch's RMSprop needs as few kernel launches as a fused one.
+    With combine_grad, the latter needs as few kernel launches as a fused one.
     """
     options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
     apex = ascend_apex(device)
     if apex is not None and opt_level != "O0":
         return apex.optimizers.NpuFusedRMSprop(params, **options)
-    return torch.optim.RMSprop(params, **options)
+    return RMSprop(params, **options)
 
 
 def has_sync_batch_norm(device):
@@ -202,15 +219,8 @@ def float_status_overflowed():
 
 
 def ascend_apex(device):
-    """Returns Ascend's apex module on an NPU, else None. (PyPI's package `apex` is unrelated.)"""
-    if device.type != "npu":
-        return None
-    try:
-        import apex
-        from apex import amp, optimizers
-    except ImportError:
-        return None
-    return apex if hasattr(optimizers, "NpuFusedAdam") and hasattr(amp, "initialize") else None
+    """Returns Ascend's apex module on an NPU, else None."""
+    return find_apex().module if device.type == "npu" else None
 
 
 def profiler(device, folder, worker):

@@ -16,7 +16,7 @@ a call returns after its work is done. Its timings and memory figures say nothin
     torch.npu.ops_seen()           operators that ran on the device, e.g. 'aten::add.out'
     torch.npu.reset_ops_seen()     clears that list
     torch.npu.ban(["aten::sort"])  makes these raise NotImplementedError; ban([]) allows all again
-    torch.npu.host_reads()         number of reads from a device: item(), .cpu(), copy_ to host
+    torch.npu.host_reads()         number of reads from a device: item(), .cpu(), copy_ to host, nonzero, index by mask
 
 Importing registers the device for the whole process: torch.accelerator and `--device auto` then find it. In
 pytest use the fixture `npu` of tests/conftest.py, which hides the devices again after each test. For a separate

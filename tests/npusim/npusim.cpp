@@ -90,7 +90,10 @@ struct Call {
       v = out;
     } else if (v.isOptionalTensorList()) {
       c10::List<std::optional<Tensor>> out;
-      for (std::optional<Tensor> t : v.toOptionalTensorList()) out.push_back(t ? std::optional(lend(*t)) : t);
+      for (std::optional<Tensor> t : v.toOptionalTensorList()) {
+        if (t && t->device().type() == kNpu && t->scalar_type() == at::kBool) host_reads++; // an index: a nonzero
+        out.push_back(t ? std::optional(lend(*t)) : t);
+      }
       v = out;
     } else if (v.isDevice() && v.toDevice().type() == kNpu) {
       if (!device) device = v.toDevice();
@@ -136,6 +139,9 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
   note(schema.name(), schema.overload_name());
   count_like_main_thread();
+  // A result whose shape or value the host must know before it goes on: nonzero, unique, equal.
+  if (op.hasTag(at::Tag::data_dependent_output) ||
+      (op.hasTag(at::Tag::dynamic_output_shape) && schema.name() != "aten::index")) host_reads++;
   Call call(schema.name());
   const size_t first = stack->size() - schema.arguments().size();
   for (size_t i = first; i < stack->size(); i++) call.lend((*stack)[i]);
