@@ -1,8 +1,10 @@
 """Shared fixtures: small random images on disk, tiny training runs, the simulated NPU, and weights files."""
 import utils  # noqa: F401, I001 (before torch: it sets environment variables that torch reads during import)
 
+import importlib
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 pytest.register_assert_rewrite("tests.helpers")  # before their import: their asserts then show both operands
 
 from tests.helpers.faces import write_faces  # noqa: E402
+from tests.helpers.paths import SIMULATED_NPU  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 from tests.helpers.warm_python import FOLDER  # noqa: E402
 
@@ -89,12 +92,15 @@ def npu():
 
 
 @pytest.fixture
-def as_on_npu(monkeypatch):
-    """Lets a CPU run equal the simulated NPU's bit for bit: its Adam, and no channels_last, which torch_npu lacks."""
+def torch_npu(npu, monkeypatch):
+    """Yields the stand-in for torch_npu. The device shim uses it as it would the real one, e.g. its NpuFusedAdam."""
     import utils.device
-    from utils.optimizers import Adam
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
-    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: Adam(params, **options))
+    monkeypatch.syspath_prepend(str(SIMULATED_NPU))
+    module = importlib.import_module("torch_npu")
+    monkeypatch.setattr(utils.device, "torch_npu", module)
+    yield module
+    for name in [n for n in sys.modules if n.split(".")[0] == "torch_npu"]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ def test_what_half_weights_leave_in_float32():
 def test_training_lowers_the_loss(opt_level):
     torch.manual_seed(0)
     net = GPEN(16, 1, 1 / 16, STYLE_DIM).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.005, betas=(0.0, 0.99), fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.005, betas=(0.0, 0.99))
     net, optimizer = amp.initialize(net, optimizer, opt_level, half=torch.bfloat16)
     target = F.interpolate(probe((2, 3, 4, 4)), size=(16, 16), mode="bicubic").contiguous(
         memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ CASES = [(recipe, ["--opt_level", "O2"]) for recipe in EXPECTED] + [
 
 
 @pytest.fixture
-def train_on_npu(npu, tmp_path, faces, one_thread):
+def train_on_npu(torch_npu, tmp_path, faces, one_thread):
     """Returns train(recipe, steps, *words), a tiny training of any recipe into the folder s{steps}."""
     def train(recipe, steps, *words):
         folder = faces

@@ -15,7 +15,13 @@ from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
-def test_o0_equals_the_cpu_bit_for_bit(npu, train, as_on_npu):
+@pytest.fixture
+def contiguous(monkeypatch):
+    """Disables channels_last: torch_npu lacks it, so a bitwise equal CPU run must not use it either."""
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+
+
+def test_o0_equals_the_cpu_bit_for_bit(npu, train, contiguous):
     words = ["--train_steps", 5, "--opt_level", "O0", "--val_count", 2, "--ema_decay", "0.9"]
     cpu, simulated = (train(*words, "--device", d, name=d)[1] for d in ("cpu", "npu:3"))
     for part in ("networks", "ema", "optimizers"):
@@ -44,6 +50,17 @@ def test_resume_on_the_npu_is_exact_and_may_move_to_the_cpu(npu, train, monkeypa
     assert train("--train_steps", 8, "--device", "cpu", "--continue_train", name="parts")[0] == 0
 
 
+def test_a_step_waits_for_the_device_only_where_the_log_does(npu, train):
+    """The number of host reads must not grow with the number of steps between two log lines."""
+    reads = []
+    for steps in (10, 30):
+        before = torch.npu.host_reads()
+        train("--device", "npu", "--train_steps", steps, "--print_freq", 100, "--save_latest_freq", 1000,
+              "--visual_freq", 1000, name=f"s{steps}")
+        reads.append(torch.npu.host_reads() - before)
+    assert reads[0] == reads[1]
+
+
 def test_auto_takes_the_npu_and_device_numbers_are_checked(npu, monkeypatch):
     assert utils.device.pick_device("auto") == torch.device("npu", 0)
     monkeypatch.setenv("ASCEND_DEVICE_ID", "5")
@@ -69,8 +86,8 @@ def program(*words):
     return done.stdout
 
 
-def test_programs_find_the_npu(npu, tmp_path, faces):
-    """As on an NPU server: torch_npu (here a stand-in) is importable, and --device auto finds it."""
+def test_programs_with_npu_fused_adam(npu, tmp_path, faces):
+    """As on an NPU server: torch_npu (here a stand-in) is importable, --device auto finds it, NpuFusedAdam is used."""
     tiny = [w for w in TINY if w not in ("--device", "cpu")]
     common = [*tiny, "--dataroot", faces, "--checkpoints_dir", tmp_path, "--val_count", 2]
     out = program("newtrain.py", *common, "--train_steps", 6, "--name", "a")
