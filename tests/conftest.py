@@ -4,6 +4,7 @@ import utils  # noqa: F401, I001 (before torch: it sets environment variables th
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -22,7 +23,11 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def pytest_configure(config):
-    """Sets the folder of warm_python's server (tests/helpers/warm_python.py) for this process and xdist's workers."""
+    """Sets the folder of warm_python's server (tests/helpers/warm_python.py) for this process and xdist's workers.
+
+    Under nohup, SIGHUP is ignored, and so in the programs that tests start: with a handler here, they get the default.
+    """
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="warm_python_")
         os.environ[f"{FOLDER}_OWNER"] = str(os.getpid())
