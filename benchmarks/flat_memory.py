@@ -25,14 +25,18 @@ def watch(command):
     """Runs a command; returns [(seconds, resident MB, open files)], one per second."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
     place, began, seen = Path(f"/proc/{process.pid}"), time.monotonic(), []
-    while process.poll() is None:
-        try:
-            pages = int((place / "statm").read_text().split()[1])
-            seen.append((time.monotonic() - began, pages * 4096 / 1e6, len(list((place / "fd").iterdir()))))
-        except (OSError, IndexError):  # it has just ended
-            break
-        time.sleep(1)
-    if process.wait():
+    try:
+        while process.poll() is None:
+            try:
+                pages = int((place / "statm").read_text().split()[1])
+                seen.append((time.monotonic() - began, pages * 4096 / 1e6, len(list((place / "fd").iterdir()))))
+            except (OSError, IndexError):  # it has just ended
+                break
+            time.sleep(1)
+        process.wait()
+    finally:
+        process.kill()  # if this program is stopped
+    if process.returncode:
         raise UserError(f"{' '.join(command)} ended with exit status {process.returncode}.", status=1)
     return seen
 
