@@ -1,5 +1,4 @@
 """Functions that the benchmarks share: alternating rounds, medians, machine description, table and JSON output."""
-import json
 import platform
 import shlex
 import statistics
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 import utils.device
+from utils import strict_json
 from utils.files import write_file
 from utils.version import commit
 
@@ -59,6 +59,6 @@ def show(title, rows, path=None):
     program = f"benchmarks.{Path(sys.argv[0]).stem}"
     record = {"title": title, "command": shlex.join(["python", "-m", program, *sys.argv[1:]]), "commit": commit(),
               "date": time.strftime("%Y-%m-%d"), "rows": rows}
-    print(json.dumps(record))
+    print(strict_json.dumps(record))
     if path:
-        write_file(path, json.dumps(record, indent=1) + "\n")
+        write_file(path, strict_json.dumps(record, indent=1) + "\n")

@@ -18,7 +18,7 @@ from benchmarks.measuring import show
 from data.degradations import gaussian_blur, gaussian_noise, jpeg
 from data.face_folder import FaceFolder
 from data.loader import spread
-from metrics.psnr_ssim import mean, psnr, to_uint8
+from metrics.psnr_ssim import mean_psnr, psnr, to_uint8
 from models import build_recipe
 from models.weights import load_weights
 from options.test_options import parse_test
@@ -101,10 +101,10 @@ def main():
     rows = []
     cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes)
     for row, inputs, faces in cases:
-        row["input"] = mean(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
+        row["input"] = mean_psnr(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
         for number, net in enumerate(networks, 1):
             scores = [psnr(sr, face, PROTOCOL) for sr, face in zip(restored(net, inputs, device), faces, strict=True)]
-            row[f"weights {number}"] = mean(scores)
+            row[f"weights {number}"] = mean_psnr(scores)
         rows.append(row)
         print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
     for number, path in enumerate(a.weights, 1):

@@ -49,8 +49,9 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
 
 def output_folders(options: Namespace) -> tuple[Path, ...]:
     """Returns the folders that must not be searched for faces: a training's output is never its input."""
-    folders = (options.checkpoints_dir, Path(options.checkpoints_dir) / options.name, options.cache_folder)
-    return tuple(Path(folder) for folder in folders if folder)
+    runs = Path(options.checkpoints_dir)  # its runs by themselves, too: it may be the folder of faces
+    cache = [Path(options.cache_folder)] if options.cache_folder else []
+    return runs, runs / options.name, *(path.parent for path in sorted(runs.glob(f"*/{OPTIONS_FILE}"))), *cache
 
 
 def check_name(name: str) -> None:

@@ -128,6 +128,12 @@ def mean_score(scores: Sequence[Score]) -> Score:
     return Score(mean(finite)[0] if finite else math.inf, mean_ssim)
 
 
+def mean_psnr(values: Iterable[float]) -> float:
+    """Returns the mean in dB of the finite values; inf if there are no others."""
+    finite = [value for value in values if math.isfinite(value)]
+    return mean(finite) if finite else math.inf
+
+
 def decibels(psnr: float) -> str:
     """Returns a mean PSNR with four decimals; NA where every image is identical to its reference (mean_score)."""
     return f"{psnr:.4f}" if math.isfinite(psnr) else "NA"

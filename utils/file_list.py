@@ -160,8 +160,9 @@ def _identity(folder):
 
 
 def _key(root, leave_out):
-    """Returns the name of a folder's index, which depends on what is left out."""
-    paths = [os.path.abspath(path) for path in (root, *leave_out)]
+    """Returns the name of a folder's index, which depends on what is left out of it."""
+    below = [path for path in leave_out if Path(path).resolve().is_relative_to(Path(root).resolve())]
+    paths = [os.path.abspath(path) for path in (root, *below)]
     return hashlib.sha256(b"\0".join(map(os.fsencode, paths))).hexdigest()[:16]
 
 

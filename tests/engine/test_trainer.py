@@ -299,10 +299,11 @@ def test_damaged_validation_faces_are_found_before_the_training(train, tmp_path,
     assert "11 to validate on" in capsys.readouterr().out
 
 
-def test_the_output_of_trainings_is_no_face(tmp_path, train, capsys):
+@pytest.mark.parametrize("below", ["runs", "."])
+def test_the_output_of_trainings_is_no_face(tmp_path, train, capsys, below):
     faces = write_faces(tmp_path / "faces", 4)
     for name in ("a", "b"):
-        assert train("--train_steps", 1, "--checkpoints_dir", faces / "runs", "--val_count", 1, dataroot=faces,
-                     name=name)[0] == 0
+        train("--train_steps", 1, "--checkpoints_dir", faces / below, "--val_count", 1, dataroot=faces, name=name)
     out = capsys.readouterr().out
-    assert out.count("the output folder runs is not searched") == 1 and "Data: 3 faces" in out.split("Recipe")[2]
+    assert out.count("Data: 3 faces in") == 2
+    assert out.count(f"the output folder {'runs' if below == 'runs' else 'a'} is not searched") == 1

@@ -165,3 +165,9 @@ def test_other_numbers_of_maps_are_told(tmp_path, weights, drawn, capsys):
     assert "--priors give 68 and 9." in capsys.readouterr().out
     with pytest.raises(UserError, match="11 heatmaps and 68 parsing maps, .* give 68 and 11"):
         PriorMetrics(BuiltinDataset, "both", (11, 68))
+
+
+def test_eyes_at_one_point_give_no_error():
+    maps = np.full((1, 4, 8, 8), -1.0)
+    maps[:, :, 3, 3] = 1
+    assert landmark_errors(maps, maps, (slice(0, 2), slice(2, 4))) == [None]

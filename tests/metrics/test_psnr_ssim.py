@@ -179,3 +179,9 @@ def test_errors_say_what_is_wrong(pair):
         psnr_ssim.score(torch.zeros(2, 3, 128, 128), hr, "rgb")
     with pytest.raises(ValueError, match="rounding"):
         psnr_ssim.quantize(torch.zeros(3, 4, 4), "floor")
+
+
+def test_means_in_decibels_are_finite_or_said_to_be_none():
+    assert psnr_ssim.mean_psnr([30.0, math.inf, 20.0]) == 25.0
+    assert psnr_ssim.decibels(25.0) == "25.0000"
+    assert psnr_ssim.decibels(psnr_ssim.mean_psnr([math.inf])) == "NA"
