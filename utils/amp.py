@@ -22,6 +22,7 @@ import torch
 import utils.device
 from utils.amp_ascend import ApexOptimizer
 from utils.amp_state import FloatStatus, Overflows, cast_network, check_names, half_parameters
+from utils.optimizers import step_unless
 
 ALIGNMENT = 16  # elements: every view starts at a multiple of 32 bytes (half) or 64 bytes (float32), for fast kernels
 MAX_SKIPS_IN_A_ROW = 25
@@ -35,7 +36,6 @@ def initialize(net, optimizer, opt_level="O2", loss_scale=128.0, combine_grad=Tr
 
     Load float32 weights and copy the network (EMA) before this call; load the optimizer's state after it.
 
-    optimizer: one of utils.device.make_optimizer. Except in O0 it must skip steps on the device (found_inf).
     loss_scale: a number, or "dynamic".
     max_grad_norm: gradients are clipped to this total norm; 0: no clipping.
     average: for data-parallel training, a function that replaces each tensor of a list by its mean over the ranks.
@@ -94,8 +94,6 @@ class AmpOptimizer:
         self._to_average = [part for b in self.blocks for part in b.gradient_parts() if part.numel()]
         self._scaling = opt_level != "O0"
         self._dynamic = loss_scale == "dynamic"
-        if self._scaling and not getattr(optimizer, "_step_supports_amp_scaling", False):
-            raise TypeError(f"{type(optimizer).__name__} cannot skip a step on the device; see utils/optimizers.py")
         self._float_status = FloatStatus(self.device, self._scaling)
         first = FIRST_DYNAMIC_SCALE if self._dynamic else float(loss_scale)
         # On the device, so that a step does not wait for the host: scale and counts of skipped steps.
@@ -162,8 +160,7 @@ class AmpOptimizer:
 
     def _step_unless(self, overflow):
         """Steps unless `overflow` (0-d float tensor) is 1. Counts skipped steps and adapts a dynamic scale."""
-        self.inner.found_inf = overflow  # read on the device: the host does not wait
-        self.inner.step()
+        step_unless(overflow, self.inner)
         self.skipped += overflow
         self.in_a_row.add_(1).mul_(overflow)
         if self._dynamic:
@@ -219,7 +216,8 @@ class AmpOptimizer:
 class _Block:
     """Parameters concatenated in one flat float32 master: first the half-precision ones, then the others.
 
-    Every parameter's data and grad become views of `low` and `low_grad` (half) or of `master` and its grad.
+    Every parameter's data and grad become views of `low` and `low_grad` (half) or of `master` and its grad. They
+    share the flat tensor's storage object, so they stay valid when NpuFusedAdam replaces that storage's memory.
     """
 
     def __init__(self, params, names, low_ids, half):

@@ -12,7 +12,6 @@ import torch
 
 from utils.apex_package import find_apex
 from utils.errors import UserError, nearest
-from utils.optimizers import Adam, RMSprop
 
 try:  # Ascend: registers the device `npu` with torch
     import torch_npu
@@ -170,29 +169,30 @@ def make_optimizer(spec, params, device, opt_level):
 
 
 def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
-    """Returns Ascend apex's NpuFusedAdam if apex does the mixed precision, else an Adam that skips on the device.
+    """Returns a fused Adam: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
 
-    That is torch's fused Adam, but on an NPU, where its operator runs on the CPU, utils.optimizers.Adam.
+    On an NPU, it is Ascend apex's NpuFusedAdam if apex does the mixed precision, else torch_npu's. torch_npu runs the
+    operator of torch's fused Adam on the CPU.
     """
     options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     apex = ascend_apex(device)
     if apex is not None and opt_level != "O0":
         return apex.optimizers.NpuFusedAdam(params, **options)
     if device.type == "npu":
-        return Adam(params, **options)
+        return torch_npu.optim.NpuFusedAdam(params, **options)
     return torch.optim.Adam(params, fused=True, **options)
 
 
 def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-8):
-    """Returns Ascend apex's NpuFusedRMSprop if apex does the mixed precision, else utils.optimizers.RMSprop.
+    """Returns Ascend apex's NpuFusedRMSprop if apex does the mixed precision, else torch's RMSprop.
 
-    With combine_grad, the latter needs as few kernel launches as a fused one.
+    With combine_grad, torch's RMSprop needs as few kernel launches as a fused one.
     """
     options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
     apex = ascend_apex(device)
     if apex is not None and opt_level != "O0":
         return apex.optimizers.NpuFusedRMSprop(params, **options)
-    return RMSprop(params, **options)
+    return torch.optim.RMSprop(params, **options)
 
 
 def has_sync_batch_norm(device):
