@@ -3,6 +3,7 @@ import utils  # noqa: F401, I001 (before torch: it sets environment variables th
 
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 pytest.register_assert_rewrite("tests.helpers")  # before their import: their asserts then show both operands
 
 from tests.helpers.faces import write_faces  # noqa: E402
+from tests.helpers.paths import SIMULATED_NPU  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 from tests.helpers.warm_python import FOLDER  # noqa: E402
 
@@ -73,15 +75,21 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture
-def npu():
-    """Yields the module npusim; its eight devices are visible during this test only."""
+def npu(monkeypatch):
+    """Yields the module npusim; its eight devices and the stand-in for torch_npu exist during this test only."""
     from npusim.build import NoCompiler
+    monkeypatch.syspath_prepend(str(SIMULATED_NPU))
     try:
         import npusim
+        import torch_npu
     except NoCompiler as error:
         pytest.skip(str(error))
+    import utils.device
+    monkeypatch.setattr(utils.device, "torch_npu", torch_npu)
     npusim.set_visible(npusim.DEVICES)
     yield npusim
+    for name in [n for n in sys.modules if n.split(".")[0] == "torch_npu"]:
+        del sys.modules[name]
     npusim.set_visible(npusim.DEVICES)
     torch.npu.ban([])
     torch.npu.set_device(0)
@@ -89,12 +97,12 @@ def npu():
 
 
 @pytest.fixture
-def as_on_npu(monkeypatch):
-    """Lets a CPU run equal the simulated NPU's bit for bit: its Adam, and no channels_last, which torch_npu lacks."""
+def same_rounding(monkeypatch):
+    """Lets the CPU and the simulated NPU compute equal bits: both with torch's Adam and without channels_last."""
     import utils.device
-    from utils.optimizers import Adam
     monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
-    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: Adam(params, **options))
+    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: torch.optim.Adam(
+        params, fused=True, **options))
 
 
 @pytest.fixture

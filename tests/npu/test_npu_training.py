@@ -15,7 +15,7 @@ from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
-def test_o0_equals_the_cpu_bit_for_bit(npu, train, as_on_npu):
+def test_o0_equals_the_cpu_bit_for_bit(npu, train, same_rounding):
     words = ["--train_steps", 5, "--opt_level", "O0", "--val_count", 2, "--ema_decay", "0.9"]
     cpu, simulated = (train(*words, "--device", d, name=d)[1] for d in ("cpu", "npu:3"))
     for part in ("networks", "ema", "optimizers"):
@@ -69,8 +69,8 @@ def program(*words):
     return done.stdout
 
 
-def test_programs_find_the_npu(npu, tmp_path, faces):
-    """As on an NPU server: torch_npu (here a stand-in) is importable, and --device auto finds it."""
+def test_programs_with_npu_fused_adam(npu, tmp_path, faces):
+    """As on an NPU server: torch_npu (here a stand-in) is importable, --device auto finds it, NpuFusedAdam is used."""
     tiny = [w for w in TINY if w not in ("--device", "cpu")]
     common = [*tiny, "--dataroot", faces, "--checkpoints_dir", tmp_path, "--val_count", 2]
     out = program("newtrain.py", *common, "--train_steps", 6, "--name", "a")

@@ -222,6 +222,48 @@ def test_training_equals_the_cpu_bit_for_bit(npu):
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
+# ---- the stand-in for torch_npu ----
+def test_npu_fused_adam_follows_torch_adam(npu):
+    import torch_npu
+    # The two optimizers round differently, and so do the gradients after the first step. If a gradient is almost zero,
+    # Adam divides that rounding error by little more than eps; eps 1e-3 instead of 1e-8 keeps the error small.
+    options = {"lr": 1e-2, "betas": (0.5, 0.99), "eps": 1e-3, "weight_decay": 1e-3}
+    ours, theirs = small_net().to("npu"), small_net()
+    fused = torch_npu.optim.NpuFusedAdam(ours.parameters(), **options)
+    fused.zero_grad()  # no gradients yet: nothing to combine
+    a = train(ours, fused, "npu")
+    b = train(theirs, torch.optim.Adam(theirs.parameters(), **options), "cpu")
+    assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(a, b, strict=True))
+    ours_states = list(fused.state_dict()["state"].values())
+    assert len(ours_states) == len(a) and ours_states[0]["step"] == 5
+
+
+def test_npu_fused_adam_has_the_real_ones_limits(npu):
+    import torch_npu
+    fused_adam = torch_npu.optim.NpuFusedAdam
+    with pytest.raises(ValueError, match="set_to_none"):
+        fused_adam(small_net().to("npu").parameters()).zero_grad(set_to_none=True)
+    p = nn.Parameter(torch.zeros(2, device="npu", dtype=torch.bfloat16))
+    p.grad = torch.ones_like(p)
+    with pytest.raises(TypeError, match="float32 or float16"):
+        fused_adam([p]).step()
+    with pytest.raises(ValueError, match="learning rate"):
+        fused_adam([p], lr=-1.0)
+    # One flat parameter, as in the project's O2: its views move with it to the tensor that the optimizer builds.
+    flat = nn.Parameter(torch.ones(8, device="npu"))
+    flat.grad = torch.ones_like(flat)
+    view, before = flat.detach()[2:4], flat.data_ptr()
+    optimizer = fused_adam([flat], lr=0.1)
+    optimizer.step()
+    assert flat.data_ptr() != before and view.tolist() == pytest.approx([0.9, 0.9])
+    late = fused_adam([nn.Parameter(torch.ones(8, device="npu"))], lr=0.1)
+    late.load_state_dict(optimizer.state_dict())  # before the first step, so that it takes effect
+    (q,) = late.param_groups[0]["params"]
+    q.grad = torch.ones_like(q)
+    late.step()
+    assert late.state[q]["step"] == 2
+
+
 # ---- separate processes ----
 def test_a_process_gets_the_device_from_the_environment(npu):
     code = """

@@ -19,9 +19,28 @@ def _load_npusim():
     return sys.modules["npusim"]
 
 
-_load_npusim()
+_npusim = _load_npusim()
 
 from npusim import device_module as npu  # noqa: E402
 
-__all__ = ["npu"]
+from . import optim  # noqa: E402
+
+__all__ = ["npu", "optim"]
 __version__ = "2.13.0+simulated"
+
+
+def get_npu_format(tensor):
+    """Returns the storage layout: always 2, plain ND, as on a real NPU with allow_internal_format=False."""
+    return 2
+
+
+def npu_format_cast(tensor, acl_format):
+    return tensor
+
+
+def get_storage_size(tensor):
+    """Returns the number of elements in the tensor's whole storage; a view may have fewer elements."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+
+npu_change_data_ptr = _npusim._C.change_data_ptr
