@@ -4,7 +4,6 @@ import utils  # noqa: F401, I001 (before torch: it sets environment variables th
 import importlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 
@@ -81,15 +80,21 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture
-def npu():
-    """Yields the module npusim; its eight devices are visible during this test only."""
+def npu(monkeypatch):
+    """Yields the module npusim; its eight devices and the stand-in for torch_npu exist during this test only."""
     from npusim.build import NoCompiler
+    monkeypatch.syspath_prepend(str(SIMULATED_NPU))
     try:
         import npusim
+        import torch_npu
     except NoCompiler as error:
         pytest.skip(str(error))
+    import utils.device
+    monkeypatch.setattr(utils.device, "torch_npu", torch_npu)
     npusim.set_visible(npusim.DEVICES)
     yield npusim
+    for name in [n for n in sys.modules if n.split(".")[0] == "torch_npu"]:
+        del sys.modules[name]
     npusim.set_visible(npusim.DEVICES)
     torch.npu.ban([])
     torch.npu.set_device(0)
@@ -97,15 +102,12 @@ def npu():
 
 
 @pytest.fixture
-def torch_npu(npu, monkeypatch):
-    """Yields the stand-in for torch_npu. The device shim uses it as it would the real one, e.g. its NpuFusedAdam."""
+def same_rounding(monkeypatch):
+    """Lets the CPU and the simulated NPU compute equal bits: both with torch's Adam and without channels_last."""
     import utils.device
-    monkeypatch.syspath_prepend(str(SIMULATED_NPU))
-    module = importlib.import_module("torch_npu")
-    monkeypatch.setattr(utils.device, "torch_npu", module)
-    yield module
-    for name in [n for n in sys.modules if n.split(".")[0] == "torch_npu"]:
-        del sys.modules[name]
+    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+    monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: torch.optim.Adam(
+        params, fused=True, **options))
 
 
 @pytest.fixture

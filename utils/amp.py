@@ -160,11 +160,7 @@ class AmpOptimizer:
 
     def _step_unless(self, overflow):
         """Steps unless `overflow` (0-d float tensor) is 1. Counts skipped steps and adapts a dynamic scale."""
-        if getattr(self.inner, "_step_supports_amp_scaling", False):
-            self.inner.found_inf = overflow  # torch's fused kernels read it on the device
-            self.inner.step()
-        else:
-            step_unless(self.inner, overflow)
+        step_unless(overflow, self.inner)
         self.skipped += overflow
         self.in_a_row.add_(1).mul_(overflow)
         if self._dynamic:

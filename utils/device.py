@@ -171,19 +171,20 @@ def make_optimizer(spec, params, device, opt_level):
 def adam(params, device, opt_level, lr, betas, weight_decay=0.0, eps=1e-8):
     """Returns a fused Adam: NpuFusedAdam on an NPU, torch's fused Adam elsewhere.
 
-    On an NPU, it is Ascend apex's NpuFusedAdam if apex is installed and opt_level is O1 or O2, else torch_npu's.
+    On an NPU, it is Ascend apex's NpuFusedAdam if apex does the mixed precision, else torch_npu's. torch_npu runs the
+    operator of torch's fused Adam on the CPU.
     """
     options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     apex = ascend_apex(device)
     if apex is not None and opt_level != "O0":
         return apex.optimizers.NpuFusedAdam(params, **options)
-    if device.type == "npu" and torch_npu is not None:
+    if device.type == "npu":
         return torch_npu.optim.NpuFusedAdam(params, **options)
     return torch.optim.Adam(params, fused=True, **options)
 
 
 def rmsprop(params, device, opt_level, lr, alpha=0.99, weight_decay=0.0, eps=1e-8):
-    """Returns Ascend apex's NpuFusedRMSprop if apex is installed and opt_level is O1 or O2, else torch's RMSprop.
+    """Returns Ascend apex's NpuFusedRMSprop if apex does the mixed precision, else torch's RMSprop.
 
     With combine_grad, torch's RMSprop needs as few kernel launches as a fused one.
     """

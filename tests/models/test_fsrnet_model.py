@@ -276,7 +276,7 @@ def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
         train("--train_steps", 2, "--continue_train", *GAN, name="run")
 
 
-def test_on_the_simulated_npu(npu, train, monkeypatch):
+def test_on_the_simulated_npu(npu, train, same_rounding):
     """O0 equals the CPU bit for bit. O2 uses only operators that have native kernels."""
     from npusim import operators
     monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)

@@ -322,9 +322,7 @@ def test_ranks_share_the_mean_path_length(train, monkeypatch):
     assert float(state(train("--train_steps", 1, name="two")[1])["recipe"]["path_length"]) == 2 * float(alone) > 0
 
 
-def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    # torch_npu supports only the contiguous layout.
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, same_rounding):
     words = ["--train_steps", 5, "--opt_level", "O0", "--lambda_path", 0]  # the devices draw different random numbers
     cpu, simulated = (state(train(*words, "--device", d, name=d)[1]) for d in ("cpu", "npu"))
     for part in ("networks", "ema", "optimizers"):

@@ -181,9 +181,8 @@ def test_two_ranks_equal_one_with_twice_the_batch(tmp_path, train, faces, one_th
             assert largest_difference(mine, theirs) < 1e-4 * max(float(t.abs().max()) for t in mine.values())
 
 
-def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, monkeypatch):
-    # torch_npu supports only the contiguous layout. The CPU's own instance norm rounds differently.
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
+def test_the_simulated_npu_computes_what_the_cpu_does(npu, train, same_rounding, monkeypatch):
+    # The CPU's own instance norm rounds differently.
     monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)
     words = [*SMALL_SPARNETHD, "--train_steps", 3]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d)[1]) for d in ("cpu", "npu"))

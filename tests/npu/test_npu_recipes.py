@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+import utils.device
 from data.drawn.builtin_faces import write_faces as draw_faces
 from engine.trainer import Trainer
 from options.train_options import parse_train
@@ -16,8 +17,11 @@ CASES = [(recipe, ["--opt_level", "O2"]) for recipe in EXPECTED] + [
 
 
 @pytest.fixture
-def train_on_npu(torch_npu, tmp_path, faces, one_thread):
-    """Returns train(recipe, steps, *words), a tiny training of any recipe into the folder s{steps}."""
+def train_on_npu(npu, tmp_path, faces, one_thread):
+    """Returns train(recipe, steps, *words), a tiny training of any recipe into the folder s{steps}.
+
+    train checks that torch_npu's NpuFusedAdam runs wherever the recipe asks for Adam.
+    """
     def train(recipe, steps, *words):
         folder = faces
         if recipe == "fsrnet":
@@ -26,7 +30,11 @@ def train_on_npu(torch_npu, tmp_path, faces, one_thread):
                 draw_faces(tmp_path / "drawn", 6, 0, 32)
         words = [*EXPECTED[recipe]["words"].split(), "--device", "npu", "--workers", "0", "--dataroot", folder,
                  "--checkpoints_dir", tmp_path, "--name", f"s{steps}", "--train_steps", steps, *QUIET, *words]
-        assert Trainer(parse_train([str(word) for word in words])).fit() == 0
+        trainer = Trainer(parse_train([str(word) for word in words]))
+        for name, spec in trainer.recipe.optimizers.items():
+            expected = utils.device.torch_npu.optim.NpuFusedAdam if spec.kind == "adam" else torch.optim.RMSprop
+            assert type(trainer.optimizers[name].inner) is expected
+        assert trainer.fit() == 0
     return train
 
 

@@ -15,13 +15,7 @@ from tests.helpers.warm_python import warm_python
 from utils.errors import UserError
 
 
-@pytest.fixture
-def contiguous(monkeypatch):
-    """Disables channels_last: torch_npu lacks it, so a bitwise equal CPU run must not use it either."""
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
-
-
-def test_o0_equals_the_cpu_bit_for_bit(npu, train, contiguous):
+def test_o0_equals_the_cpu_bit_for_bit(npu, train, same_rounding):
     words = ["--train_steps", 5, "--opt_level", "O0", "--val_count", 2, "--ema_decay", "0.9"]
     cpu, simulated = (train(*words, "--device", d, name=d)[1] for d in ("cpu", "npu:3"))
     for part in ("networks", "ema", "optimizers"):
