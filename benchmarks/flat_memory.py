@@ -1,21 +1,22 @@
 """Whether memory and open files stay flat over a long training or a long restoration.
 
-    python -m benchmarks.flat_memory --steps 5000 --faces 3000
+    python -m benchmarks.flat_memory [--steps 5000] [--faces 5000] [--json FILE]
 
 Trains a tiny network, then restores faces with it, each in a process of its own, and reads the main process's resident
-memory and open files once per second (Linux: /proc). Prints one line per tenth of the time. A leak grows with the
+memory and open files once per second (Linux: /proc). One row per tenth of the time. A leak grows with the
 number of steps or faces, also with MALLOC_ARENA_MAX=1, which keeps the allocator from spreading over arenas. Scores
 take a few kilobytes per face: newtest.py keeps them for its tables.
 """
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.measuring import show
 from data.drawn.builtin_faces import write_faces
 from utils.errors import UserError, run_main
+from utils.option_types import at_least, file_path, tool_parser
 
 TINY = ["--load_size", "32", "--min_ch", "4", "--max_ch", "8", "--hourglass_ch", "4", "--res_depth", "0",
         "--bottleneck_size", "16", "--batch_size", "2", "--device", "cpu", "--workers", "1"]
@@ -41,32 +42,34 @@ def watch(command):
     return seen
 
 
-def report(title, seen):
-    print(title)
-    for tenth in range(10):
-        seconds, memory, files = seen[(len(seen) - 1) * (tenth + 1) // 10]
-        print(f"  {seconds:7.0f} s  {memory:7.1f} MB  {files:4d} open files", flush=True)
+def tenths(title, seen):
+    """Returns the table's rows: what was seen after each tenth of the time."""
+    return [{"work": title, "seconds": round(seconds), "resident MB": memory, "open files": files}
+            for seconds, memory, files in (seen[(len(seen) - 1) * tenth // 10] for tenth in range(1, 11))]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000, help="steps of the training; default: %(default)s")
-    parser.add_argument("--faces", type=int, default=1500, help="faces to restore; default: %(default)s")
+    parser = tool_parser(__doc__)
+    parser.add_argument("--steps", type=at_least(1), default=5000, help="steps of the training; default: %(default)s")
+    parser.add_argument("--faces", type=at_least(1), default=5000, help="faces to restore; default: %(default)s")
+    parser.add_argument("--json", type=file_path, default=None, help="JSON file to write; default: none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder) / "faces"
         write_faces(faces, 8, 0, 32)
         training = ["newtrain.py", *TINY, "--dataroot", f"{faces}/images", "--checkpoints_dir", folder, "--name", "run"]
-        report(f"Training, {options.steps} steps",
-               watch([*training, "--train_steps", str(options.steps), "--print_freq", "100"]))
+        rows = tenths(f"training, {options.steps} steps",
+                      watch([*training, "--train_steps", str(options.steps), "--print_freq", "100"]))
         many = Path(folder) / "many"
         many.mkdir()
         drawn = sorted((faces / "images").iterdir())
         for number in range(options.faces):
             (many / f"{number:06d}.png").hardlink_to(drawn[number % len(drawn)])
-        report(f"Restoring and scoring {options.faces} faces",
-               watch(["newtest.py", "--pth_path", f"{folder}/run/latest_net_G.pth", "--gtroot", str(many), "--device",
-                      "cpu", "--workers", "1", "--batch_size", "2", "--results_dir", folder, "--name", "out"]))
+        rows += tenths(f"restoring and scoring {options.faces} faces",
+                       watch(["newtest.py", "--pth_path", f"{folder}/run/latest_net_G.pth", "--gtroot", str(many),
+                              "--device", "cpu", "--workers", "1", "--batch_size", "2", "--results_dir", folder,
+                              "--name", "out"]))
+    show("Memory and open files of the main process", rows, options.json)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,10 @@ def wait_for_end(pids, folder):
 
 def newest_state(folder):
     """Returns the newest checkpoint of the training in `folder`."""
-    return torch.load(checkpoint.list_states(folder / "run")[-1], weights_only=True)
+    state, damage = checkpoint.read_state(checkpoint.list_states(folder / "run")[-1])
+    if damage:
+        raise RuntimeError(f"the newest checkpoint in {folder} {damage}")
+    return state
 
 
 def same_training(a, b):

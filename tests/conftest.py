@@ -1,7 +1,6 @@
 """Shared fixtures: small random images on disk, tiny training runs, the simulated NPU, and weights files."""
 import utils  # noqa: F401, I001 (before torch: it sets environment variables that torch reads during import)
 
-import importlib
 import os
 import shutil
 import sys
@@ -24,9 +23,12 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 def pytest_configure(config):
     """Sets the folder of warm_python's server (tests/helpers/warm_python.py) for this process and xdist's workers.
 
-    Under nohup, SIGHUP is ignored, and so in the programs that tests start: with a handler here, they get the default.
+    Under nohup SIGHUP is ignored, in the background of a script SIGINT, and so in the programs that tests start. With a
+    handler here they get the default.
     """
-    signal.signal(signal.SIGHUP, lambda number, frame: None)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="warm_python_")
         os.environ[f"{FOLDER}_OWNER"] = str(os.getpid())

@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 import data
-import utils.device
 from data.celeba_dataset import CelebADataset
 from data.face_folder import Place
 from engine.logger import read_metrics
@@ -279,7 +278,6 @@ def test_a_run_does_not_go_on_with_a_discriminator_that_it_has_not(train):
 def test_on_the_simulated_npu(npu, train, same_rounding):
     """O0 equals the CPU bit for bit. O2 uses only operators that have native kernels."""
     from npusim import operators
-    monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
     words = [*GAN, "--train_steps", 2]
     cpu, simulated = (state(train(*words, "--opt_level", "O0", "--device", d, name=d[:3])[1]) for d in ("cpu", "npu:2"))
     for part in ("networks", "optimizers"):

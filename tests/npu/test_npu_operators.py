@@ -6,7 +6,7 @@ from tests.helpers.runs import SMALL_SPARNETHD, small_gpen
 
 
 @pytest.fixture
-def operators(torch_npu):
+def operators(npu):
     """Returns the module npusim.operators; the simulated devices are visible during this test only."""
     from npusim import operators
     return operators

@@ -130,9 +130,9 @@ def rmsprop(net):
 
 @pytest.mark.parametrize("make", [adam, rmsprop])
 @pytest.mark.parametrize("combine_grad", [True, False])
-def test_overflow_skips_the_step_and_is_counted(combine_grad):
+def test_overflow_skips_the_step_and_is_counted(combine_grad, make):
     net = small_net()
-    net, optimizer = amp.initialize(net, adam(net), "O2", loss_scale=128.0, combine_grad=combine_grad)
+    net, optimizer = amp.initialize(net, make(net), "O2", loss_scale=128.0, combine_grad=combine_grad)
     train(net, optimizer, 2)
     before, states = copy.deepcopy(net.state_dict()), copy.deepcopy(optimizer.state_dict())
     half_before = {n: p.detach().clone() for n, p in net.named_parameters()}
