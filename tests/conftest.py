@@ -3,6 +3,7 @@ import utils  # noqa: F401, I001 (before torch: it sets environment variables th
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
