@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Restores a folder of faces; with references, scores the inputs and the restored faces under every protocol.
 
     python newtest.py --pth_path check_points/NAME/best_net_G.pth --gtroot FACES

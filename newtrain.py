@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Trains a face super-resolution network.
 
     python newtrain.py --dataroot FACES                          trains the published SPARNet, 16 to 128 pixels

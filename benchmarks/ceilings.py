@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares a training step with the device's peak rates, and profiles where its time is spent.
 
     python -m benchmarks.ceilings [--preset sparnet_celeba] [--batch_size 32] [--opt_level O2] [--json FILE]

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures how fast one worker prepares CelebA faces, against the bare minimum: decoding and three resizes.
 
     python -m benchmarks.data_loading [--dataroot FACES] [--json FILE]

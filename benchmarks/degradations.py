@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures the published degradation chains at 512 pixels: images/s of one worker, against simple PIL/numpy versions.
 
     python -m benchmarks.degradations [--json FILE]

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Whether memory and open files stay flat over a long training or a long restoration.
 
     python -m benchmarks.flat_memory [--steps 5000] [--faces 5000] [--json FILE]
@@ -29,7 +30,7 @@ def watch(command):
     try:
         while process.poll() is None:
             try:
-                pages = int((place / "statm").read_text().split()[1])
+                pages = int((place / "statm").read_text(encoding="ascii").split()[1])
                 seen.append((time.monotonic() - began, pages * 4096 / 1e6, len(list((place / "fd").iterdir()))))
             except (OSError, IndexError):  # it has just ended
                 break

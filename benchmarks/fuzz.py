@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Gives mutated images, names, presets, arguments, checkpoints and weights to the programs.
 
     python -m benchmarks.fuzz [--kind images names ...] [--count 20000] [--seed 0] [--processes 2] [--json FILE]

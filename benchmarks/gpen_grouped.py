@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """GPEN's networks computed as public code does without its CUDA kernels: the baseline of benchmarks and tests.
 
 Computes weights per sample and a grouped convolution with one group per sample. upfirdn2d inserts zeros, pads and

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares GPEN in half precision (O2) with float32: PSNR in dB between the outputs of the same weights.
 
     python -m benchmarks.gpen_half FACES --pth_path check_points/NAME/best_net_G.pth [--json FILE]

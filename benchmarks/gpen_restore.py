@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures GPEN's restoring and learning: this project's form against the grouped form (benchmarks/gpen_grouped.py).
 
     python -m benchmarks.gpen_restore --json benchmarks/results/gpen_restore_cpu.json

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures instance norm, forward and backward: torch's against this project's, on channels_last tensors.
 
     python -m benchmarks.instance_norm --json benchmarks/results/instance_norm_cpu.json

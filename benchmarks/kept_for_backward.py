@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Counts the memory of a training step: bytes kept for the backward pass, and those of weights and optimizer states.
 
     python -m benchmarks.kept_for_backward --preset sparnethd_ffhq --json benchmarks/results/kept_sparnethd.json

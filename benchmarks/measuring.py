@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Functions that the benchmarks share: alternating rounds, medians, machine description, table and JSON output."""
 import platform
 import shlex

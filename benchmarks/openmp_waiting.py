@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures the cost of OpenMP's wait policies on a CPU: one training alone, and two at a time.
 
     python -m benchmarks.openmp_waiting [--json FILE]

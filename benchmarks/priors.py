@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures facial priors: heatmaps against full-image Gaussians drawn one by one, and whole samples of one worker.
 
     python -m benchmarks.priors [--json FILE]

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Writes benchmarks/RESULTS.md from the benchmarks' JSON files in benchmarks/results/.
 
     python -m benchmarks.results_table

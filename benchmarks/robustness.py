@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures the PSNR of networks on other crops, and on faces of other sizes and conditions, trained for them or not.
 
     python -m benchmarks.robustness crops CELEBA218 --weights A.pth B.pth [--count 200] [--json crops.json]

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures costs of training on several devices that do not depend on the accelerator.
 
     python -m benchmarks.scaling [--ranks 2] [--json_folder benchmarks/results]

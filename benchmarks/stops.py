@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Stops a tiny training in order, again and again, restarts it each time, and compares it with an undisturbed one.
 
     python -m benchmarks.stops [--stops 20] [--ranks 1 2] [--json FILE]

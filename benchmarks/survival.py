@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Kills a tiny training at random times, restarts it each time, and compares it with an undisturbed training.
 
     python -m benchmarks.survival [--kills 100] [--ranks 1 2] [--json FILE]

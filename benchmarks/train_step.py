@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Measures the Trainer's iteration against a plain float32 loop over the same network, alternating.
 
     python -m benchmarks.train_step [--preset sparnet_celeba] [--batch_size 8] [--opt_level O0] [--json FILE]

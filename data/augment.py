@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Random crops of the published recipes, and a random similarity transform. All randomness comes from `rng` (numpy)."""
 import math
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The project's own drawn faces (data/drawn/builtin_faces.py), with exact priors."""
 from data.celebamask_dataset import CelebAMaskDataset
 from data.face_parts import POINTS_68

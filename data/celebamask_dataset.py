@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """CelebAMask-HQ (Lee et al., CVPR 2020): faces with part masks, as published or as class index maps."""
 import os
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Image degradations: pure functions of a uint8 HWC RGB image and a numpy Generator.
 
 `degrade_ffhq`: the chain that trained SPARNetHD, with the same ranges; kernels follow imgaug, which it was written

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A chain of degradations for faces of 128 pixels, for blind restoration of faces of 12 pixels or more."""
 import math
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Degraded and clean faces of 128 pixels from any folder of clean faces, for blind restoration from 12 pixels up."""
 from data.celeba_dataset import CelebADataset
 from data.pairs import DEGRADATIONS

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Base class of all face datasets: file list, random generator per sample, and replacement of corrupted files."""
 import os
 from typing import NamedTuple

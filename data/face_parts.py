@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Names of face parts, and the landmark sets that outline them.
 
 Left and right are the person's own, as in CelebAMask-HQ: l_eye is on the right of the image.

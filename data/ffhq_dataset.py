@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Degraded and clean faces from any folder of clean faces (FFHQ, CelebA-HQ): SPARNetHD's task, and GPEN's by name."""
 from data.pairs import DEGRADATIONS
 from data.square_folder import SquareFolder

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Inputs of GPEN's colourization from a folder."""
 from data.degradations import grey
 from data.single_dataset import SingleDataset

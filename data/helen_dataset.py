@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Helen: faces in large photographs, with 194 landmarks each (Le et al., ECCV 2012)."""
 from data.face_parts import POINTS_194
 from data.landmark_files import find_helen

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Random holes in a face, strokes and boxes, for GPEN's inpainting."""
 import math
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Landmark files: 68 points per image in a CSV or .npz file, Helen's 194 points in text files."""
 import csv
 import os

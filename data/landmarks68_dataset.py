@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Any folder of faces with a CSV or .npz file of 68 landmarks per face, in iBUG 300-W order."""
 import os
 

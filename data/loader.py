@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Data loading: sample order, worker processes, batches, and the report on corrupted files."""
 import atexit
 import errno

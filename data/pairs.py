@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Degradations by name (--degradation): they make lr from a clean face. All randomness comes from `rng` (numpy)."""
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What the datasets with facial priors share: priors that follow the crop and the flip, and a look at who has any."""
 import os
 from typing import NamedTuple

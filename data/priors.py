@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Facial priors: heatmaps and parsing maps, drawn from landmarks or cut out of masks. Pure functions.
 
 Maps are uint8 [size, size, C]: 255 at a heatmap's peak and inside a part, 0 outside. Points are (x, y) in pixels,

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Segmentation maps and faces, for GPEN's synthesis of a face from its segmentation."""
 import cv2
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A folder of faces to restore, optionally with reference images of the same names."""
 import os
 import re

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Base of the datasets whose faces are centred squares, resized once and flipped: reading and the cache."""
 import contextlib
 import hashlib

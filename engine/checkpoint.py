@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints of a run, written atomically; the newest k are kept. Weights are written as files of their own.
 
 A run's folder holds state_<step>.pth (everything that a resumed run needs) and float32 weights under the

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Restore the faces of a loader and score them under named protocols; used by validation and newtest.py."""
 from __future__ import annotations
 

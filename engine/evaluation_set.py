@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Which faces newtest.py restores, and what they are compared with: one decision, from its options."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A look at the validation faces before a training starts, so that damaged ones do not end it when it validates."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The log of a run: the ModelZoo's lines, metrics.jsonl and tensorboard.
 
 Scripts read the ModelZoo's lines with awk: the step time is field 8 of lines with 'IterTotal:', the loss is field 4 of

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Collects losses on the device and transfers them for logging."""
 from collections.abc import Sequence
 

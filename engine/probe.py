@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A trial of the next step's losses: it tells whether the networks are fit to be saved."""
 import math
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """--profile_steps: a trace of some steps, written into the run's folder for tensorboard or MindStudio Insight."""
 import argparse
 import contextlib

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Images of a run: the grid of faces (LR, SR, HR and what the recipe adds), and the curves of losses and PSNR."""
 import os
 

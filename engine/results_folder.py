@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The folder into which newtest.py writes: never one of its inputs, and never mixed with earlier results."""
 from __future__ import annotations
 

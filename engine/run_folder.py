@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The folder of a run: creates it, finds it again, and marks it with the launch that writes into it."""
 import contextlib
 from argparse import Namespace

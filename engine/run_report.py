@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What a training logs at its start and at its end."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The learning rate as a pure function of progress: a checkpoint needs nothing of it."""
 import math
 from collections.abc import Iterable

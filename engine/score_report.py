@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The scores of an evaluation: as a table to print, as scores.json, and face by face as faces.csv."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The state of a training run: named parts that are saved together and restored together, in one place.
 
 A part is any object with state_dict() and load_state_dict(saved). `TrainingState.add` registers a part and, when a run

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What a checkpoint must hold before a run continues from it."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Why a training ends before its last step: time, a signal or a failure. All ranks end after the same step."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What newtest.py does, to be read from top to bottom: Tester.run."""
 from __future__ import annotations
 

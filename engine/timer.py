@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Seconds per step, measured with the device synchronised; the first steps do not count."""
 import time
 

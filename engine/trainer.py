@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The training loop. Trainer.fit reads from top to bottom."""
 import contextlib
 import time

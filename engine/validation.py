@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Validation: restores the validation faces with the networks as they are, and averages their scores."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The Fréchet Inception distance between two sets of faces (Heusel et al., NeurIPS 2017)."""
 import torch
 from numpy.typing import ArrayLike

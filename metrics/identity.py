@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Identity similarity: is the restored face still the same person? By an embedding network given by path.
 
 Each face is found in the reference picture (YuNet, pretrained/yunet), laid by its five points onto the template that

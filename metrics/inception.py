@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The InceptionV3 whose features FID compares (Heusel et al., NeurIPS 2017), equal to pytorch-fid's.
 
 It is the network of Szegedy et al. (CVPR 2016) with the weights that TensorFlow published on 2015-12-05, under the

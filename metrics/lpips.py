@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """LPIPS, a distance between images learned from people's judgements (Zhang et al., CVPR 2018), v0.1 on AlexNet.
 
 The weights of its channels are LINEAR_FILE: those of https://github.com/richzhang/PerceptualSimilarity (BSD-2-Clause,

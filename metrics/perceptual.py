@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """LPIPS, identity similarity and FID beside PSNR: those whose weights were given, the others absent with a reason.
 
 All compare the pictures as they are written (uint8) with the references, and the network's inputs as well.

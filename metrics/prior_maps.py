@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """How well a network knows the face it restores: errors of landmarks and overlap of parts, from its prior maps."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """PSNR and SSIM of x8 faces under the three protocols in use, whose numbers do not compare with each other.
 
     score(sr, hr, "sparnet")   sr: float tensor in [-1, 1], hr: the uint8 picture it should have been

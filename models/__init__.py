@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Networks and recipes by name. They are imported on demand, so that no model imports another one's dependencies."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The contract between the trainer and a recipe.
 
 A recipe holds networks and losses. It knows nothing of devices, ranks, files, logging or precision: the

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shared layers of the SPARNet family: normalization, reflection-padded convolutions, attention hourglass.
 
 All tensors are [N, C, H, W], contiguous or channels_last. Module and parameter names follow the released

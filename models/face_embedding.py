@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Face recognition networks: MobileFaceNet and ArcFace's IR-SE50, with the keys of their public files.
 
 Both take aligned faces (restore/alignment.py), NCHW RGB in [-1, 1], and return one unit vector per face. The

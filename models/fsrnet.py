@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """FSRNet and FSRGAN: Chen et al., "FSRNet: End-to-End Learning Face Super-Resolution with Facial Priors", CVPR 2018.
 
 Module names follow the released checkpoints (`csr_net`, `convBlock`, `res3_1` ...), so they must not be renamed.

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe FSRNet: coarse face, prior maps and fine face; with a GAN, FSRGAN (Chen et al., CVPR 2018)."""
 import colorsys
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """GPEN: Yang et al., "GAN Prior Embedded Network for Blind Face Restoration in the Wild", CVPR 2021."""
 import torch
 from torch import nn

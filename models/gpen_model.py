@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe GPEN (Yang et al., 2021): trains a StyleGAN2 prior, embeds it in a U-net, or does both at once.
 
 The dataset sets the task: blind restoration, colorization, inpainting or segmentation to face.

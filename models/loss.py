@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Losses that recipes share: adversarial, feature matching, identity and perceptual losses."""
 import torch
 from torch.nn import functional as F

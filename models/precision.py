@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Float32 for networks and losses whose values half precision cannot represent, in every training precision."""
 import contextlib
 

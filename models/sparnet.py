@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """SPARNet: Chen et al., "Learning Spatial Attention for Face Super-Resolution", TIP 2020."""
 
 from contextlib import contextmanager

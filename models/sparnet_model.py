@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe SPARNet: L1 between the restored and the true face (Chen et al., TIP 2020)."""
 import torch
 from torch.nn import functional as F

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """SPARNetHD: SPARNet for 512 pixels with spectral normalisation, and its discriminator (Chen et al., TIP 2020)."""
 
 from torch import nn

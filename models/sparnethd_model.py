@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe SPARNetHD: blind restoration at 512 pixels with a multi-scale GAN (Chen et al., TIP 2020)."""
 import torch
 from torch.nn import functional as F

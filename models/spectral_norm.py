@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Spectral normalisation of a whole network (Miyato et al., ICLR 2018): torch's, run once per call of the network."""
 import torch
 from torch import nn

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """VGG16 and VGG19 up to the activations that perceptual losses compare; weights are loaded from a given path."""
 import torch
 from torch import nn

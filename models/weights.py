@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Reads weights files, checks them, matches them to networks and loads them."""
 import hashlib
 import itertools

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shared by newtrain.py and newtest.py: parser, common options, option files, and errors for unread options."""
 import argparse
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Presets: named option files (presets/RECIPE/NAME.yml or a user's .yml) and their inheritance by `like`."""
 from pathlib import Path
 from typing import NamedTuple

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Suggests the option that was probably meant in place of an unknown one."""
 from utils.device import DEVICES
 from utils.errors import nearest

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Options of newtrain.py. The defaults are SPARNet's published configuration (16 -> 128, Attn2D)."""
 from pathlib import Path
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Lays a face by its five points onto the template that face embeddings are trained with."""
 from __future__ import annotations
 

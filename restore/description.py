@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What is known of trained weights: the network that they fill, the input that it expects, where they come from.
 
 A released .safetensors file carries its description in its metadata. Beside other weights an options.yml, which each

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Finds the surest face of an image and its five points, by YuNet (pretrained/yunet)."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """From trained weights to a function on arrays: the one door to a trained network."""
 from __future__ import annotations
 

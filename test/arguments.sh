@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Arguments of the train_*.sh scripts; common.sh sources this file.
 
 # Read by the scripts.

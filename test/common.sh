@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Functions of the train_*.sh scripts, which source this file and call parse_arguments first.
 [ -n "${BASH_VERSION-}" ] || exec bash "$0" "$@"  # started with another shell: `sh test/train_full_1p.sh`
 set +o posix +o errexit +o noclobber +o noglob -u -o pipefail  # the caller may have exported other settings

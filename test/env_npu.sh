@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Loads CANN's environment, if CANN is installed, and exports Ascend's usual settings; variables already set are kept.
 # Source this file. Without CANN its variables have no effect.
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # The output folder of the train_*.sh scripts: its lock, the checks before it is touched, and moving an earlier one aside.
 # common.sh sources this file.
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Scores trained weights on faces that they were not trained on, restored from inputs 8 times smaller.
 #
 #   bash test/train_eval_1p.sh --pth_path=test/output/0/train_full_1p/best_net_G.pth [--data_path=FACES]

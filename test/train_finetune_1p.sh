@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Trains from given weights on one device, with a new optimizer.
 #
 #   bash test/train_finetune_1p.sh --pth_path=WEIGHTS.pth [--data_path=FACES] [--train_epochs=5]

@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Runs a complete training on one device, then prints speed and accuracy.
 #
 #   bash test/train_full_1p.sh                     trains on faces that this project draws: nothing to download

@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Runs a complete training on the 8 devices of this machine, then prints their total speed and the accuracy.
 #
 #   bash test/train_full_8p.sh --data_path=FACES                   --batch_size= is per device

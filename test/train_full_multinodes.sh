@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Runs a complete training on the devices of several machines; start it once on each of them.
 #
 #   bash test/train_full_multinodes.sh --nnodes=2 --node_rank=0 --master_addr=HOST --data_path=FACES     on HOST

@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Measures the training speed on one device over a limited number of steps.
 #
 #   bash test/train_performance_1p.sh [--data_path=FACES] [--train_steps=200]

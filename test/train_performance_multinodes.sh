@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Measures the training speed on the devices of several machines; start it once on each of them.
 #
 #   bash test/train_performance_multinodes.sh --nnodes=2 --node_rank=0 --master_addr=HOST [--train_steps=200]

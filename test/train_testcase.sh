@@ -1,4 +1,5 @@
 #!/bin/bash
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 # Trains a small network for a few steps and scores it, within minutes, to see that this project works on this machine.
 #
 #   bash test/train_testcase.sh

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shared fixtures: small random images on disk, tiny training runs, the simulated NPU, and weights files."""
 import utils  # noqa: F401, I001 (before torch: it sets environment variables that torch reads during import)
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks the layers of the project's packages: a package imports only itself and packages of lower layers."""
 import ast
 from pathlib import Path

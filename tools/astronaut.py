@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Makes the example image: scikit-image's astronaut, restored from 16x16 pixels by the shipped weights.
 
     python -m tools.astronaut [--pretrained sparnet] [--results_dir results]

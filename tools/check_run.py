@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks a run before it starts; the scripts of test/ call this before they move an earlier run's folder aside.
 
     python -m tools.check_run --ranks=8 --moved=test/output/0 newtrain.py --dataroot FACES ...

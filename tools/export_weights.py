@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Exports weights for release: half the size, no pickle, with a description and a checksum.
 
     python -m tools.export_weights check_points/light/best_net_G.pth pretrained/sparnet/generator.safetensors \\

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Makes grey copies of a folder of images, as inputs for colorization; the originals are its references.
 
     python -m tools.grey_copies FACES TARGET

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Packs a folder of faces into one small zip file, for machines with a limit on uploads.
 
     python -m tools.pack_faces CELEBA/train train_faces.zip --max_mb 48

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Writes the results table of README.md and README_zh.md from newtest.py's JSON files in docs/results.
 
     python newtest.py --pretrained sparnet --gtroot CELEBA/test --name sparnet_celeba_test

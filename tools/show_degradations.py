@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shows a degradation chain: each face of a folder beside several degraded versions of it.
 
     python -m tools.show_degradations FACES out.png --chain ffhq

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shows facial priors: each face of a folder beside its landmark heatmaps and its parsing maps.
 
     python -m tools.show_priors FACES out.png --dataset_name celebamask

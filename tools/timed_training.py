@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Trains in several calls of limited duration, on a machine that is available for minutes at a time.
 
     python -m tools.timed_training --faces train.zip --val val.zip --work work --out out --minutes 9 \\

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Writes a network's inputs as .npz files, for offline inference without this project (e.g. an .om model on Ascend).
 
     python -m tools.write_npz FACES TARGET [--load_size 512] [--dataset_name colorization]

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shared tools, independent of networks and data, and the environment variables that torch reads when it loads.
 
 Python runs a package's `__init__` before any module in it. The `__init__` of every package here imports this one, so

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Ascend's apex with the methods of utils.amp.AmpOptimizer, for NPUs where apex is installed.
 
 Only apex's public calls are used. apex creates its float32 masters at the first scale_loss, from weights that are

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Casts and checks that both mixed-precision back ends (utils/amp.py, utils/amp_ascend.py) share."""
 import functools
 from collections import namedtuple

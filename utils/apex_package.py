@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Finds Ascend's apex among the unrelated packages that are also called apex."""
 import functools
 import importlib.metadata

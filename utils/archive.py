@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Files of torch.save: what may be unpickled from them, and whether the zip archive is damaged."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The console: streams that may be closed, and messages of several lines."""
 import os
 import sys

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The device shim: the only file that names npu and cuda.
 
 It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) where possible and adds only what that

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Data-parallel training: a thin layer over torch.distributed, started by torchrun, also for one process.
 
     torchrun --nproc_per_node=8 newtrain.py --dataroot FACES ...

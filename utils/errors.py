@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """UserError, the exception for errors that the user can fix, and how entry points report it."""
 import contextlib
 import difflib

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A compact list of a folder's file paths, for millions of files, with an index on disk so that it is built once.
 
 One byte array holds all names, concatenated; a second array holds where each name ends. This takes about 30 bytes per

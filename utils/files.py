@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Files that are written whole or not at all, and files that are read only if they are regular."""
 import contextlib
 import errno

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """One writer per folder. The operating system releases the lock when the process ends, also when it is killed."""
 import contextlib
 import errno

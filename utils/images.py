@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Reads, resizes and writes face images: RGB, as uint8 HWC arrays or PIL images."""
 import contextlib
 import os

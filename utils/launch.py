@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """torchrun for the scripts of test/: the same options and engine, with readable error messages.
 
     python -m utils.launch --standalone --nproc_per_node=8 --log-dir=FOLDER --redirects=1:3,2:3 newtrain.py ...

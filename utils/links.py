@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Finds out whether a path leads into a folder, directly or through symbolic links."""
 import os
 from collections.abc import Iterator

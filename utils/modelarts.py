@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Runs a script of test/ as a ModelArts job, for modelarts_entry_acc.py and modelarts_entry_perf.py."""
 import os
 import shutil

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Names of files, and other text that may hold anything: how it is printed, and when two names are the same."""
 import os
 import unicodedata

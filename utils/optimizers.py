@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Skips an optimizer's step on the device, so that the host does not wait for the result of the overflow check.
 
 torch's fused Adam can skip a step itself. torch-npu's NpuFusedAdam and torch's RMSprop cannot. An `if` on the host

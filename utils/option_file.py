@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Reads files of `option: value` lines (YAML): presets, and the options.yml of a run.
 
 A value is the text as it is written, or a list of such texts: YAML 1.1 itself would read `name: 001` as 1, `12:30` as

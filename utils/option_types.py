@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """argparse types of command-line options, and the parser that uses them. Values of option files pass through both."""
 import argparse
 import re

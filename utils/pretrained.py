@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Weights that ship with the project: pretrained/NAME/generator.safetensors, each with its checksum."""
 import hashlib
 from pathlib import Path

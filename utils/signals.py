@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Signals that end a program in order, and waits that end.
 
 A program that run_main (utils/errors.py) runs ends at SIGTERM, Ctrl-C (SIGINT) or a hang-up (SIGHUP) with one line and

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Ends a run whose script or launcher was killed: SIGKILL leaves no time to pass anything on.
 
 The scripts of test/ and utils/launch.py write their process ids into the environment variable STARTED_BY. Every process

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Strict JSON, which every reader accepts: inf and nan, which JSON lacks, become null."""
 import json
 import math

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Batch normalisation over all ranks' batches (--sync_bn)."""
 import torch
 import torch.distributed as dist

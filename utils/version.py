@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The version of this code: release number and git commit."""
 import subprocess
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What is mutated, and what must come of it: the program serves the mutant, or refuses it in words.
 
 A Kind makes mutants of one sort and gives them to the programs' own main functions, in this process. It raises Fault if

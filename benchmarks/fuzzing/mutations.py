@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Random changes of bytes, text and nested values. Each function draws from the random.Random that it is given."""
 import copy
 import math

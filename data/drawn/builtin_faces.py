@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Built-in faces: portraits that the project draws itself, with exact landmarks and parsing maps.
 
 numpy and OpenCV draw a person from a seed: nothing is downloaded, and no real person is shown. The same seed gives

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A small painter for the built-in faces: antialiased shapes, class labels, noise and light.
 
 It works at twice the image's side. Lengths are in units of 1/128 of the side (see data.drawn.face_shape), so a face

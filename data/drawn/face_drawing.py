@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Paints one person, from the backdrop to the glasses. Every class label comes from a painted shape.
 
 The order is back to front: backdrop, hair behind the neck, neck, clothes, ears, skin, nose, mouth,

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Nose, mouth, eyes and brows of the built-in faces, painted along the person's landmarks."""
 
 import cv2

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Hair and hats of the built-in faces: outlines, strands and their light."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The people the project draws: traits, pose and the 68 landmarks, all from one random generator.
 
 Coordinates are in units of 1/128 of the image's side, x to the right, y down, z toward the camera.

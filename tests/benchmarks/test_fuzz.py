@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A short run of benchmarks/fuzz.py: mutants of every kind of input are served or refused in words."""
 import json
 import os

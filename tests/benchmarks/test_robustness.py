@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """benchmarks/robustness.py: the crops, the degraded inputs and the tables."""
 import json
 import sys

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A short run of benchmarks/survival.py: after kill -9 at random moments, the result is unchanged."""
 import json
 import subprocess

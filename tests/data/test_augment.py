@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """data/augment.py: shift, rotation and scale are as requested; without them the result is the plain crop."""
 import numpy as np
 import pytest

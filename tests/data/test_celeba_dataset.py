@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """CelebA: crops keep the aspect ratio, and randomness depends on (seed, epoch, index) only."""
 import numpy as np
 import pytest

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The degradation chains: frequencies of the branches, ranges of the values, and each function's result."""
 import io
 

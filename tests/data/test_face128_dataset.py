@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Blind restoration at 128 pixels: data/face128_chain.py, and residual networks, which start as the identity."""
 import numpy as np
 import pytest

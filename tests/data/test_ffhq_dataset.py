@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Pairs of degraded and true faces: reproducible, and the same with a cache."""
 import numpy as np
 import pytest

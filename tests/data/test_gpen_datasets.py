@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The datasets of GPEN's tasks: inputs, targets and flips."""
 import shutil
 from pathlib import Path

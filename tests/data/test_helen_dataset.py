@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Helen: squares around the landmarks, valid and invalid annotation, and the preset from end to end."""
 import csv
 import json

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Batches: each image once per epoch for any number of workers, and corrupted images replaced."""
 import itertools
 import subprocess

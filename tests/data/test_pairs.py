@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Dataset and degradation are independent choices: each degradable dataset takes each degradation."""
 import cv2
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Datasets with priors: folder layouts, missing annotation, and priors that follow the crop and flip."""
 import csv
 import shutil

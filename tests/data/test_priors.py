@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Heatmaps and parsing maps: known values, simple reference code, and mirrored priors of mirrored faces."""
 import numpy as np
 import pytest

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """README.md and README_zh.md have the same structure; the paths, commands and options in them exist."""
 import importlib.util
 import re

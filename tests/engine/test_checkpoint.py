@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints: which are kept and loaded, and what happens with corrupted files and failed writes."""
 import errno
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Runs started by version 0.2.0 (commit f99a202) continue: one small checkpoint per recipe.
 
 tests/fixtures/checkpoints/RECIPE holds the state after step 2 and the options of the run; expected.json holds the

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """What a run does about other writers, waits, signals, broken states and files, and a console that is gone."""
 import json
 import os

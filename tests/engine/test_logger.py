@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The exact text of the log's lines."""
 from engine.logger import clock, loss_line, time_line
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Learning-rate schedules: values computed by hand, and the rates that a run logs."""
 import pytest
 

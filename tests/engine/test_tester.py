@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """newtest.py: compares what it restores, scores and writes with results computed by hand."""
 import csv
 import json

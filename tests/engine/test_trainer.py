@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Whole runs on the CPU: exact resume, signals, non-finite losses, files and messages."""
 import os
 import re

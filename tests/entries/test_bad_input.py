@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Each invalid input gives one line on stderr and a non-zero exit status: no traceback, no silent run."""
 import os
 import re

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The variables that torch reads at import are set before it, by each entry point, even if a backend fails to load."""
 import json
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Faces and other images for tests, their landmarks, and datasets of them."""
 import hashlib
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Reports the environment variables at each program's first import of torch, without loading torch.
 
     python tests/helpers/first_torch.py VARIABLES TARGETS        (both JSON lists; the project is on PYTHONPATH)

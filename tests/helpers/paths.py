@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Paths of the project, its reference outputs, and the real faces beside it."""
 from pathlib import Path
 

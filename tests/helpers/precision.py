@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A small network, its optimizer and training steps, for the tests of mixed precision."""
 import torch
 from torch.nn import functional as F

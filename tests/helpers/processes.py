@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Time limit of processes that tests start, and waiting for a condition."""
 import time
 

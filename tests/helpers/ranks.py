@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Starts the ranks of a training without torchrun; sets the variables that it sets (VARIABLES in utils/distributed.py).
 
 tests/utils/test_distributed.py and the tests of the scripts start torchrun itself.

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares networks with reproducible weights to the keys and outputs of released networks (tests/fixtures)."""
 import json
 import runpy

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Trainings small enough for a test, and comparison of their states."""
 import signal
 

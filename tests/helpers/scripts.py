@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A copy of the checkout in which tests run the shell scripts, and the pattern of the scripts' closing block."""
 import os
 import re

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A Python that starts at once: it forks a server that has already imported torch and other slow modules.
 
 `warm_python()` returns the path of a program that replaces sys.executable in a test's command; its name is python3, so

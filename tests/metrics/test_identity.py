@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Identity similarity: it is the cosine of aligned faces' embeddings, and it distinguishes people."""
 
 import cv2

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """FID's InceptionV3 against the reference network's features."""
 import json
 import math

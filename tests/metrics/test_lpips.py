@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """metrics/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
 from importlib.resources import files
 

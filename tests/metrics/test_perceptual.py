@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """LPIPS, identity and FID in newtest.py's table: equal to direct computation; the reason if they are absent."""
 import csv
 import json

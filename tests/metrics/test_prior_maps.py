@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Landmark error and parsing overlap: their definitions, and newtest.py's report for faces with exact priors."""
 import csv
 import json

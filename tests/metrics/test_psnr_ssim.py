@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """metrics/psnr_ssim.py against values of the published protocols and against formulas written out here."""
 import math
 import warnings

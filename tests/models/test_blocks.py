@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares the project's instance norm with torch's: values and gradients, in both layouts."""
 import pytest
 import torch

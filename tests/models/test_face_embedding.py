@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Face embedding networks: architecture, and the choice of network by the weight file's keys."""
 import pytest
 import torch

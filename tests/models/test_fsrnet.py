@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """FSRNet and FSRGAN's discriminator: released keys, reference outputs, and the weight files that load."""
 import pytest
 import torch

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipes FSRNet and FSRGAN: losses by their definition, exact resume, precision, optimizers."""
 import json
 

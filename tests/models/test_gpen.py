@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """GPEN: released keys and reference outputs, derivatives for training, precision, checkpoints and export."""
 import copy
 import json

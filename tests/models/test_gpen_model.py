@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe GPEN: phases and losses by their definition, lazy phases in float32, stages, exact resume."""
 
 import pytest

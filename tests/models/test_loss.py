@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares losses with values computed by hand, and VGG16 and VGG19 with their definitions."""
 import math
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Creating networks by name, initial weights, and which checkpoints load."""
 
 import pickle

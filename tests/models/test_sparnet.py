@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """SPARNet: released keys and reference outputs, layers, attention maps, gradients, precision and export."""
 
 

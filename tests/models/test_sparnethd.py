@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """SPARNetHD and its discriminator: released keys, reference outputs, widths, spectral norm and sizes."""
 import pytest
 import torch

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe SPARNetHD: losses by their definition, exact resume, precision, ranks, checkpointing."""
 
 import numpy as np

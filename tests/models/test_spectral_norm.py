@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares the network-wide spectral norm with torch's own, which works layer by layer."""
 import copy
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compares StyleGAN2's layers with the grouped, unfused form that the public code computes."""
 import copy
 

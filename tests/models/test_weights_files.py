@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Weights files: integrity, finite values, wrappers of other projects, and what a message says of a file's content."""
 import argparse
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Trains under the stand-in for Ascend's apex (tests/npusim/site_apex) on simulated NPUs, in their own processes."""
 import os
 import re

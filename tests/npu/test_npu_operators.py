@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks that torch_npu 2.13 has a native kernel for every operator of a step; see also test_npu_recipes.py."""
 import pytest
 import torch

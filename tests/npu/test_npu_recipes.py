@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Every recipe on the simulated NPU: native operators only, in training and restoring, and no step that waits."""
 import pytest
 import torch

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Training, resuming, validating and restoring on the simulated NPU. Tests device handling, not Ascend's numerics."""
 import os
 import re

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks that the simulated NPU (tests/npusim) behaves as the other tests assume."""
 import copy
 import io

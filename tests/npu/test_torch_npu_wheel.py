@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks that the real torch_npu wheel (2.13.0) has the names and arguments that this project calls.
 
 The wheel is optional: these tests skip if it is not installed. To run them on a machine without Ascend:

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A simulated NPU: `import npusim` gives torch eight devices `npu` and a process-group backend `hccl`.
 
 The devices use host memory and the CPU's kernels, so results equal the CPU's bit for bit.

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Compiles npusim.cpp once per version of torch, Python and source, and loads it.
 
 The library is kept in the repository's .cache/npusim, or in the folder NPUSIM_BUILD (environment variable).

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The module torch.npu of the simulated NPU: the part of torch_npu's module that this project may use."""
 import types
 

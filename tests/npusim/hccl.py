@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The process-group backend `hccl` of the simulated NPU: gloo on aliases of the same memory."""
 import torch
 import torch.distributed as dist

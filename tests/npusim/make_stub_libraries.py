@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Builds stub CANN libraries, so that the torch_npu wheel can be imported without CANN.
 
     python make_stub_libraries.py FOLDER        (run by a Python that has torch and torch_npu)

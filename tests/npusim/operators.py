@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Lists the operators that a function runs on the device, and those for which torch_npu has no native kernel.
 
     missing = without_kernel(lambda: step(batch))      # []: torch_npu 2.13 has a native kernel for every operator

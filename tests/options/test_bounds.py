@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Every number has bounds, every text is refused if it is empty, and hostile arguments give one line."""
 import re
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Every text file of the project is opened as UTF-8, whatever the locale."""
 import ast
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Options: the published defaults, presets, names of runs, and error messages."""
 import pytest
 import yaml

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Presets: their resolved values, `like`, and invalid files."""
 import json
 import os

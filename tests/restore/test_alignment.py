@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Face detection and alignment, tested on drawn faces with known points."""
 import cv2
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The Restorer: same images as newtest.py, from arrays; descriptions of weights; refused input."""
 import json
 import threading

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Arguments of the scripts (test/arguments.sh), without running a program."""
 import subprocess
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The scripts' output folder: its lock, what is refused before it is touched, and moving an earlier run aside."""
 import os
 import shutil

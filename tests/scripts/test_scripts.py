@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The ModelZoo scripts and the ModelArts entries, run in a copy of the checkout whose path contains spaces."""
 import os
 import re

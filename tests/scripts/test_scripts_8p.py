@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The ModelZoo scripts for several devices: on the CPU with two ranks, and on 8 simulated NPUs over `hccl`."""
 import os
 import re

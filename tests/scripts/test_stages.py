@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The scripts at each of their stages, with a stand-in for python3: signals, the caller's shell, locks, full disks."""
 import os
 import shutil

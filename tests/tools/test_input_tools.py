@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The tools that prepare inputs: grey copies, and .npz files for offline inference."""
 import shutil
 import sys

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """tools/: packing faces, training over several calls, publishing weights, the README's table."""
 import hashlib
 import json

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Mixed precision: masters, loss scale, overflow, and states that do not depend on precision or combining."""
 import copy
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Tests the code path of Ascend's apex with a stand-in (tests/npusim/site_apex) on the CPU; no NPU is needed.
 
 It checks what the project does with apex, against its own O2. It does not check Ascend's own code.

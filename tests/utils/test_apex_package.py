@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Ascend's apex, NVIDIA's, PyPI's, and one that cannot be imported are told apart, and the log names what runs."""
 import importlib
 import sys

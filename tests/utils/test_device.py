@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/device.py: only this file names accelerators, and it never falls back to another device silently."""
 import re
 from argparse import Namespace

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Several ranks: results equal those of one rank, resuming is exact, and a failed rank ends the others."""
 import math
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Exceptions that are reported in one line, and exceptions that show a traceback."""
 import errno
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/file_list.py: the listed files, and the index that avoids listing a large folder again."""
 import os
 import pickle

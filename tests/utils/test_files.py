@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/files.py: writes are atomic, names may have any length, and errors say what to do."""
 import errno
 import os

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/images.py: reading of all formats and modes as RGB, listing, degrading, grids and saving."""
 import os
 import struct

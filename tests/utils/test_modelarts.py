@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/modelarts.py: which script a platform's variables start, and arguments that it refuses."""
 import errno
 import os

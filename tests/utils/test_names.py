@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/names.py: names on one line of valid text."""
 from utils.names import printable
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Checks that a skipped step changes no weight and no moment, whether or not the optimizer can skip by itself."""
 import pytest
 import torch

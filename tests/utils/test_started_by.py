@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/started_by.py: a run ends when the process that started it has ended, however that came about."""
 import os
 import signal

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/strict_json.py: JSON without Infinity and NaN."""
 import json
 import math

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The built-in faces: reproducible per seed, varied, with labels that match the landmarks."""
 
 import csv

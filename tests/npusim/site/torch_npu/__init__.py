@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A stand-in for torch_npu: `import torch_npu` registers the simulated NPU.
 
 Put tests/npusim/site on PYTHONPATH. The module has only what this project may call, with the real wheel's names

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """torch_npu.optim of the stand-in: NpuFusedAdam, which builds flat tensors and updates them in step().
 
 It reproduces these limits of the real one (source of the wheel 2.13.0), which the project must work with:

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """A stand-in for Ascend's apex, written from its documentation and from how it was seen to behave.
 
 Put tests/npusim/site_apex on the path to `import apex`. It works on the CPU and on the simulated NPU. The behaviour

@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """apex.amp of the stand-in; see apex/__init__.py."""
 import contextlib
 import functools

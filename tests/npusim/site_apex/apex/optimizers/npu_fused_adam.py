@@ -1,3 +1,4 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The optimizers' formulas are torch's; flat parameters are left out, since they change no result."""
 import torch
 
