@@ -84,7 +84,7 @@ def fuzz(kind, numbers, seed, processes=1):
     batch = KINDS[kind].batch
     chunk = max(1, CHUNK // batch)
     chunks = [numbers[at:at + chunk] for at in range(0, len(numbers), chunk)]
-    workers, faults, served, began = [], [], 0, time.monotonic()
+    workers, faults, tried, served, began = [], [], 0, 0, time.monotonic()
     while chunks or workers:
         while chunks and len(workers) < processes:
             workers.append(Worker(kind, seed, chunks.pop(0)))
@@ -96,19 +96,20 @@ def fuzz(kind, numbers, seed, processes=1):
                 worker.process.join()
                 workers.remove(worker)
                 if worker.trying is not None or worker.numbers:
+                    tried += worker.trying is not None
                     faults.append((worker.trying, f"the process ended with {worker.process.exitcode}"))
                 if worker.trying is not None and worker.numbers:
                     chunks.append(list(worker.numbers))
                 continue
             if heard:
                 number, of_run, fault = heard
-                served += of_run
+                tried, served = tried + 1, served + of_run
                 if fault:
                     faults.append((number, fault))
         for worker in workers:
             if worker.hangs():
                 worker.kill()
-    row = {"kind": kind, "mutants": len(numbers) * batch, "served": served, "faults": len(faults),
+    row = {"kind": kind, "mutants": tried * batch, "served": served, "faults": len(faults),
            "seconds": time.monotonic() - began}
     return row, faults
 
