@@ -25,6 +25,7 @@ from options.test_options import parse_test
 from options.train_options import parse_train
 from restore.description import OPTIONS_FILE
 from utils.errors import UserError, run_main
+from utils.folder_lock import refuse_if_in_use
 from utils.links import find_way_into, leads_into
 from utils.option_types import at_least, tool_parser
 from utils.started_by import end_with_starters
@@ -70,7 +71,8 @@ def refuse_paths_in(folders, options, output):
 
 
 def refuse_output(folder, options, trains):
-    """Raises UserError if the run's folder holds an earlier run or what this run reads, or if it cannot be created."""
+    """Raises UserError unless the run can write into its folder: no other process does, no earlier run lies there."""
+    refuse_if_in_use(folder, "--output_path=")
     if checkpoint.list_states(folder) or trains and any(folder.glob("*_net_*.*")):
         raise UserError(f"{folder} contains an earlier run: choose another --output_path= or remove it")
     written = os.path.realpath(folder)

@@ -25,18 +25,10 @@ def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
     printed warning instead.
     """
     folder = Path(folder)
-    lock = FileLock(folder / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except (Timeout, RuntimeError):  # RuntimeError: this process holds it through another object
-        raise UserError(f"{folder} is in use: {_writer(folder)} writes into it. Wait until it has ended, or choose "
-                        f"another {option}.") from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise UserError(f"cannot write into {folder}: {error.strerror}. Choose another {option} or make the "
-                            f"folder writable.") from None
-        print(f"warning: {folder} is on a file system without locks ({error.strerror}): no other process may write "
-              f"into it now.", flush=True)
+    lock = _acquire(folder, option)
+    if lock is None:
+        print(f"warning: {folder} is on a file system without locks: no other process may write into it now.",
+              flush=True)
         yield
         return
     try:
@@ -45,6 +37,30 @@ def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def refuse_if_in_use(folder: str | os.PathLike, option: str) -> None:
+    """Raises UserError as only_writer does if another process writes into the folder; changes nothing."""
+    if (Path(folder) / LOCK_FILE).exists():
+        lock = _acquire(Path(folder), option)
+        if lock:
+            lock.release()
+
+
+def _acquire(folder, option):
+    """Returns the acquired lock, or None on a file system without locks."""
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, RuntimeError):  # RuntimeError: this process holds it through another object
+        raise UserError(f"{folder} is in use: {_writer(folder)} writes into it. Wait until it has ended, or choose "
+                        f"another {option}.") from None
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return None
+        raise UserError(f"cannot write into {folder}: {error.strerror}. Choose another {option} or make the folder "
+                        f"writable.") from None
+    return lock
 
 
 def _writer(folder):

@@ -12,6 +12,7 @@ from tests.helpers.runs import TINY
 from tests.helpers.scripts import Checkout
 from tools.check_run import main as check_run
 from utils.errors import UserError
+from utils.folder_lock import only_writer
 from utils.links import find_way_into, leads_into
 
 OPEN = 'source "my repo/test/common.sh"; parse_arguments "$training_arguments" '
@@ -189,6 +190,11 @@ def test_an_output_that_cannot_be_used_is_refused(tmp_path, faces):
     with pytest.raises(UserError, match=f"--output_path: cannot write into {tmp_path}/file"):
         check_run([*call, f"--output_path={tmp_path}/file/deeper"])
     (tmp_path / "run").mkdir()
+    with only_writer(tmp_path / "run", "--name"):  # e.g. a script on another device with the same --output_path
+        before = snapshot(tmp_path)
+        with pytest.raises(UserError, match=f"run is in use: process {os.getpid()} on .*choose another --output_path="):
+            check_run([*call, f"--output_path={tmp_path}"])
+        assert snapshot(tmp_path) == before
     (tmp_path / "run/state_0000001.pth").touch()
     with pytest.raises(UserError, match="run contains an earlier run: choose another --output_path="):
         check_run([*call, f"--output_path={tmp_path}"])
