@@ -33,6 +33,9 @@ ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CALLS = {
     "optim.NpuFusedAdam": (["params"], ADAM),
     "optim.NpuFusedAdam.step": (["self"], {}),
+    "profiler.profile": ([], {"activities": [], "on_trace_ready": None}),
+    "profiler.tensorboard_trace_handler": (["folder"], {"worker_name": "rank0"}),
+    "profiler.ProfilerActivity.NPU": None,
     "npu.set_compile_mode": ([], {"jit_compile": False}),
     "npu.config": None,
     "npu.is_available": ([], {}),

@@ -24,9 +24,9 @@ _npusim = _load_npusim()
 
 from npusim import device_module as npu  # noqa: E402
 
-from . import optim  # noqa: E402
+from . import optim, profiler  # noqa: E402
 
-__all__ = ["npu", "optim"]
+__all__ = ["npu", "optim", "profiler"]
 __version__ = "2.13.0+simulated"
 
 
