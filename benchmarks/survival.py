@@ -75,6 +75,8 @@ def start(folder, faces, ranks, steps, patience=600):
 
 def train(words):
     torch.set_num_threads(1)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, or in the background of a script, they are ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     validate = Validation.run
 
     def marked(validation, *arguments):
