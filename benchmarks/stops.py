@@ -12,23 +12,30 @@ row stops a training of two ranks, goes on with one and ends with two: it must g
 import os
 import random
 import signal
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.measuring import show
-from benchmarks.survival import load_modules, newest_state, same_training, start, undisturbed, wait, wait_for_end
-from data.drawn.builtin_faces import write_faces
+from benchmarks.survival import (
+    LONGEST_WAIT,
+    newest_state,
+    run_all,
+    same_training,
+    start,
+    undisturbed,
+    wait,
+    wait_for_end,
+)
 from engine import checkpoint
 from utils.errors import LOST_CONTACT, run_main
-from utils.option_types import at_least, file_path, tool_parser
+from utils.option_types import at_least, tool_parser
 
 STOPS = (("SIGTERM", "save"), ("SIGTERM", "validation"), ("SIGINT", None), ("SIGHUP", None), ("SIGSTOP", None))
 LONGEST_DELAY = 1.5  # seconds from a start to a stop, at most
 PATIENCE = 8  # seconds that a rank waits for a stalled one (--dist_timeout)
 
 
-def stop(pids, run, name, moment):
+def stop(pids, run, name, moment, last_step):
     """Sends the signal `name` to all ranks at a random time or in the next `moment`; SIGSTOP: to one rank.
 
     Returns (seconds until the ranks ended, whether all ended as they should).
@@ -39,20 +46,21 @@ def stop(pids, run, name, moment):
     while sign and not any(run.glob(sign)) and time.monotonic() < patience:
         time.sleep(0.0003)
     number = getattr(signal, name)
+    complete = checkpoint.state_path(run, last_step).exists()
     began = time.monotonic()
     if number == signal.SIGSTOP:
         stalled = random.choice(pids)
         os.kill(stalled, number)
-        others = wait([pid for pid in pids if pid != stalled])
+        others = wait([pid for pid in pids if pid != stalled], LONGEST_WAIT)
         seconds = time.monotonic() - began
         os.kill(stalled, signal.SIGKILL)
         wait([stalled])
-        return seconds, set(others.values()) <= {0, LOST_CONTACT}
+        return seconds, set(others.values()) <= {LOST_CONTACT, *([0] if complete else [])}
     for pid in pids:
         os.kill(pid, number)
-    ended = wait(pids)
-    # A training that had just reached its end returns 0.
-    return time.monotonic() - began, set(ended.values()) in ({128 + number}, {0})
+    ended = set(wait(pids, LONGEST_WAIT).values())
+    # A training that had saved its last step before the signal may return 0.
+    return time.monotonic() - began, ended == {128 + number} or complete and ended == {0}
 
 
 def stop_often(folder, faces, ranks, steps, stops, seed=0):
@@ -66,7 +74,7 @@ def stop_often(folder, faces, ranks, steps, stops, seed=0):
     for done in range(stops):
         name, moment = ways[done % len(ways)]
         pids = start(disturbed, faces, ranks, steps, PATIENCE)
-        seconds, in_order = stop(pids, disturbed / "run", name, moment)
+        seconds, in_order = stop(pids, disturbed / "run", name, moment, steps)
         kind = "stalled rank" if name == "SIGSTOP" else "signal"
         longest[kind] = max(longest.get(kind, 0), seconds)
         disorderly += not in_order
@@ -89,7 +97,7 @@ def change_ranks(folder, faces, steps):
         before = len(list((folder / "run").glob("state_*")))
         while len(list((folder / "run").glob("state_*"))) < before + 1 and time.monotonic() < patience:
             time.sleep(0.05)
-        row["not in order"] += not stop(pids, folder / "run", "SIGTERM", None)[1]
+        row["not in order"] += not stop(pids, folder / "run", "SIGTERM", None, steps)[1]
     row["last stop at or after step"] = newest_state(folder)["progress"]["step"]
     wait_for_end(start(folder, faces, 2, steps), folder)
     return row | {"longest wait after a signal s": "", "after a stalled rank s": "", "bit-equal": "not promised",
@@ -99,19 +107,10 @@ def change_ranks(folder, faces, steps):
 def main():
     parser = tool_parser(__doc__)
     parser.add_argument("--stops", type=at_least(1), default=20, help="number of stops per training (default: 20)")
-    parser.add_argument("--ranks", type=at_least(1), nargs="+", default=[1, 2],
-                        help="numbers of ranks, one training each (default: 1 2)")
-    parser.add_argument("--steps", type=at_least(1), default=2000,
-                        help="length of the training in steps (default: 2000)")
-    parser.add_argument("--json", type=file_path, default=None, help="JSON file to write (default: none)")
-    a = parser.parse_args()
-    load_modules()
-    with tempfile.TemporaryDirectory() as folder:
-        faces = Path(folder) / "faces"
-        write_faces(faces, 50, first_seed=0)
-        rows = [stop_often(Path(folder) / str(ranks), faces / "images", ranks, a.steps, a.stops) for ranks in a.ranks]
-        rows.append(change_ranks(Path(folder) / "changed", faces / "images", a.steps))
-    show(f"{a.stops} stops", rows, a.json)
+    options, rows = run_all(parser, 2000, lambda o, folder, faces: [
+        *(stop_often(folder / str(ranks), faces, ranks, o.steps, o.stops) for ranks in o.ranks),
+        change_ranks(folder / "changed", faces, o.steps)])
+    show(f"{options.stops} stops", rows, options.json)
     return int(any(row["not in order"] or row["bit-equal"] is False for row in rows))
 
 

@@ -29,7 +29,7 @@ from engine.validation import Validation
 from options.train_options import parse_train
 from utils import distributed
 from utils.errors import run_main
-from utils.option_types import at_least, tool_parser
+from utils.option_types import at_least, file_path, tool_parser
 
 TINY = ["--load_size=32", "--min_ch=4", "--max_ch=8", "--hourglass_ch=4", "--res_depth=0", "--bottleneck_size=16",
         "--batch_size=2", "--workers=0", "--device=cpu", "--print_freq=50", "--visual_freq=1000000",
@@ -56,6 +56,9 @@ def start(folder, faces, ranks, steps, patience=600):
     for rank in range(ranks):
         pid = os.fork()
         if pid == 0:
+            # Under nohup, or in the background of a script, these are ignored. run_main takes them from here.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             log = os.open(Path(folder) / f"rank_{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -75,8 +78,6 @@ def start(folder, faces, ranks, steps, patience=600):
 
 def train(words):
     torch.set_num_threads(1)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, or in the background of a script, they are ignored
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     validate = Validation.run
 
     def marked(validation, *arguments):
@@ -91,9 +92,15 @@ def train(words):
         return Trainer(parse_train(words)).fit()
 
 
-def wait(pids):
-    """Waits for all processes; returns {pid: exit status, negative for a signal}."""
-    return {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids}
+def wait(pids, longest=0):
+    """Waits for all processes; returns {pid: exit status, negative for a signal}.
+
+    longest: seconds after which this program ends, because a rank that hangs is a failure; 0: no limit.
+    """
+    signal.alarm(longest)
+    ended = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids}
+    signal.alarm(0)
+    return ended
 
 
 def kill_one(pids, run, delay, in_save):
@@ -111,9 +118,7 @@ def kill_one(pids, run, delay, in_save):
     for pid in pids:
         os.kill(pid, signal.SIGKILL if pid == victim else signal.SIGTERM)
     start_of_wait = time.monotonic()
-    signal.alarm(LONGEST_WAIT)  # ends this program: a rank that hangs is a failure
-    wait(pids)
-    signal.alarm(0)
+    wait(pids, LONGEST_WAIT)
     return time.monotonic() - start_of_wait
 
 
@@ -176,28 +181,32 @@ def equal(a, b):
     return torch.equal(a, b) if torch.is_tensor(a) else a == b
 
 
-def load_modules():
-    """Imports what is loaded late before the forks; otherwise most kills would hit imports."""
+def run_all(parser, default_steps, jobs):
+    """Parses --ranks, --steps, --json and the parser's own options, and runs the benchmark on drawn faces.
+
+    jobs: function of (options, folder, faces) that returns the table's rows. Returns (options, rows).
+    """
+    parser.add_argument("--ranks", type=at_least(1, largest=1024), nargs="+", default=[1, 2],
+                        help="numbers of ranks, one training each (default: 1 2)")
+    parser.add_argument("--steps", type=at_least(1, largest=1_000_000), default=default_steps,
+                        help="length of the training in steps (default: %(default)s)")
+    parser.add_argument("--json", type=file_path, default=None, help="JSON file to write (default: none)")
+    options = parser.parse_args()
+    # Imports what is loaded late before the forks; otherwise most signals would hit imports.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)
     importlib.import_module("torch.distributed.nn.functional")
+    with tempfile.TemporaryDirectory() as folder:
+        write_faces(Path(folder) / "faces", 50, first_seed=0)
+        return options, jobs(options, Path(folder), Path(folder) / "faces" / "images")
 
 
 def main():
     parser = tool_parser(__doc__)
     parser.add_argument("--kills", type=at_least(1, largest=1_000_000), default=100,
                         help="number of kills per training (default: 100)")
-    parser.add_argument("--ranks", type=at_least(1, largest=1024), nargs="+", default=[1, 2],
-                        help="numbers of ranks, one training each (default: 1 2)")
-    parser.add_argument("--steps", type=at_least(1, largest=1_000_000), default=4000,
-                        help="length of the training in steps (default: 4000)")
-    parser.add_argument("--json", default=None, help="JSON file to write (default: none)")
-    a = parser.parse_args()
-    load_modules()
-    with tempfile.TemporaryDirectory() as folder:
-        faces = Path(folder) / "faces"
-        write_faces(faces, 50, first_seed=0)
-        rows = [survive(Path(folder) / str(ranks), faces / "images", ranks, a.steps, a.kills) for ranks in a.ranks]
-    show(f"{a.kills} kills", rows, a.json)
+    options, rows = run_all(parser, 4000, lambda o, folder, faces: [
+        survive(folder / str(ranks), faces, ranks, o.steps, o.kills) for ranks in o.ranks])
+    show(f"{options.kills} kills", rows, options.json)
     return int(any(row["unreadable checkpoints"] or not row["bit-equal"] for row in rows))
 
 

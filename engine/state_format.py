@@ -40,9 +40,12 @@ def fault_of(state: Any) -> str | None:
     missing = [part for part in PARTS if part not in state]
     if missing:
         return f"is incomplete: it lacks {', '.join(missing)}"
-    wrong = next(filter(None, (check(state[part], part) for part, check in CHECKS.items() if part in state)), None)
-    if wrong:
-        return f"is not valid: {wrong}"
+    try:
+        for part, check in CHECKS.items():
+            if part in state:
+                check(state[part], part)
+    except _Invalid as invalid:
+        return f"is not valid: {invalid}"
     place = first_not_finite({name: value for name, value in state.items() if name != "rng"})
     return f"holds inf or nan ({place})" if place else None
 
@@ -68,99 +71,97 @@ def _number(value):
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
+class _Invalid(Exception):
+    """A part of a checkpoint is not what it should be; the message names the place."""
+
+
+def _require(holds, message):
+    if not holds:
+        raise _Invalid(message)
+
+
+def _items(saved, where, what):
+    """Returns the (name, value) pairs of a dict with texts as names; what: of what it is, for the message."""
+    _require(isinstance(saved, Mapping), f"{where} is {_kind(saved)}, not a dict of {what}")
+    for name in saved:
+        _require(isinstance(name, str), f"{where} has the name {_kind(name)}, not a text")
+    return saved.items()
+
+
+def _is_count(value):
+    number = _number(value)
+    return number is not None and 0 <= number < math.inf
+
+
 def _progress(saved, where):
-    if not isinstance(saved, Mapping):
-        return f"{where} is {_kind(saved)}, not a dict"
+    _items(saved, where, "numbers")
     for name, whole in (("step", True), ("samples", True), ("elapsed", False)):
-        if name not in saved:
-            return f"{where} lacks {name}"
+        _require(name in saved, f"{where} lacks {name}")
         value = _number(saved[name])
-        if value is None or not 0 <= value <= COUNT or whole and value != int(value):
-            return f"{where}/{name} is {_kind(saved[name])}, not a {'count' if whole else 'time'}"
+        _require(value is not None and 0 <= value <= COUNT and (not whole or value == int(value)),
+                 f"{where}/{name} is {_kind(saved[name])}, not a {'count' if whole else 'time'}")
     for name in ("best", "last_val"):
         record = saved.get(name)
-        if record is not None and not (isinstance(record, Mapping) and _number(record.get("psnr")) is not None):
-            return f"{where}/{name} is {_kind(record)}, not the result of a validation"
-    for name, check in (("losses", _number), ("bad_images", lambda text: text if isinstance(text, str) else None)):
-        record = saved.get(name, {})
-        if not isinstance(record, Mapping) or any(check(value) is None for value in record.values()):
-            return f"{where}/{name} is not valid"
-    return None
+        _require(record is None or isinstance(record, Mapping) and _number(record.get("psnr")) is not None,
+                 f"{where}/{name} is {_kind(record)}, not the result of a validation")
+    for name, value in _items(saved.get("losses", {}), f"{where}/losses", "numbers"):
+        _require(_number(value) is not None, f"{where}/losses/{name} is {_kind(value)}, not a number")
+    for name, value in _items(saved.get("bad_images", {}), f"{where}/bad_images", "texts"):
+        _require(isinstance(value, str), f"{where}/bad_images/{name} is {_kind(value)}, not a text")
 
 
 def _networks(saved, where):
-    if not isinstance(saved, Mapping):
-        return f"{where} is {_kind(saved)}, not a dict of networks"
-    for role, weights in saved.items():
-        if not isinstance(role, str):
-            return f"{where} has the name {_kind(role)}, not a text"
-        if not isinstance(weights, Mapping):
-            return f"{where}/{role} is {_kind(weights)}, not a dict of tensors"
-        for name, value in weights.items():
-            if not isinstance(name, str) or not torch.is_tensor(value):
-                return f"{where}/{role}/{name} is {_kind(value)}, not a tensor"
-    return None
+    for role, weights in _items(saved, where, "networks"):
+        for name, value in _items(weights, f"{where}/{role}", "tensors"):
+            _require(torch.is_tensor(value), f"{where}/{role}/{name} is {_kind(value)}, not a tensor")
 
 
 def _optimizers(saved, where):
-    if not isinstance(saved, Mapping):
-        return f"{where} is {_kind(saved)}, not a dict of optimizers"
-    for name, parts in saved.items():
-        if not isinstance(name, str):
-            return f"{where} has the name {_kind(name)}, not a text"
+    for name, parts in _items(saved, where, "optimizers"):
         for part in ("params", "shared", "scaler"):
-            if not isinstance(parts, Mapping) or not isinstance(parts.get(part), Mapping):
-                return f"{where}/{name} lacks {part}"
-        wrong = _networks(parts["params"], f"{where}/{name}/params")
-        if wrong:
-            return wrong
-        if len({tuple(sorted(moments)) for moments in parts["params"].values()}) > 1:
-            return f"{where}/{name}/params lacks some parameters' moments"
-        if parts["params"] and "step" not in parts["shared"]:
-            return f"{where}/{name}/shared lacks step"
-        for key, value in parts["shared"].items():
-            if not 0 <= (-1 if _number(value) is None else _number(value)) < math.inf:
-                return f"{where}/{name}/shared/{key} is {_kind(value)}, not a count"
-        if "apex" in parts["scaler"]:  # its counters have their own format
-            continue
-        for key in ("scale", "skipped", "in_a_row", "growth"):
-            value = parts["scaler"].get(key)
-            if not (torch.is_tensor(value) and value.dim() == 0 and value >= 0):
-                return f"{where}/{name}/scaler/{key} is {_kind(value)}, not a count"
-    return None
+            _require(isinstance(parts, Mapping) and isinstance(parts.get(part), Mapping),
+                     f"{where}/{name} lacks {part}")
+        params, shared, scaler = (parts[part] for part in ("params", "shared", "scaler"))
+        _networks(params, f"{where}/{name}/params")
+        _require(len({tuple(sorted(moments)) for moments in params.values()}) <= 1,
+                 f"{where}/{name}/params lacks some parameters' moments")
+        _require(not params or "step" in shared, f"{where}/{name}/shared lacks step")
+        for key, value in shared.items():
+            _require(_is_count(value), f"{where}/{name}/shared/{key} is {_kind(value)}, not a count")
+        for key in () if "apex" in scaler else ("scale", "skipped", "in_a_row", "growth"):  # apex has its own format
+            value = scaler.get(key)
+            _require(torch.is_tensor(value) and value.dim() == 0 and _is_count(value),
+                     f"{where}/{name}/scaler/{key} is {_kind(value)}, not a count")
 
 
 def _rng(saved, where):
-    if not isinstance(saved, (list, tuple)) or not saved:
-        return f"{where} is {_kind(saved)}, not a list of one state per rank"
+    _require(isinstance(saved, (list, tuple)) and saved, f"{where} is {_kind(saved)}, not a list of one state per rank")
     for rank, state in enumerate(saved):
+        _require(isinstance(state, Mapping), f"{where}/{rank} is {_kind(state)}, not a dict of states")
         for name in ("cpu", "device"):
-            value = state.get(name) if isinstance(state, Mapping) else None
-            if value is None and name == "device" and isinstance(state, Mapping):
-                continue  # a rank on a CPU
-            if not torch.is_tensor(value) or value.dtype != RNG_STATE.dtype or \
-                    name == "cpu" and value.shape != RNG_STATE.shape:
-                return f"{where}/{rank}/{name} is not the state of a random number generator"
+            value = state.get(name)
+            if value is None and name == "device":  # a rank on a CPU
+                continue
+            right = torch.is_tensor(value) and value.dtype == RNG_STATE.dtype
+            _require(right and (name == "device" or value.shape == RNG_STATE.shape),
+                     f"{where}/{rank}/{name} is not the state of a random number generator")
         try:
             torch.Generator().set_state(state["cpu"])
         except RuntimeError as error:
-            return f"{where}/{rank}/cpu is not the state of a random number generator ({first_line(error)})"
-    return None
+            raise _Invalid(f"{where}/{rank}/cpu is not the state of a random number generator "
+                           f"({first_line(error)})") from None
 
 
 def _options(saved, where):
-    if not isinstance(saved, Mapping):
-        return f"{where} is {_kind(saved)}, not a dict"
-    for name, value in saved.items():
+    for name, value in _items(saved, where, "options"):
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not isinstance(name, str) or not all(isinstance(v, (str, int, float, type(None))) for v in values):
-            return f"{where}/{name} is {_kind(value)}, not the value of an option"
-    return None
+        _require(all(isinstance(v, (str, int, float, type(None))) for v in values),
+                 f"{where}/{name} is {_kind(value)}, not the value of an option")
 
 
 def _recipe(saved, where):
-    wrong = not isinstance(saved, Mapping) or any(not torch.is_tensor(value) or value.dim() for value in saved.values())
-    return f"{where} is not a dict of numbers" if wrong else None
+    for name, value in _items(saved, where, "numbers"):
+        _require(torch.is_tensor(value) and value.dim() == 0, f"{where}/{name} is {_kind(value)}, not a 0-d tensor")
 
 
 CHECKS = {"progress": _progress, "networks": _networks, "ema": _networks, "optimizers": _optimizers, "rng": _rng,

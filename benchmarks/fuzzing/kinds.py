@@ -112,80 +112,84 @@ class Kind:
         raise NotImplementedError
 
 
-class Images(Kind):
-    """Image files of many formats and modes with changed bytes, restored by newtest.py, folder by folder."""
+class Folder(Kind):
+    """Base class of the kinds that fill a folder with `batch` files, which newtest.py restores."""
     batch = 40
 
     def __init__(self, folder):
         super().__init__(folder)
         self.weights = self.trained() / "latest_net_G.pth"
+        self.mutants = self.folder / "mutants"
+
+    def empty(self):
+        """Makes the folder of mutants anew."""
+        shutil.rmtree(self.mutants, ignore_errors=True)
+        self.mutants.mkdir()
+
+    def restore(self, expected, complete):
+        """Restores the mutants. Raises Fault unless `expected` images are written and the status is 0 if `complete`."""
+        results = self.folder / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        status, out, err = call(newtest.main, [f"--pth_path={self.weights}", f"--dataroot={self.mutants}", "--name=t",
+                                               f"--results_dir={results}", "--device=cpu", "--workers=0"])
+        written = sum(len(files) for _, _, files in os.walk(results / "t" / "restored"))
+        if written != expected or (status == 0) != complete:
+            raise Fault(f"exit status {status}, {written} of {expected} images written: {out[-500:]}{err[-500:]}")
+
+
+class Images(Folder):
+    """Image files of many formats and modes with changed bytes."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
         self.originals = []
         pixels = np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8)
         for mode in MODES:
-            image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else (
-                Image.fromarray(pixels).convert("RGB").convert(mode if mode != "LA" else "LA"))
+            image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else \
+                Image.fromarray(pixels).convert(mode)
             for suffix, form in FORMATS.items():
                 for words in ({}, {"exif": _rotated()}):
                     buffer = io.BytesIO()
-                    with contextlib.suppress(OSError, ValueError, KeyError):
+                    with contextlib.suppress(OSError, ValueError, KeyError):  # a mode that the format has not
                         image.save(buffer, form, **words)
                         self.originals.append((suffix, buffer.getvalue()))
 
     def run(self, rng):
-        data, results = self.folder / "mutants", self.folder / "results"
-        for old in (data, results):
-            shutil.rmtree(old, ignore_errors=True)
-        data.mkdir()
+        self.empty()
         readable = 0
         for i in range(self.batch):
             suffix, content = rng.choice(self.originals)
-            path = data / f"{i:03d}{suffix}"
+            path = self.mutants / f"{i:03d}{suffix}"
             path.write_bytes(mutated_bytes(content, rng))
             with contextlib.suppress(BadImage):
                 readable += bool(read_rgb(path))
-        status, out, err = call(newtest.main, [f"--pth_path={self.weights}", f"--dataroot={data}", "--device=cpu",
-                                               f"--results_dir={results}", "--name=t", "--workers=0"])
-        written = len(list((results / "t" / "restored").rglob("*.*"))) if results.exists() else 0
-        if written != readable:
-            raise Fault(f"{written} images written, {readable} readable: {out[-500:]}{err[-500:]}")
-        if (status == 0) != (readable == self.batch):
-            raise Fault(f"exit status {status}, {readable} of {self.batch} readable: {out[-500:]}{err[-500:]}")
+        self.restore(readable, readable == self.batch)
         return readable
 
 
-class Names(Kind):
-    """Images under odd file and folder names, restored by newtest.py, folder by folder."""
-    batch = 40
+class Names(Folder):
+    """Images under odd file and folder names."""
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.weights = self.trained() / "latest_net_G.pth"
         buffer = io.BytesIO()
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(buffer, "PNG")
         self.image = buffer.getvalue()
 
     def run(self, rng):
-        data, results = self.folder / "mutants", self.folder / "results"
-        for old in (data, results):
-            shutil.rmtree(old, ignore_errors=True)
-        data.mkdir()
+        self.empty()
         made = set()
         for _ in range(self.batch):
-            name = self._name(rng)
             with contextlib.suppress(OSError, ValueError):  # a name that no file can have
-                path = data / name
-                if path.exists() or not path.resolve().is_relative_to(data.resolve()):
+                path = self.mutants / self._name(rng)
+                if path.exists() or not path.resolve().is_relative_to(self.mutants.resolve()):
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.image)
-                made.add(os.fsencode(os.path.relpath(path, data)))
+                made.add(os.fsencode(os.path.relpath(path, self.mutants)))
         shown = [name for name in made if os.path.splitext(os.fsdecode(name))[1].lower() in EXTENSIONS
                  and not any(part.startswith(b".") for part in name.split(b"/"))]
-        status, out, err = call(newtest.main, [f"--pth_path={self.weights}", f"--dataroot={data}", "--device=cpu",
-                                               f"--results_dir={results}", "--name=t", "--workers=0"])
-        written = sum(len(files) for _, _, files in os.walk(results / "t" / "restored"))
-        if written != len(shown) or (status == 0) != bool(shown):
-            raise Fault(f"exit status {status}, {written} of {len(shown)} images written: {out[-500:]}{err[-500:]}")
+        self.restore(len(shown), bool(shown))
         return self.batch
 
     def _name(self, rng):
