@@ -13,7 +13,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.warm_python import warm_python
 
-COUNTS = {"images": 120, "names": 120, "presets": 60, "arguments": 60, "states": 30, "weights": 60}
+COUNTS = {"images": 80, "names": 80, "presets": 40, "arguments": 40, "states": 20, "weights": 60}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from tests.helpers.warm_python import warm_python
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_training_killed_again_and_again_ends_as_if_nothing_had_happened(ranks, tmp_path):
     done = subprocess.run(
-        [warm_python(), "-m", "benchmarks.survival", "--kills", "3", "--ranks", str(ranks), "--steps", "50", "--json",
+        [warm_python(), "-m", "benchmarks.survival", "--kills", "3", "--ranks", str(ranks), "--steps", "24", "--json",
          tmp_path / "rows.json"], cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 0, done.stdout + done.stderr
     row, = json.loads((tmp_path / "rows.json").read_text())["rows"]
