@@ -46,7 +46,7 @@ def restore_all(restorer: Restorer, loader: Iterable[Mapping[str, Any]]) -> Iter
 
     The networks restore in eval mode and are put back into the mode that they were in.
     """
-    with restorer.evaluating():
+    with restorer.recipe.evaluating():
         for batch in loader:
             if batch["index"]:
                 yield _without_replaced(batch, *restorer.restore_batch(batch["lr"]))

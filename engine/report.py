@@ -23,12 +23,8 @@ def picture_grid(recipe: BaseModel, batch: dict[str, torch.Tensor], rows: int) -
     in eval mode and are then put back into the mode that they were in.
     """
     batch = {name: faces[:rows] for name, faces in batch.items()}
-    modes = {net: net.training for net in (*recipe.released_networks().values(), *recipe.networks.values())}
-    for net in modes:
-        net.eval()
-    pictures = recipe.pictures(batch)
-    for net, training in modes.items():
-        net.train(training)
+    with recipe.evaluating():
+        pictures = recipe.pictures(batch)
     columns = [quantize(faces, "round") for faces in pictures.values()]
     return grid(list(zip(*columns, strict=True)), titles=list(pictures)), " | ".join(pictures)
 

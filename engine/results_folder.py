@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.folder_lock import only_writer
+from utils.folder_lock import WRITER_FILE, only_writer
+from utils.links import leads_into
 from utils.names import printable
 
 FOLDERS = ("dataroot", "gtroot", "fid_reference")
@@ -21,9 +23,10 @@ def check_apart(options: argparse.Namespace) -> None:
     A folder of results further below an input folder is allowed: it is not searched for images.
     """
     results = Path(options.results_dir).resolve()
+    emptied = os.path.realpath(results / options.name)  # which may be a link to a folder of inputs
     for name in INPUTS:
         value = getattr(options, name)
-        if value and Path(value).resolve().is_relative_to(results / options.name):
+        if value and leads_into(value, emptied):
             raise UserError(f"--{name} {printable(value)} lies in {printable(results / options.name)}, where the "
                             f"results go: choose another --name or --results_dir.")
         if value and name in FOLDERS and Path(value).resolve() == results:
@@ -53,6 +56,7 @@ def prepare(options: argparse.Namespace, held: contextlib.ExitStack) -> Path:
             aside = _new_folder_beside(folder.resolve())
             for path in earlier:
                 path.rename(aside / path.name)
+            (aside / WRITER_FILE).touch()  # as in `folder`: marks results, which are never faces (utils/file_list.py)
             print(f"{printable(folder)} held earlier results: moved to {printable(aside)}.", flush=True)
         (folder / "restored").mkdir()
     except OSError as error:

@@ -10,8 +10,9 @@ from engine import checkpoint
 from restore.description import OPTIONS_FILE
 from utils import distributed
 from utils.errors import UserError
-from utils.files import write_file
+from utils.files import is_temporary, write_file
 from utils.folder_lock import only_writer
+from utils.names import printable
 from utils.option_types import current_word
 
 # A resumed run may change these options without a warning: they do not affect what is learned.
@@ -37,11 +38,16 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(only_writer(folder, "--name"))
         states = checkpoint.list_states(folder)
-        going_on = options.continue_train or (bool(states) and is_restarted(folder))
+        restarted = is_restarted(folder)
+        going_on = options.continue_train or (bool(states) and restarted)
         if states and not going_on:
             raise UserError(f"{folder} already holds checkpoints of a run: continue it (--continue_train), "
                             f"or choose another --name, or remove the folder.")
-        for torn in folder.glob(".*.tmp"):  # left by a save that was killed
+        weights = sorted(folder.glob("*_net_*.*"))
+        if weights and not (going_on or restarted):  # e.g. of a run whose checkpoints were removed to save space
+            raise UserError(f"{folder} already holds weights ({printable(weights[0].name)}), which this run would "
+                            f"replace: choose another --name, or move them.")
+        for torn in filter(is_temporary, folder.iterdir()):  # left by a save that was killed
             torn.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None

@@ -88,6 +88,12 @@ def _items(saved, where, what):
     return saved.items()
 
 
+def _require_all(saved, where, what, holds):
+    """Requires holds(value) of every value in the dict `saved`; what: the name of such a value, for the message."""
+    for name, value in _items(saved, where, f"{what}s"):
+        _require(holds(value), f"{where}/{name} is {_kind(value)}, not a {what}")
+
+
 def _is_count(value):
     number = _number(value)
     return number is not None and 0 <= number < math.inf
@@ -104,16 +110,13 @@ def _progress(saved, where):
         record = saved.get(name)
         _require(record is None or isinstance(record, Mapping) and _number(record.get("psnr")) is not None,
                  f"{where}/{name} is {_kind(record)}, not the result of a validation")
-    for name, value in _items(saved.get("losses", {}), f"{where}/losses", "numbers"):
-        _require(_number(value) is not None, f"{where}/losses/{name} is {_kind(value)}, not a number")
-    for name, value in _items(saved.get("bad_images", {}), f"{where}/bad_images", "texts"):
-        _require(isinstance(value, str), f"{where}/bad_images/{name} is {_kind(value)}, not a text")
+    _require_all(saved.get("losses", {}), f"{where}/losses", "number", lambda value: _number(value) is not None)
+    _require_all(saved.get("bad_images", {}), f"{where}/bad_images", "text", lambda value: isinstance(value, str))
 
 
 def _networks(saved, where):
     for role, weights in _items(saved, where, "networks"):
-        for name, value in _items(weights, f"{where}/{role}", "tensors"):
-            _require(torch.is_tensor(value), f"{where}/{role}/{name} is {_kind(value)}, not a tensor")
+        _require_all(weights, f"{where}/{role}", "tensor", torch.is_tensor)
 
 
 def _optimizers(saved, where):
@@ -126,8 +129,7 @@ def _optimizers(saved, where):
         _require(len({tuple(sorted(moments)) for moments in params.values()}) <= 1,
                  f"{where}/{name}/params lacks some parameters' moments")
         _require(not params or "step" in shared, f"{where}/{name}/shared lacks step")
-        for key, value in shared.items():
-            _require(_is_count(value), f"{where}/{name}/shared/{key} is {_kind(value)}, not a count")
+        _require_all(shared, f"{where}/{name}/shared", "count", _is_count)
         for key in () if "apex" in scaler else ("scale", "skipped", "in_a_row", "growth"):  # apex has its own format
             value = scaler.get(key)
             _require(torch.is_tensor(value) and value.dim() == 0 and _is_count(value),
@@ -160,8 +162,7 @@ def _options(saved, where):
 
 
 def _recipe(saved, where):
-    for name, value in _items(saved, where, "numbers"):
-        _require(torch.is_tensor(value) and value.dim() == 0, f"{where}/{name} is {_kind(value)}, not a 0-d tensor")
+    _require_all(saved, where, "0-d tensor", lambda value: torch.is_tensor(value) and value.dim() == 0)
 
 
 CHECKS = {"progress": _progress, "networks": _networks, "ema": _networks, "optimizers": _optimizers, "rng": _rng,

@@ -4,6 +4,7 @@
 A recipe holds networks and losses. It knows nothing of devices, ranks, files, logging or precision: the
 trainer moves the networks, wraps the optimizers, and does backward and step for every phase.
 """
+import contextlib
 from dataclasses import dataclass, field, fields
 
 
@@ -153,6 +154,18 @@ class BaseModel:
         """Returns {title: [N, 3, H, W] in [-1, 1]}, the columns of a run's image grid, for the faces of `batch`."""
         sr = self.restore(batch["lr"])
         return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"]}
+
+    @contextlib.contextmanager
+    def evaluating(self):
+        """Sets all networks to eval mode within a `with` block, and back to their modes after it."""
+        modes = {network: network.training for network in (*self.released_networks().values(), *self.networks.values())}
+        for network in modes:
+            network.eval()
+        try:
+            yield
+        finally:
+            for network, training in modes.items():
+                network.train(training)
 
     # -- called by the trainer ------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ DISCRIMINATORS = ("d", "state_dict_disc", "discriminator", "net_d", "netD", "net
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys that an error lists per kind
 LARGEST = 32 * 2 ** 30  # bytes of a weights file; the largest published face network has 0.3 GB
+GREATEST = 1e12  # absolute value of a weight; trained ones are far below it, a flipped bit of the exponent is often above
 DIGEST = "sha256"  # in the metadata of a .safetensors file: what `digest` returns for the rest of the file
 
 
@@ -178,11 +179,13 @@ def _checked(state, size):
         raise WeightsError(f"{len(odd)} of {len(state)} tensors are sparse, quantized, expanded or without values, "
                            f"e.g. {shown(odd[0])}. Save plain tensors.")
     state = {key: widened(tensor) for key, tensor in state.items()}
-    wrong = [key for key, tensor in state.items()
-             if tensor.is_floating_point() and not tensor.float().isfinite().all()]
-    if wrong:
-        raise WeightsError(f"{len(wrong)} of {len(state)} tensors hold values that are not finite (nan or infinity), "
-                           f"e.g. {shown(wrong[0])}: the file is damaged, or its training failed. Take an earlier one.")
+    real = {key: tensor.float() for key, tensor in state.items() if tensor.is_floating_point()}
+    for holds, test in (("values that are not finite (nan or infinity)", lambda values: values.isfinite()),
+                        (f"values above {GREATEST:g}", lambda values: values.abs() <= GREATEST)):
+        wrong = [key for key, values in real.items() if not test(values).all()]
+        if wrong:
+            raise WeightsError(f"{len(wrong)} of {len(state)} tensors hold {holds}, e.g. {shown(wrong[0])}: the file "
+                               f"is damaged, or its training failed. Take an earlier one.")
     return state
 
 

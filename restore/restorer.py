@@ -2,12 +2,11 @@
 """From trained weights to a function on arrays: the one door to a trained network."""
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,18 +192,6 @@ class Restorer:
         with self._one_batch:
             restored, priors = self.recipe.restore_with_priors(low)
         return restored.float().cpu(), None if priors is None else priors.float().cpu()
-
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Sets the networks to eval mode within a `with` block, and back to their modes after it."""
-        modes = {network: network.training for network in self.recipe.released_networks().values()}
-        for network in modes:
-            network.eval()
-        try:
-            yield
-        finally:
-            for network, training in modes.items():
-                network.train(training)
 
     def _described(self) -> Description:
         if self.description is None:

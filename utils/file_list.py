@@ -22,6 +22,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import temporary_beside
+from utils.folder_lock import WRITER_FILE
 from utils.names import printable
 
 INDEXED_FROM = 20_000  # files; a shorter list is rebuilt quickly
@@ -82,7 +83,8 @@ def list_files(root, extensions, index_folder=None, leave_out=()):
     leave them behind. Nor are pipes, sockets and devices, which could block a reader for ever. A link to a missing
     file is listed: its reader reports it.
     index_folder: a long list is saved here and reused until a folder changes.
-    leave_out: folders that are not searched if they lie below `root`.
+    leave_out: folders that are not searched if they lie below `root`. Nor are folders below `root` with a WRITER_FILE:
+    a training or newtest.py wrote into them.
     Raises OSError, with its filename, if a folder cannot be read.
     """
     left_out = {identity: str(folder) for folder in leave_out if (identity := _identity(folder))}
@@ -98,7 +100,8 @@ def list_files(root, extensions, index_folder=None, leave_out=()):
         folder = waiting.pop()
         state = os.stat(folder)
         identity = state.st_dev, state.st_ino
-        if identity in left_out and folder != root:
+        is_output = identity in left_out or os.path.lexists(os.path.join(folder, WRITER_FILE))
+        if is_output and folder != root:
             skipped.append(os.path.relpath(folder, root))
             continue
         if identity in seen:

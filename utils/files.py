@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -44,11 +45,13 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
 
 
 def temporary_beside(path: str | os.PathLike) -> Path:
-    """Returns a new hidden name in the folder of `path`: `.PID.RANDOM.tmp`, however long the name of `path` is.
-
-    The pattern `.*.tmp` finds what a killed process left behind.
-    """
+    """Returns a new hidden name in the folder of `path`: `.PID.RANDOM.tmp`, however long the name of `path` is."""
     return Path(path).with_name(f".{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Returns whether `path` has a name from temporary_beside: a killed process left it behind."""
+    return re.fullmatch(r"\.\d+\.[0-9a-f]{8}\.tmp", path.name) is not None
 
 
 @contextlib.contextmanager

@@ -18,11 +18,12 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
 from utils.errors import LOST_CONTACT
+from utils.signals import exit_status
 from utils.started_by import STARTED_BY, end_with_starters
 
 SHOWN = 15  # lines
 # Exit codes of ranks that ended because another rank failed.
-CONSEQUENCES = (LOST_CONTACT, 128 + signal.SIGTERM, -signal.SIGTERM)
+CONSEQUENCES = (LOST_CONTACT, exit_status(signal.SIGTERM), -signal.SIGTERM)
 
 
 def first_failure(failures):
@@ -56,9 +57,9 @@ def main(argv):
         if lines:
             print(f"---- the last lines of rank {rank} ----", *lines, sep="\n", file=sys.stderr)
         print(f"error: rank {rank} (process {failure.pid}) {how}; the other ranks were ended, too.", file=sys.stderr)
-        return code if code > 0 else 128 - code
+        return code if code > 0 else exit_status(-code)
     except SignalException as stop:
-        return 128 + stop.sigval
+        return exit_status(stop.sigval)
     return 0
 
 

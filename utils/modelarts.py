@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.errors import UserError, shown
 from utils.files import replacing
 from utils.option_types import Parser
+from utils.signals import exit_status
 from utils.started_by import STARTED_BY
 
 CODE = Path(__file__).resolve().parents[1]
@@ -155,4 +156,4 @@ def run(command):
         if signal.getsignal(received) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(received, lambda number, frame: child.send_signal(number))
     status = child.wait()
-    return status if status >= 0 else 128 - status
+    return status if status >= 0 else exit_status(-status)

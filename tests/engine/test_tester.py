@@ -263,6 +263,18 @@ def test_results_are_never_inputs(tmp_path, weights, capsys):
     restore(faces, weights[0], "--dataroot", faces / "results" / "a" / "restored", "--name", "again")
 
 
+def test_a_link_to_the_inputs_is_no_folder_of_results(tmp_path, weights):
+    faces = write_faces(tmp_path / "faces", 2, size=(32, 32))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "t").symlink_to(faces)
+    (tmp_path / "results" / "up").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to(faces)
+    for words in (["--gtroot", faces], ["--dataroot", tmp_path / "link"], ["--dataroot", faces, "--name", "up"]):
+        with pytest.raises(UserError, match="where the results go"):
+            restore(tmp_path, weights[0], *words)
+    assert len(list(faces.glob("*.png"))) == 2
+
+
 def test_faces_of_another_size_are_reported_in_one_line(tmp_path, weights, capsys):
     faces = tmp_path / "faces"
     for side, count in ((4, 3), (32, 1), (64, 2), (40, 1)):

@@ -262,6 +262,22 @@ def test_a_finished_run_is_not_overwritten(train):
         train("--train_steps", 1)
 
 
+def test_weights_without_checkpoints_and_foreign_files_are_kept(train, tmp_path):
+    """A user may remove the large checkpoints and keep the weights, or choose a folder that holds files of theirs."""
+    _, folder = train("--train_steps", 1)
+    checkpoint.list_states(folder)[0].unlink()
+    kept = (folder / "latest_net_G.pth").read_bytes()
+    with pytest.raises(UserError, match=r"already holds weights \(latest_net_G.pth\).* choose another --name"):
+        train("--train_steps", 2)
+    assert (folder / "latest_net_G.pth").read_bytes() == kept
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in (".draft.tmp", ".12.0123abcd.tmp"):  # the second name is that of an interrupted save
+        (other / name).touch()
+    train("--train_steps", 1, name="other")
+    assert [path.name for path in other.glob(".*.tmp")] == [".draft.tmp"]
+
+
 def test_bad_images_are_named_counted_replaced_and_reported(train, tmp_path, capsys):
     folder = write_faces(tmp_path / "many", 120)
     whole = (folder / "007.png").read_bytes()

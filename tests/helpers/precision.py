@@ -32,13 +32,17 @@ def train(net, optimizer, steps, first=0):
     losses = []
     for step in range(first, first + steps):
         lr, hr = pair(step)
-        loss = F.l1_loss(net(lr), hr)
-        with amp.scale_loss(loss, optimizer) as scaled:
-            scaled.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(update(F.l1_loss(net(lr), hr), optimizer))
     return losses
+
+
+def update(loss, optimizer):
+    """Runs backward and one step of the optimizer. Returns the loss as a number."""
+    with amp.scale_loss(loss, optimizer) as scaled:
+        scaled.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
 
 
 def equal(a, b):

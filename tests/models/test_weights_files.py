@@ -115,6 +115,7 @@ FIRST = "encoder.0.conv2d.weight"
      "is the complete state of a training.*latest_net_G.pth"),
     (changed(FIRST, lambda t: t * float("nan")), f"1 of .* tensors hold values that are not finite .* {FIRST}"),
     (changed(FIRST, lambda t: t.double() + 1e300), "not finite"),
+    (changed(FIRST, lambda t: t.new_full(t.shape, -2e12)), f"1 of .* tensors hold values above 1e\\+12.*{FIRST}.*damaged"),
     (changed(FIRST, lambda t: t.to_sparse()), f"1 of .* tensors are sparse.* {FIRST}"),
     (changed(FIRST, lambda t: torch.zeros(1).expand(10 ** 13)), "expanded"),
     (changed(FIRST, lambda t: t.to("meta")), "without values"),

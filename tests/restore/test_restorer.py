@@ -198,7 +198,7 @@ def test_a_network_in_training_restores_in_eval_mode_and_goes_on(weights):
     recipe.networks["G"].train()
     restorer = Restorer(recipe, torch.device("cpu"))
     faces = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
-    with restorer.evaluating():
+    with recipe.evaluating():
         assert not recipe.networks["G"].training
         restored, priors = restorer.restore_batch(faces)
     assert recipe.networks["G"].training and restored.shape == (2, 3, 32, 32) and priors is None

@@ -15,7 +15,7 @@ import utils.device
 from models.base_model import PrecisionNeeds
 from models.spectral_norm import add_spectral_norm
 from tests.helpers.paths import SIMULATED_APEX
-from tests.helpers.precision import equal, pair, small_net, train
+from tests.helpers.precision import equal, pair, small_net, train, update
 from utils import amp, distributed
 from utils.errors import UserError
 
@@ -128,12 +128,7 @@ def fit(net, optimizer, steps=5):
     losses = []
     for _ in range(steps):
         x = torch.randn(16, 8, generator=generator)
-        loss = (net(x) - x[:, :2]).square().mean()
-        with amp.scale_loss(loss, optimizer) as scaled:
-            scaled.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(update((net(x) - x[:, :2]).square().mean(), optimizer))
     return losses
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from utils import file_list
 from utils.file_list import list_files
+from utils.folder_lock import only_writer
 
 
 @pytest.fixture
@@ -122,6 +123,16 @@ def test_output_folders_are_not_searched_by_whatever_name(folder, tmp_path):
     found = list_files(str(folder), {".png"}, tmp_path / "index", leave_out=(folder / "b", folder, tmp_path / "gone"))
     assert list(found) == expected[:4] and found.notes[1:] == [
         f"{folder}: the output folder {name} is not searched" for name in ("b", "link")]
+
+
+def test_folders_that_a_program_wrote_are_not_searched(folder, tmp_path):
+    """A training must not read what newtest.py restored, nor newtest.py a training's figures."""
+    expected = list(listing(folder, tmp_path / "index"))
+    with only_writer(folder / "b", "--name"):
+        pass
+    found = listing(folder, tmp_path / "index")
+    assert list(found) == expected[:4] and found.notes[1:] == [f"{folder}: the output folder b is not searched"]
+    assert list(listing(folder / "b", None)) == expected[4:]  # unless it is the chosen folder itself
 
 
 def test_a_path_that_is_no_utf8_has_an_index_too(folder, tmp_path):
