@@ -30,7 +30,7 @@ DISCRIMINATORS = ("d", "state_dict_disc", "discriminator", "net_d", "netD", "net
 PREFIXES = ("module.", "_orig_mod.")
 LISTED = 8  # keys that an error lists per kind
 LARGEST = 32 * 2 ** 30  # bytes of a weights file; the largest published face network has 0.3 GB
-GREATEST = 1e12  # absolute value of a weight; trained ones are far below it, a flipped bit of the exponent is often above
+GREATEST = 1e12  # absolute value of a weight; trained ones are far below it, a flipped exponent is often above it
 DIGEST = "sha256"  # in the metadata of a .safetensors file: what `digest` returns for the rest of the file
 
 
