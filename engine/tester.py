@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from metrics.psnr_ssim import PROTOCOLS
 from restore.description import describe
 from restore.restorer import Precision, Restorer
 from utils import distributed
+from utils.background import in_background
 from utils.errors import UserError
 from utils.files import WriteError
 from utils.images import grid, output_names, quantize, save_image
@@ -93,6 +94,7 @@ class Tester:
             raise UserError("--fid_path: FID compares sets of faces; one face is none.")
         self.bad = BadImages(len(self.dataset), o.on_bad_image, self._warn, restoring=True)
         self._held = contextlib.ExitStack()  # the folder's lock, until run() ends
+        self.prior_titles = ""  # of priors.png, once it is written
         self.folder = distributed.from_main(lambda: results_folder.prepare(o, self._held))
 
     def run(self) -> int:
@@ -105,27 +107,19 @@ class Tester:
 
     def _run(self):
         self._greet()
-        prior_titles = None
         results = RankResults()
-        start = time.perf_counter()
-        for faces in restore_all(self.restorer, self._loader(self.dataset)):
-            results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
-            self.bad.check(faces.batch)
-            if faces.indices:
-                restored = quantize(faces.restored, "round")
-                results.restored += len(restored)
-                results.sides.update(faces.batch.get("side", ()))
-                results.rows |= self._score(faces, restored)
-                results.samples |= self._write_pictures(faces, restored)
-                if self.restorer.recipe.prior_maps and prior_titles is None and distributed.is_main():
-                    prior_titles = self._write_priors(faces)
-            start = time.perf_counter()
+        with in_background(self._score_and_write, self._restored(results)) as finished:
+            for rows, samples, unwritten in finished:
+                results.rows |= rows
+                results.samples |= samples
+                for index, reason in unwritten.items():
+                    self.bad.add(self.dataset.paths[index], reason)
         references = self._reference_features()
         results.bad_images = self.bad.bad
         whole = RankResults.of_all(distributed.gather(results))
         self.bad.bad = whole.bad_images
         if distributed.is_main():
-            self._report(whole, references, prior_titles)
+            self._report(whole, references)
             if whole.bad_images:
                 print(f"error: {len(whole.bad_images)} of {len(self.dataset)} images could not be restored, written or "
                       f"scored; they are listed above. All others are done.", file=sys.stderr, flush=True)
@@ -151,12 +145,33 @@ class Tester:
         for line in self.dataset.warnings:
             print(f"warning: {line}", flush=True)
 
-    def _score(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, dict[str, Any]]:
-        """Returns {index: {metric: values}}; restored: the faces as uint8 [N, H, W, 3].
+    def _restored(self, results: RankResults) -> Iterator[tuple[RestoredFaces, np.ndarray, list[dict[str, Any]]]]:
+        """Yields (faces, restored ones as uint8 [N, H, W, 3], [{metric of a network: values}]); counts the faces."""
+        start = time.perf_counter()
+        for faces in restore_all(self.restorer, self._loader(self.dataset)):
+            results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
+            self.bad.check(faces.batch)
+            if faces.indices:
+                restored = quantize(faces.restored, "round")
+                results.restored += len(restored)
+                results.sides.update(faces.batch.get("side", ()))
+                if self.restorer.recipe.prior_maps and not self.prior_titles and distributed.is_main():
+                    self.prior_titles = self._write_priors(faces)
+                yield faces, restored, self.perceptual.score(faces.inputs, restored, faces.references)
+            start = time.perf_counter()
 
-        Faces whose reference cannot be read are left out.
+    def _score_and_write(self, item: tuple[RestoredFaces, np.ndarray, list[dict[str, Any]]]
+                         ) -> tuple[dict[int, dict[str, Any]], dict[int, list[np.ndarray]], dict[int, str]]:
+        """Returns {index: {metric: values}}, {index: [pictures for samples.png]}, {index: why it was not written}.
+
+        item: of _restored. Runs beside the network.
         """
-        scores = [self.perceptual.score(faces.inputs, restored, faces.references)]
+        faces, restored, perceptual = item
+        return self._scores(faces, perceptual), *self._write_pictures(faces, restored)
+
+    def _scores(self, faces: RestoredFaces, perceptual: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Returns {index: {metric: values}}; faces whose reference cannot be read are left out."""
+        scores = [perceptual]
         if faces.references is not None:
             scores.append(score_faces(faces, PROTOCOLS))
         if self.evaluated.prior_metrics:
@@ -166,19 +181,19 @@ class Tester:
                 for index, parts, unscored in zip(faces.indices, zip(*scores, strict=True), left_out, strict=True)
                 if not unscored}
 
-    def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, list[np.ndarray]]:
-        """Writes the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
-        samples = {}
+    def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray
+                        ) -> tuple[dict[int, list[np.ndarray]], dict[int, str]]:
+        """Writes the restored faces; returns {index: [pictures for samples.png]} of the first, {index: failure}."""
+        samples, unwritten = {}, {}
         for place, index in enumerate(faces.indices):
             try:
                 save_image(restored[place], self.folder / "restored" / self.names[index])
             except WriteError as error:
-                self.bad.add(self.dataset.paths[index],
-                             f"its restored image cannot be written: {error.if_of_name().reason}")
+                unwritten[index] = f"its restored image cannot be written: {error.if_of_name().reason}"
             if index < SHOWN:
                 samples[index] = [faces.inputs[place], restored[place],
                                   *([] if faces.references is None else [faces.references[place]])]
-        return samples
+        return samples, unwritten
 
     def _write_priors(self, faces: RestoredFaces) -> str:
         """Writes priors.png, the recipe's pictures of a batch's first faces; returns the titles of its columns."""
@@ -202,7 +217,7 @@ class Tester:
                 found.append(self.perceptual.features(np.asarray(batch["lr"])))
         return np.concatenate([part for parts in distributed.gather(found) for part in parts])
 
-    def _report(self, results: RankResults, references: np.ndarray | None, prior_titles: str | None) -> None:
+    def _report(self, results: RankResults, references: np.ndarray | None) -> None:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
         for line in self.bad.report():
             print(line)
@@ -211,8 +226,8 @@ class Tester:
         if results.samples:
             shown = [results.samples[i] for i in sorted(results.samples)]
             save_image(grid(shown, titles=["LR", "SR", "HR"][:len(shown[0])]), self.folder / "samples.png")
-        print(f"Restoring took {results.restored / results.seconds:.2f} images/sec (reading included, "
-              f"scoring and writing left out)")
+        print(f"Restoring took {results.restored / results.seconds:.2f} images/sec (reading included; "
+              f"scoring and writing went on beside it)")
         note = self.restorer.size_note(results.sides)
         if note:
             print(f"warning: {note}")
@@ -222,8 +237,8 @@ class Tester:
                              references)
         if not report.is_empty():
             self._report_scores(report)
-        if prior_titles:
-            print(f"Priors: {self.folder}/priors.png ({prior_titles})")
+        if self.prior_titles:
+            print(f"Priors: {self.folder}/priors.png ({self.prior_titles})")
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
               f"({'LR | SR | HR' if report.has_references else 'LR | SR'})")
 

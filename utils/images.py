@@ -249,8 +249,8 @@ def save_image(array, path):
 
     Raises WriteError (utils/files.py).
     """
-    with replacing(path, make_folder=True) as file:
-        Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()])
+    with replacing(path, make_folder=True) as file:  # compress_level (PNG): twice as fast as the usual 6, 4 % larger
+        Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()], compress_level=3)
 
 
 def save_shown(array, path):

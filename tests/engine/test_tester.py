@@ -19,6 +19,7 @@ from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from utils.errors import UserError
+from utils.files import WriteError
 from utils.images import TITLE_HEIGHT, centre_square, degrade, resize, save_image, to_tensor_range
 
 
@@ -223,16 +224,25 @@ def test_a_face_with_a_bad_reference_is_restored_but_not_scored(tmp_path, weight
     assert re.search(r"\n  .*faces/001\.png: cannot identify.*not scored", capsys.readouterr().out)
 
 
-def test_a_name_that_cannot_be_written_costs_one_face(tmp_path, weights, capsys):
-    faces = write_faces(tmp_path / "faces", 2, size=(4, 4))
-    name = "x" * 250
-    for extension in ("png", "bmp"):  # only names with both extensions are unique, and too long
-        Image.open(faces / "000.png").save(faces / f"{name}.{extension}")
+def test_a_name_that_cannot_be_written_costs_one_face(tmp_path, weights, capsys, monkeypatch):
+    faces = write_faces(tmp_path / "faces", 3, size=(4, 4))
+
+    def on_such_a_disk(array, path):
+        if path.name == "001.png":
+            raise WriteError("no", "Invalid argument", of_name=True)
+        save_image(array, path)
+    monkeypatch.setattr(tester, "save_image", on_such_a_disk)
     folder = restore(tmp_path, weights[0], "--dataroot", faces, status=1)
-    assert sorted(p.name for p in (folder / "restored").iterdir()) == ["000.png", "001.png"]
-    assert capsys.readouterr().out.count(f"{name}.png: its restored image cannot be written: File name too long") == 2
-    (faces / f"{name}.bmp").unlink()
-    assert (restore(tmp_path, weights[0], "--dataroot", faces) / "restored" / f"{name}.png").exists()
+    assert sorted(p.name for p in (folder / "restored").iterdir()) == ["000.png", "002.png"]
+    assert "001.png: its restored image cannot be written: Invalid argument" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run(tmp_path, weights, monkeypatch):
+    def full(array, path):
+        raise WriteError(f"cannot write {path}: No space left on device", "No space left on device")
+    monkeypatch.setattr(tester, "save_image", full)
+    with pytest.raises(WriteError, match="No space left"):
+        restore(tmp_path, weights[0], "--dataroot", write_faces(tmp_path / "faces", 3, size=(4, 4)))
 
 
 def test_earlier_results_are_moved_aside_and_nothing_is_lost(tmp_path, weights):

@@ -2,7 +2,6 @@
 """metrics/psnr_ssim.py against values of the published protocols and against formulas written out here."""
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from scipy.ndimage import convolve1d, uniform_filter
 from skimage.data import astronaut
 
 from metrics import psnr_ssim
+from tests.helpers.paths import SHARED
 from utils.errors import UserError
 
-FACES = Path(__file__).parents[1].parent / "shared" / "data"
 BICUBIC = Image.Resampling.BICUBIC
 
 # Bicubic x8 baseline: mean PSNR / SSIM over a folder's images, each resized without cropping to 128x128
@@ -102,9 +101,9 @@ def test_golden_astronaut(pair, protocol):
 
 @pytest.mark.parametrize("folder,count", GOLDEN)
 def test_golden_faces(folder, count):
-    if not (FACES / folder).is_dir():
-        pytest.skip(f"no face pictures at {FACES / folder}")
-    paths = sorted(p for p in (FACES / folder).iterdir() if p.suffix in (".png", ".jpg"))
+    if not (SHARED / folder).is_dir():
+        pytest.skip(f"no face pictures at {SHARED / folder}")
+    paths = sorted(p for p in (SHARED / folder).iterdir() if p.suffix in (".png", ".jpg"))
     assert len(paths) == count
     pairs = [bicubic_pair(Image.open(p)) for p in paths]
     for protocol, expected in GOLDEN[folder, count].items():
