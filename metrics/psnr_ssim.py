@@ -93,9 +93,7 @@ def psnr(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> float:
 
     ValueError for other inputs, unequal shapes, or an unknown protocol.
     """
-    sr, hr = _compared(sr, hr, protocol)
-    mse = np.mean((sr.astype(np.float64) - hr) ** 2)
-    return math.inf if mse == 0 else float(10 * np.log10(255 ** 2 / mse))
+    return _psnr(*_compared(sr, hr, protocol))
 
 
 def ssim(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> float:
@@ -103,8 +101,21 @@ def ssim(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> float:
 
     ValueError as in `psnr`, and for pictures smaller than the window.
     """
-    protocol = protocol_named(protocol)
-    sr, hr = _compared(sr, hr, protocol)
+    return _ssim(*_compared(sr, hr, protocol), protocol_named(protocol))
+
+
+def compare(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> Score:
+    """Returns Score(psnr(...), ssim(...)) of two uint8 RGB pictures."""
+    pair = _compared(sr, hr, protocol)
+    return Score(_psnr(*pair), _ssim(*pair, protocol_named(protocol)))
+
+
+def _psnr(sr: np.ndarray, hr: np.ndarray) -> float:
+    mse = np.mean((sr.astype(np.float64) - hr) ** 2)
+    return math.inf if mse == 0 else float(10 * np.log10(255 ** 2 / mse))
+
+
+def _ssim(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
     if min(sr.shape[:2]) < protocol.window:
         raise ValueError(f"SSIM of protocol {protocol.name} needs {protocol.window}x{protocol.window} pixels "
                          f"after cropping {protocol.crop} from each side, got {sr.shape[0]}x{sr.shape[1]}.")
@@ -138,8 +149,7 @@ def score(sr: torch.Tensor, hr: np.ndarray, protocol: str | Protocol) -> Score:
         sr = sr[0]
     if sr.ndim != 3:
         raise ValueError(f"score takes one image, CHW, at a time; got shape {tuple(sr.shape)}.")
-    sr = to_uint8(sr, protocol)
-    return Score(psnr(sr, hr, protocol), ssim(sr, hr, protocol))
+    return compare(to_uint8(sr, protocol), hr, protocol)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:

@@ -9,6 +9,7 @@ from data.loader import DATA_TIMEOUT
 from data.pairs import DEGRADATIONS
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
+from utils.background import usable_cores
 from utils.errors import UserError, shown
 from utils.option_types import SECONDS, SIZE, Parser, at_least, boolean
 
@@ -90,8 +91,8 @@ def add_common(parser):
 
 
 def default_workers():
-    """Returns the number of cores per local rank, between 1 and 4."""
-    return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    """Returns the number of usable cores per local rank, between 1 and 4."""
+    return max(1, min(4, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def parse(parser, argv, beside=None, only=None, elsewhere=()):

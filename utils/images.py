@@ -238,9 +238,9 @@ def quantize(image, rounding):
                         "lower --lr or --max_grad_norm), or half precision overflowed (set --amp_dtype bfloat16 or "
                         "--opt_level O0).",
                         status=1)
-    values = (values.clamp(-1, 1) + 1) / 2 * 255
+    values = values.clamp(-1, 1).add_(1).div_(2).mul_(255)
     # float32 rounding may turn 200 into 199.99999, which plain truncation would make 199
-    values = values.round() if rounding == "round" else (values + 1e-4).trunc()
+    values = values.round_() if rounding == "round" else values.add_(1e-4).trunc_()
     return np.ascontiguousarray(values.byte().movedim(-3, -1).numpy())
 
 
