@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""PSNR and SSIM of x8 faces under the three protocols in use, whose numbers do not compare with each other.
+"""PSNR and SSIM of x8 faces under the protocols in use, whose numbers do not compare with each other.
 
     score(sr, hr, "sparnet")   sr: float tensor in [-1, 1], hr: the uint8 picture it should have been
 
@@ -8,6 +8,7 @@ A picture here is a uint8 numpy array, height x width x 3, RGB. A number is publ
     sparnet    SPARNet, CTCNet, WFEN        truncated, Y, Gaussian 11x11 SSIM
     benchmark  SFMNet, the Jiang survey     rounded, Y, 8 pixels cropped from each side, uniform 7x7 SSIM
     rgb        FSRNet-pytorch               truncated, RGB, uniform 7x7 SSIM per channel
+    basicsr_y, basicsr_rgb   BasicSR        rounded, Y without rounding or RGB, Gaussian 11x11 SSIM per channel
 
 The low-resolution input is PIL BICUBIC, uint8, both ways (utils/images.py: degrade).
 
@@ -46,6 +47,7 @@ class Protocol:
     luma: bool
     crop: int
     gaussian: bool  # SSIM window: Gaussian 11x11 (sigma 1.5, population covariance), or uniform 7x7
+    exact_luma: bool = False  # Y is a float, not rounded to uint8
 
     @property
     def window(self) -> int:
@@ -57,7 +59,10 @@ PROTOCOLS = {
     "sparnet": Protocol("sparnet", "truncate", luma=True, crop=0, gaussian=True),
     "benchmark": Protocol("benchmark", "round", luma=True, crop=8, gaussian=False),
     "rgb": Protocol("rgb", "truncate", luma=False, crop=0, gaussian=False),
+    "basicsr_y": Protocol("basicsr_y", "round", luma=True, crop=0, gaussian=True, exact_luma=True),
+    "basicsr_rgb": Protocol("basicsr_rgb", "round", luma=False, crop=0, gaussian=True),
 }
+USUAL = ("sparnet", "benchmark", "rgb")  # what newtest.py scores unless it is told otherwise
 
 
 def protocol_named(name: str | Protocol) -> Protocol:
@@ -75,9 +80,11 @@ def to_uint8(image: torch.Tensor, protocol: str | Protocol) -> np.ndarray:
     return quantize(image, protocol_named(protocol).rounding)
 
 
-def luma(image: np.ndarray, rounding: str) -> np.ndarray:
-    """Y of a uint8 RGB picture, uint8 in [16, 235], height x width."""
+def luma(image: np.ndarray, rounding: str | None) -> np.ndarray:
+    """Y of a uint8 RGB picture in [16, 235], height x width: uint8, or float64 if `rounding` is None."""
     y = 16 + image.astype(np.float64) @ LUMA / 255
+    if rounding is None:
+        return y
     return (np.rint(y) if rounding == "round" else y).astype(np.uint8)
 
 
@@ -166,7 +173,8 @@ def _compared(sr: np.ndarray, hr: np.ndarray, protocol: str | Protocol) -> tuple
     if edge:
         sr, hr = sr[edge:-edge, edge:-edge], hr[edge:-edge, edge:-edge]
     if protocol.luma:
-        sr, hr = luma(sr, protocol.rounding), luma(hr, protocol.rounding)
+        rounding = None if protocol.exact_luma else protocol.rounding
+        sr, hr = luma(sr, rounding), luma(hr, rounding)
     return sr, hr
 
 

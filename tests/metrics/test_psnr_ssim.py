@@ -27,7 +27,8 @@ GOLDEN = {
                                         "rgb": (21.6686, 0.5857)},
 }
 # The same for the face of scikit-image's astronaut, computed with the formulas below.
-ASTRONAUT = {"sparnet": (21.9674, 0.5734), "benchmark": (21.4133, 0.5147), "rgb": (20.4812, 0.5439)}
+ASTRONAUT = {"sparnet": (21.9674, 0.5734), "benchmark": (21.4133, 0.5147), "rgb": (20.4812, 0.5439),
+             "basicsr_y": (21.9659, 0.5741), "basicsr_rgb": (20.4812, 0.5311)}
 
 
 def bicubic_pair(image):
@@ -71,13 +72,16 @@ def gaussian(x):
 
 
 def plain_score(sr, hr, protocol):
-    if protocol == "rgb":
+    if protocol == "basicsr_y":  # Y in float
+        channels = [tuple(16 + (65.481 * x[..., 0].astype(float) + 128.553 * x[..., 1] + 24.966 * x[..., 2]) / 255
+                          for x in (sr, hr))]
+    elif protocol in ("rgb", "basicsr_rgb"):
         channels = [(sr[..., i].astype(float), hr[..., i].astype(float)) for i in range(3)]
     else:
         edge = 8 if protocol == "benchmark" else 0
         channels = [tuple(plain_luma(x[edge:128 - edge, edge:128 - edge], edge > 0) for x in (sr, hr))]
     error = np.mean([(a - b) ** 2 for a, b in channels])
-    if protocol == "sparnet":
+    if protocol in ("sparnet", "basicsr_y", "basicsr_rgb"):
         maps = [plain_ssim(a, b, gaussian, 1)[5:-5, 5:-5] for a, b in channels]
     else:
         maps = [plain_ssim(a, b, lambda x: uniform_filter(x, 7), 49 / 48)[3:-3, 3:-3] for a, b in channels]
@@ -144,7 +148,9 @@ def test_each_protocol_is_told_apart(pair):
     assert psnr_ssim.psnr(edge, hr, "benchmark") == psnr_ssim.psnr(sr, hr, "benchmark")  # the protocol crops the edge
     assert psnr_ssim.psnr(edge, hr, "sparnet") < psnr_ssim.psnr(sr, hr, "sparnet")
     scores = {p: psnr_ssim.psnr(sr, hr, p) for p in psnr_ssim.PROTOCOLS}
-    assert len({round(v, 3) for v in scores.values()}) == 3
+    # basicsr_rgb differs from rgb in SSIM, and in PSNR where a network's output is rounded
+    assert len({round(v, 4) for v in scores.values()}) == len(scores) - 1 and scores["rgb"] == scores["basicsr_rgb"]
+    assert psnr_ssim.ssim(sr, hr, "rgb") != pytest.approx(psnr_ssim.ssim(sr, hr, "basicsr_rgb"), abs=1e-3)
     assert scores["sparnet"] - scores["rgb"] > 1  # Y channel against RGB
     assert psnr_ssim.luma(np.full((1, 1, 3), 255, np.uint8), "round") == 235  # studio range
     colour = np.array([[[11, 200, 42]]], np.uint8)  # Y = 123.76
