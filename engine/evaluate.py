@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from metrics.protocols import Protocol, protocol_named
 from metrics.psnr_ssim import Score, mean_score, psnr, score, ssim
 from restore.restorer import Restorer
 from utils.images import to_tensor_range
@@ -64,10 +65,11 @@ def _without_replaced(batch: Mapping[str, Any], restored: torch.Tensor,
                          None if estimated is None else estimated[kept], of("hr"), of("priors"), batch)
 
 
-def score_faces(faces: RestoredFaces, protocols: Iterable[str]) -> list[dict[str, dict[str, Score]]]:
-    """Returns [{protocol: {'input': Score, 'restored': Score}}], one per face; the faces have references."""
-    return [{p: {"input": Score(psnr(low, reference, p), ssim(low, reference, p)),
-                 "restored": score(restored, reference, p)} for p in protocols}
+def score_faces(faces: RestoredFaces, protocols: Iterable[str | Protocol]) -> list[dict[str, dict[str, Score]]]:
+    """Returns [{name of a protocol: {'input': Score, 'restored': Score}}], one per face; the faces have references."""
+    named = {protocol_named(p).name: p for p in protocols}
+    return [{name: {"input": Score(psnr(low, reference, p), ssim(low, reference, p)),
+                    "restored": score(restored, reference, p)} for name, p in named.items()}
             for low, restored, reference in zip(faces.inputs, faces.restored, faces.references, strict=True)]
 
 
