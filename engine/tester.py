@@ -25,7 +25,7 @@ from engine.evaluation_set import choose_faces
 from engine.run_folder import check_name
 from engine.score_report import ScoreReport
 from metrics.perceptual import PerceptualMetrics
-from metrics.psnr_ssim import PROTOCOLS
+from metrics.protocols import choose_protocols
 from restore.description import describe
 from restore.restorer import Precision, Restorer
 from utils import distributed
@@ -89,6 +89,7 @@ class Tester:
         self.dataset = self.evaluated.faces
         self.titles = {"input": input_title(o.dataset_name, o.degradation), "restored": o.name[:20]}
         self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
+        self.protocols = choose_protocols(o.protocols, o.crop_border)
         self.perceptual = PerceptualMetrics(o, self.device)
         if o.fid_path and len(self.dataset) < 2:
             raise UserError("--fid_path: FID compares sets of faces; one face is none.")
@@ -173,7 +174,7 @@ class Tester:
         """Returns {index: {metric: values}}; faces whose reference cannot be read are left out."""
         scores = [perceptual]
         if faces.references is not None:
-            scores.append(score_faces(faces, PROTOCOLS))
+            scores.append(score_faces(faces, self.protocols))
         if self.evaluated.prior_metrics:
             scores.append(self.evaluated.prior_metrics.score(faces.estimated.numpy(), faces.priors))
         left_out = faces.batch.get("unscored", [False] * len(faces.indices))
@@ -233,8 +234,8 @@ class Tester:
             print(f"warning: {note}")
         scored = sorted(results.rows)
         report = ScoreReport([self.names[i] for i in scored], [results.rows[i] for i in scored], self.titles,
-                             self.evaluated.prior_metrics, [*self.evaluated.absent, *self.perceptual.absent],
-                             references)
+                             self.protocols, self.evaluated.prior_metrics,
+                             [*self.evaluated.absent, *self.perceptual.absent], references)
         if not report.is_empty():
             self._report_scores(report)
         if self.prior_titles:

@@ -3,12 +3,8 @@
 
     score(sr, hr, "sparnet")   sr: float tensor in [-1, 1], hr: the uint8 picture it should have been
 
-A picture here is a uint8 numpy array, height x width x 3, RGB. A number is published with its protocol.
-
-    sparnet    SPARNet, CTCNet, WFEN        truncated, Y, Gaussian 11x11 SSIM
-    benchmark  SFMNet, the Jiang survey     rounded, Y, 8 pixels cropped from each side, uniform 7x7 SSIM
-    rgb        FSRNet-pytorch               truncated, RGB, uniform 7x7 SSIM per channel
-    basicsr_y, basicsr_rgb   BasicSR        rounded, Y without rounding or RGB, Gaussian 11x11 SSIM per channel
+A picture here is a uint8 numpy array, height x width x 3, RGB. A number is published with its protocol
+(metrics/protocols.py).
 
 The low-resolution input is PIL BICUBIC, uint8, both ways (utils/images.py: degrade).
 
@@ -19,14 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from utils.errors import nearest
+from metrics.protocols import Protocol, protocol_named
 from utils.images import quantize
 
 LUMA = np.array([65.481, 128.553, 24.966])  # BT.601, studio range: Y = 16 + RGB.LUMA / 255
@@ -36,43 +31,6 @@ class Score(NamedTuple):
     """How near a picture is to its reference: PSNR in dB (inf for identical ones), SSIM in [-1, 1]."""
     psnr: float
     ssim: float
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How two pictures are compared: `rounding` of floats to uint8, Y or RGB, `crop` pixels each side."""
-
-    name: str
-    rounding: str  # "truncate" or "round"
-    luma: bool
-    crop: int
-    gaussian: bool  # SSIM window: Gaussian 11x11 (sigma 1.5, population covariance), or uniform 7x7
-    exact_luma: bool = False  # Y is a float, not rounded to uint8
-
-    @property
-    def window(self) -> int:
-        """Side of the SSIM window in pixels."""
-        return 11 if self.gaussian else 7
-
-
-PROTOCOLS = {
-    "sparnet": Protocol("sparnet", "truncate", luma=True, crop=0, gaussian=True),
-    "benchmark": Protocol("benchmark", "round", luma=True, crop=8, gaussian=False),
-    "rgb": Protocol("rgb", "truncate", luma=False, crop=0, gaussian=False),
-    "basicsr_y": Protocol("basicsr_y", "round", luma=True, crop=0, gaussian=True, exact_luma=True),
-    "basicsr_rgb": Protocol("basicsr_rgb", "round", luma=False, crop=0, gaussian=True),
-}
-USUAL = ("sparnet", "benchmark", "rgb")  # what newtest.py scores unless it is told otherwise
-
-
-def protocol_named(name: str | Protocol) -> Protocol:
-    """The Protocol of that name (a Protocol passes through); ValueError, with the nearest name, if none."""
-    if isinstance(name, Protocol):
-        return name
-    if name not in PROTOCOLS:
-        raise ValueError(f"unknown metric protocol {name!r}; it is one of {', '.join(PROTOCOLS)}."
-                         + nearest(str(name), PROTOCOLS))
-    return PROTOCOLS[name]
 
 
 def to_uint8(image: torch.Tensor, protocol: str | Protocol) -> np.ndarray:

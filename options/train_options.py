@@ -6,7 +6,7 @@ from data import prior_counts, unread_by_data
 from data.augment import AUGMENTATIONS
 from engine.profiling import profile_steps
 from engine.schedule import LR_SCALES, POLICIES
-from metrics.psnr_ssim import PROTOCOLS
+from metrics.protocols import PROTOCOLS, check_size, protocol_named
 from models import find_recipe
 from options.base_options import add_common, new_parser, parse, peek_model, refuse_unread, set_recipe_defaults
 from utils.errors import UserError
@@ -68,7 +68,7 @@ def _add_data(group):
                        help="greatest number of faces to validate on, evenly spread over --valroot or those held out; "
                             "default: all")
     group.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
-                       help="protocol of PSNR and SSIM in validation (metrics/psnr_ssim.py)")
+                       help="protocol of PSNR and SSIM in validation (metrics/protocols.py)")
     group.add_argument("--val_batch_size", type=at_least(1, largest=BATCH), default=16,
                        help="faces that validation restores at a time")
 
@@ -149,6 +149,8 @@ def parse_train(argv):
     options = parse(parser, argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    if options.valroot or options.val_count:
+        check_size([protocol_named(options.val_protocol)], options.load_size, "--val_protocol")
     decays = len(options.lr_decay_at)
     if decays > MOST_DECAYS or options.lr * options.lr_gamma ** decays > RATE:
         raise UserError(f"--lr_decay_at: {decays} times --lr_gamma {options.lr_gamma:g} makes --lr {options.lr:g} "

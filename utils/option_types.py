@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from utils.errors import UserError, shown
+from utils.errors import UserError, nearest, shown
 
 # Upper bounds that several options share. They lie far above any use, and below what a later computation can hold.
 COUNT = 10 ** 12  # whole numbers; some users write a huge one for "never"
@@ -121,6 +121,17 @@ OLD_WORDS = {"augmentation": {"mended": "fixed"}}
 def current_word(option, value):
     """Returns what an option's value of an earlier version is called now; any other value unchanged."""
     return OLD_WORDS[option].get(value, value) if option in OLD_WORDS else value
+
+
+def one_of(names):
+    """Returns an argparse type: one of `names`; the error suggests the nearest of them."""
+    def convert(value):
+        if value not in names:
+            raise argparse.ArgumentTypeError(f"'{shown(value)}' is unknown; there are {', '.join(names)}."
+                                             + nearest(shown(value), names))
+        return value
+    convert.__name__ = "text"
+    return convert
 
 
 def augmentation(value):

@@ -14,7 +14,8 @@ from data import find_dataset
 from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
 from engine import tester
-from metrics.psnr_ssim import PROTOCOLS, psnr, score, ssim
+from metrics.protocols import PROTOCOLS, USUAL, choose_protocols
+from metrics.psnr_ssim import psnr, score, ssim
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
@@ -26,7 +27,10 @@ from utils.images import TITLE_HEIGHT, centre_square, degrade, resize, save_imag
 def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
     path, net = weights
     faces = write_faces(tmp_path / "faces" / "deep", 5, size=(40, 44))
-    folder = restore(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2)
+    folder = restore(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2, "--protocols", *PROTOCOLS,
+                     "--crop_border", 3)
+    protocols = {p.name: p for p in choose_protocols(PROTOCOLS, 3)}
+    assert [protocols[p].crop for p in ("sparnet", "benchmark", "basicsr_y", "basicsr_rgb")] == [0, 8, 3, 3]
     report = json.loads((folder / "scores.json").read_text())
     rows = []
     for file in sorted(faces.iterdir()):
@@ -36,7 +40,7 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
         with torch.no_grad():
             sr = net(to_tensor_range(torch.from_numpy(np.array(lr))[None]))
         hr, lr = np.asarray(hr), np.asarray(lr)
-        rows.append({p: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for p in PROTOCOLS})
+        rows.append({name: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for name, p in protocols.items()})
     of_faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
     assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
     for face, row in zip(of_faces, rows, strict=True):
@@ -51,8 +55,27 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
             pytest.approx(means.tolist(), abs=1e-3))
     out = capsys.readouterr().out
     assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
+    assert report["crop_border"] == {name: p.crop for name, p in protocols.items()}
+    assert "protocol basicsr_rgb: 3 pixels cropped from each side\n" in out
+    assert "sparnet, rgb truncate: PSNR computed from the files differs" in out
     assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
     assert Image.open(folder / "samples.png").size == (3 * 34 + 2, TITLE_HEIGHT + 5 * 34 + 2)
+
+
+def test_the_protocols_asked_for_are_scored_and_others_refused(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "faces", 1, size=(32, 32))
+    folder = restore(tmp_path, weights[0], "--gtroot", faces, "--protocols", "basicsr_rgb", "basicsr_y")
+    assert list(json.loads((folder / "scores.json").read_text())["protocols"]) == ["basicsr_y", "basicsr_rgb"]
+    out = capsys.readouterr().out
+    assert re.search(r"^Accuracy: .*\(protocol basicsr_y\)$", out, re.M) and "truncate" not in out
+    for words, message in (
+            (["--protocols", "basicsr_y", "basicsr_rbg"], "'basicsr_rbg' is unknown; .*Did you mean basicsr_rgb?"),
+            (["--crop_border", 4], "--crop_border is of use with --protocols basicsr_y or basicsr_rgb only"),
+            (["--protocols", "basicsr_y", "--crop_border", 11],
+             "--protocols: protocol basicsr_y needs 11 pixels after cropping 11 from each side, the faces have 32")):
+        with pytest.raises(UserError, match=message) as error:
+            restore(tmp_path, weights[0], "--gtroot", faces, *words)
+        assert "\n" not in str(error.value)
 
 
 def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):
@@ -182,7 +205,7 @@ def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(
     folder = restore(tmp_path, weights[0], "--dataroot", tmp_path / "inputs", "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
     rows = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
-    for p in PROTOCOLS:
+    for p in USUAL:
         assert [row[f"{p}_input_psnr"] == "inf" for row in rows] == [True, False, False]
         told = report["protocols"][p]["input"]
         assert told["psnr"] == pytest.approx(np.mean([float(row[f"{p}_input_psnr"]) for row in rows[1:]]))

@@ -11,6 +11,7 @@ from scipy.ndimage import convolve1d, uniform_filter
 from skimage.data import astronaut
 
 from metrics import psnr_ssim
+from metrics.protocols import PROTOCOLS
 from tests.helpers.paths import SHARED
 from utils.errors import UserError
 
@@ -87,13 +88,13 @@ def plain_score(sr, hr, protocol):
     return 20 * math.log10(255) - 10 * math.log10(error), np.mean(maps)
 
 
-@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_equals_the_formulas(pair, protocol):
     measured = psnr_ssim.score(as_tensor(pair[0]), pair[1], protocol)
     assert measured == pytest.approx(plain_score(*pair, protocol), rel=1e-9)
 
 
-@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_golden_astronaut(pair, protocol):
     measured = psnr_ssim.psnr(*pair, protocol), psnr_ssim.ssim(*pair, protocol)
     assert measured == pytest.approx(ASTRONAUT[protocol], abs=6e-5)
@@ -111,7 +112,7 @@ def test_golden_faces(folder, count):
         assert measured == pytest.approx(expected, abs=6e-5), protocol
 
 
-@pytest.mark.parametrize("protocol", psnr_ssim.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_identical_images_are_inf_without_a_warning(pair, protocol):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -146,7 +147,7 @@ def test_each_protocol_is_told_apart(pair):
     edge[:8], edge[-8:], edge[:, :8], edge[:, -8:] = 0, 255, 0, 255
     assert psnr_ssim.psnr(edge, hr, "benchmark") == psnr_ssim.psnr(sr, hr, "benchmark")  # the protocol crops the edge
     assert psnr_ssim.psnr(edge, hr, "sparnet") < psnr_ssim.psnr(sr, hr, "sparnet")
-    scores = {p: psnr_ssim.psnr(sr, hr, p) for p in psnr_ssim.PROTOCOLS}
+    scores = {p: psnr_ssim.psnr(sr, hr, p) for p in PROTOCOLS}
     # basicsr_rgb differs from rgb in SSIM, and in PSNR where a network's output is rounded
     assert len({round(v, 4) for v in scores.values()}) == len(scores) - 1 and scores["rgb"] == scores["basicsr_rgb"]
     assert psnr_ssim.ssim(sr, hr, "rgb") != pytest.approx(psnr_ssim.ssim(sr, hr, "basicsr_rgb"), abs=1e-3)
