@@ -241,11 +241,19 @@ def restarted():
     return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
+LOST_CONTACT_WORDS = ("connection", "timed out", "timeout", "peer", "abort")  # in gloo's, NCCL's and HCCL's errors
+
+
+def lost_contact(error):
+    """Returns whether `error` is a RuntimeError that came from the connection to another rank."""
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return dist.is_initialized() and any(word in text for word in LOST_CONTACT_WORDS)
+
+
 def explained(error):
     """Returns a UserError if another process caused the RuntimeError, otherwise the error itself."""
     untouched = "Earlier checkpoints are intact; go on with --continue_train."
-    text = str(error).lower()
-    if dist.is_initialized() and any(word in text for word in ("connection", "timed out", "timeout", "peer", "abort")):
+    if lost_contact(error):
         return UserError(f"rank {rank()} has lost contact with the other ranks: one of them ended, or did not answer "
                          f"within --dist_timeout ({first_line(error)}). {untouched}", status=LOST_CONTACT)
     return error
