@@ -44,7 +44,7 @@ def main():
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / "results").glob("*.json"))]
     tables = defaultdict(list)
     for record in records:
-        tables[record["title"], *record["rows"][0]].append(record)
+        tables[(record["title"], *record["rows"][0])].append(record)
     write_file(FOLDER / "RESULTS.md", HEAD + "".join(map(section, tables.values())))
     print(f"{FOLDER / 'RESULTS.md'}: {len(tables)} tables")
 

@@ -146,6 +146,39 @@ def peak_memory_gb(device):
     return torch.get_device_module(device).max_memory_allocated(device) / 1e9
 
 
+def reset_peak_memory(device):
+    """Makes peak_memory_gb count from now on."""
+    if device.type != "cpu":
+        torch.get_device_module(device).reset_peak_memory_stats(device)
+
+
+def has_graphs(device):
+    """Returns whether record_graph supports `device`."""
+    return device.type == "cuda"
+
+
+def record_graph(network, example):
+    """Returns a function of a tensor like `example` that replays the kernels of network(example) as one CUDA graph.
+
+    Its result is overwritten by the next call.
+    """
+    place, stream = example.clone(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # kernels must have been chosen before they are recorded
+        for _ in range(3):
+            network(place)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = network(place)
+
+    def replay(new):
+        place.copy_(new)
+        graph.replay()
+        return result
+    return replay
+
+
 def seed_everything(seed):
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -12,7 +12,7 @@ import torch
 from benchmarks.device_parts.speed import TOY
 from benchmarks.measuring import ROOT
 from data.drawn.builtin_faces import write_faces
-from engine.checkpoint import list_states
+from engine.checkpoint import list_states, read_state
 from utils.errors import UserError
 
 
@@ -30,7 +30,10 @@ def train(folder, device, name, steps, *words, toy, ranks=1):
 
 
 def last_state(folder):
-    return torch.load(list_states(folder)[-1], weights_only=True, map_location="cpu")
+    state, damage = read_state(list_states(folder)[-1])
+    if damage:
+        raise UserError(f"{folder}: the checkpoint {damage}", status=1)
+    return state
 
 
 def precision(device, toy):

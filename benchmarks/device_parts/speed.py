@@ -66,8 +66,7 @@ def sparnethd(device, toy):
         options = options_of("sparnethd_ffhq", device, 2, "--lambda_pcp", "0", *words, *TOY["sparnethd"] * toy)
         batch = fixed_batch(options, device, utils.device.memory_format(device))
         take_step = bare_step(options, device, "O2", utils.device.default_half(device))
-        if device.type != "cpu":
-            torch.get_device_module(device).reset_peak_memory_stats(device)
+        utils.device.reset_peak_memory(device)
         seconds = seconds_of(partial(take_step, batch), device, repeats=1 if toy else 5)
         rows.append({"options": " ".join(words) or "none", "batch": 2, "pixels": options.load_size, "precision": "O2",
                      "s/step": seconds, "peak GB": utils.device.peak_memory_gb(device) or "not measured on a CPU"})
@@ -97,7 +96,7 @@ def gpen(device, toy):
 
 
 def graphs(device, toy):
-    """SPARNet restoring one face: as it is, compiled, and as a CUDA graph."""
+    """SPARNet restoring one face: as it is, compiled, and as a recorded graph of kernels."""
     options = options_of("sparnet_light_attn3d", device, 1, *TOY["sparnet"] * toy)
     net = build_recipe(options).networks["G"].to(device, memory_format=utils.device.memory_format(device)).eval()
     amp.prepare_inference(net, "O0" if device.type == "cpu" else "O2", utils.device.default_half(device))
@@ -105,8 +104,8 @@ def graphs(device, toy):
     rows = []
     backend = "eager" if toy else "inductor"
     for form, make in {"as it is": lambda: net, "torch.compile": lambda: torch.compile(net, backend=backend),
-                       "CUDA graph": lambda: cuda_graph(net, face)}.items():
-        if form == "CUDA graph" and device.type != "cuda":
+                       "graph": lambda: utils.device.record_graph(net, face)}.items():
+        if form == "graph" and not utils.device.has_graphs(device):
             rows.append({"form": form, "ms per face": "needs CUDA", "seconds to start": "needs CUDA"})
             continue
         with torch.no_grad():
@@ -118,25 +117,6 @@ def graphs(device, toy):
             rows.append({"form": form, "ms per face": 1e3 * seconds_of(lambda run=run: run(face), device),
                          "seconds to start": began})
     return rows
-
-
-def cuda_graph(net, face):
-    """Returns a function of a face like `face` that replays the recorded kernels of the network."""
-    place, stream = face.clone(), torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # kernels must have been chosen before they are recorded
-        for _ in range(3):
-            net(place)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = net(place)
-
-    def run(new):
-        place.copy_(new)
-        graph.replay()
-        return result
-    return run
 
 
 def ceilings(device, toy):
