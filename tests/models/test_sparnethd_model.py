@@ -159,7 +159,7 @@ def test_resume_is_bit_equal(train, monkeypatch, level):
 
 
 def test_it_learns_at_128_pixels_in_half_precision_as_in_float32(train):
-    words = [*SMALL_SPARNETHD, "--load_size", 128, "--min_feat_size", 16, "--train_steps", 12, "--lr", "2e-4"]
+    words = [*SMALL_SPARNETHD, "--load_size", 128, "--min_feat_size", 16, "--train_steps", 5, "--lr", "2e-4"]
     runs = [state(train(*words, "--opt_level", level, name=level)[1])["progress"]["losses"] for level in ("O0", "O2")]
     assert set(runs[0]) == {"Pix", "FM", "G", "D"}
     for name in runs[0]:
