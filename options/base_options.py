@@ -4,9 +4,7 @@ import argparse
 import os
 import re
 
-from data import find_dataset, find_degradation
-from data.loader import DATA_TIMEOUT
-from data.pairs import DEGRADATIONS
+from data import DATA_TIMEOUT, DEGRADATIONS, find_dataset, find_degradation
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
 from utils.errors import UserError, shown
@@ -68,7 +66,7 @@ def add_common(parser):
                       help="facial priors that are read with the faces of --dataset_name builtin, celebamask, helen or "
                            "landmarks68: landmark heatmaps, parsing maps or both; default: all that the dataset has, "
                            "for builtin parsing")
-    data.add_argument("--degradation", choices=list(DEGRADATIONS), default=None,
+    data.add_argument("--degradation", choices=DEGRADATIONS, default=None,
                       help="how the network's input is made of a good face: bicubic (small and enlarged again), "
                            "sparnethd, gpen, gpen_hard, face128 (chains of blur, noise and JPEG), grey, or holes; "
                            "default: what --dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, "

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from utils.apex_package import find_apex
+from utils.device_names import DEVICES
 from utils.errors import UserError, nearest
 
 try:  # Ascend: registers the device `npu` with torch
@@ -19,7 +20,6 @@ try:  # Ascend: registers the device `npu` with torch
 except ImportError:
     torch_npu = None
 
-DEVICES = ("npu", "cuda", "cpu")
 
 
 def pick_device(name="auto", index=None):
