@@ -50,9 +50,11 @@ def add_common(parser):
                           "available")
     run.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
                      help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
-    run.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
+    run.add_argument("--opt_level", choices=["auto", "O0", "O1", "O2"], default=None,
                      help="mixed precision as apex names it: O0 float32, O1 selected operators in half, O2 weights in "
-                          "half; default: newtrain.py: O2 on npu and cuda, O0 on cpu; newtest.py: O0")
+                          "half; auto: O2 on npu, cuda and CPUs with bfloat16 instructions, else O0; a CPU without "
+                          "them takes O1 and O2 with --amp_dtype only; default: newtrain.py: O2 on npu and cuda, O0 on "
+                          "cpu; newtest.py: O0")
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
                      help="half-precision type of --opt_level O1 and O2; default: float16 on npu and cuda, bfloat16 on "
                           "cpu")
