@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from data.face_folder import Place
 from models import build_training_recipe, loss
 from models.blocks import InstanceNorm
+from models.values import GAN_LOSSES
 from models.vgg import VGG19Features
 from options.train_options import parse_train
 from tests.helpers.released import fill, probe
@@ -65,7 +66,7 @@ def test_the_losses_are_those_published(vgg19_path):
     assert next(phases, None) is None
 
 
-@pytest.mark.parametrize("mode", loss.GAN_LOSSES)
+@pytest.mark.parametrize("mode", GAN_LOSSES)
 def test_gan_mode_is_that_of_both_phases(mode):
     model = recipe("--gan_mode", mode)
     generator, discriminator = (model.networks[role].eval() for role in ("G", "D"))
