@@ -3,12 +3,12 @@
 
     python -m benchmarks.stops [--stops 20] [--ranks 1 2] [--json FILE]
 
-The stops come in turn: SIGTERM during a save, SIGTERM during a validation, SIGINT and SIGHUP after a random time, and,
-with several ranks, SIGSTOP: one rank is stalled, and killed when the others have given it up. After a signal, all ranks
-must end with the signal's exit status; after a stall, the others with a failure. Reports how often that failed, the
-longest time until the ranks ended, and whether the final weights, optimizer states and random numbers equal those of
-the undisturbed run bit for bit. The last row stops a training of two ranks, goes on with one and ends with two: it must get
-to the end. Runs on a CPU.
+The stops come in turn: SIGTERM during a save, SIGTERM during a validation, SIGINT and SIGHUP after a random time,
+and, with several ranks, SIGSTOP: one rank is stalled, and killed when the others have given it up. After a signal,
+all ranks must end with the signal's exit status; after a stall, the others with a failure. Reports how often that
+failed, the longest time until the ranks ended, and whether the final weights, optimizer states and random numbers
+equal those of the undisturbed run bit for bit. The last row stops a training of two ranks, goes on with one and ends
+with two: it must get to the end. Runs on a CPU.
 """
 import os
 import random
