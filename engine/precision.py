@@ -56,8 +56,9 @@ def _choose(o, device, saved):
         level = "O0"
     else:
         note = _cost(level) if slow else None
-    if saved is not None and before != [device.type, level, half]:
-        changed = f"the run computed in {_shown(*before)} so far, from here on in {_shown(device.type, level, half)}."
+    now = _shown(device.type, level, half)
+    if saved is not None and _shown(*before) != now:
+        changed = f"the run computed in {_shown(*before)} so far, from here on in {now}."
         note = f"{note} {changed[0].upper()}{changed[1:]}" if note else changed
     return level, half, note
 

@@ -54,7 +54,7 @@ class Trainer:
         o = self.options
         saved = run_folder.load_checkpoint(self.folder, o) if going_on else None
         self.state = TrainingState(self.folder, saved)
-        self.precision = choose_precision(o, self.device, saved["options"] if saved else None)
+        self.precision = choose_precision(o, self.device, saved.get("options", {}) if saved else None)
         self.opt_level, self.half = self.precision.precision
         self.progress = self.state.add("progress", Progress())
         self._plan_steps()
