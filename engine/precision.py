@@ -15,7 +15,7 @@ from utils.processor import processor
 
 RECORD = "precision"  # name in a checkpoint's options: what the run computed in
 # Time of a training step relative to O0 on a CPU without bfloat16 instructions (benchmarks/precision.py).
-SLOWDOWN = {"O1": "@O1", "O2": "@O2"}
+SLOWDOWN = {"O1": "5 to 9", "O2": "5 to 9"}
 
 
 class Chosen(NamedTuple):
