@@ -18,7 +18,7 @@ HEAD = """# Benchmark results
 Times are medians. Ratios are medians over alternating rounds and are more reliable than times on a noisy machine. A `+`
 after a commit means that the measured files differed from the commit. Nothing was measured on a GPU or an NPU yet.
 
-- Kills: other programs ran at the same time, so the counts are valid but the seconds are not.
+- Kills, stops, mutants, memory: other programs ran at the same time, so the counts are valid but the seconds are not.
 - Facial priors: other programs ran at the same time, so images/s are too low, but the ratios are valid.
 - Training steps: commit be3259b and older used GNU OpenMP's default wait policy; later commits use the project's
   (utils/__init__.py).

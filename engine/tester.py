@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import utils.device
 from data import find_dataset, input_title
@@ -22,12 +21,13 @@ from data.loader import BadImages, InOrder, make_loader
 from engine import results_folder
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
+from engine.precision import choose_precision
 from engine.run_folder import check_name
 from engine.score_report import ScoreReport
 from metrics.perceptual import PerceptualMetrics
 from metrics.protocols import choose_protocols
 from restore.description import describe
-from restore.restorer import Precision, Restorer
+from restore.restorer import Restorer
 from utils import distributed
 from utils.background import in_background
 from utils.errors import UserError
@@ -82,8 +82,8 @@ class Tester:
         check_name(o.name)
         results_folder.check_apart(o)
         self.device = distributed.join_ranks(o)
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
-        self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, Precision(o.opt_level, self.half),
+        self.chosen = choose_precision(o, self.device)
+        self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, self.chosen.precision,
                                       description=describe(vars(o)), batch_size=o.batch_size)
         self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
         self.dataset = self.evaluated.faces
@@ -140,7 +140,9 @@ class Tester:
             return
         o = self.options
         ranks = f", {distributed.world_size()} ranks" if distributed.launched() else ""
-        print(utils.device.banner(self.device, o.opt_level, self.half, o.workers))
+        print(utils.device.banner(self.device, *self.chosen.precision, o.workers))
+        if self.chosen.note:
+            print(f"warning: {self.chosen.note}")
         print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} "
               f"({self.restorer.parameters / 1e6:.3f} M parameters{ranks})", flush=True)
         for line in self.dataset.warnings:
@@ -249,7 +251,8 @@ class Tester:
             print(line)
         report.write_json(self.folder / "scores.json", {
             "name": o.name, "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
-            "parameters": self.restorer.parameters, "device": str(self.device), "opt_level": o.opt_level,
+            "parameters": self.restorer.parameters, "device": str(self.device),
+            "machine": utils.device.machine(self.device), "opt_level": self.chosen.precision.opt_level,
             "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])})
         report.write_csv(self.folder / "faces.csv")
         if report.has_references:

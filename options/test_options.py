@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data import prior_counts
 from metrics.protocols import PROTOCOLS, USUAL, check_size, choose_protocols
-from models import find_recipe
+from models import find_recipe_options
 from options.base_options import add_common, new_parser, parse, peek, peek_model, set_recipe_defaults
 from options.presets import read_options
 from options.train_options import train_parser
@@ -64,9 +64,9 @@ def test_parser(model):
     metrics.add_argument("--fid_reference", default=None,
                          help="folder of faces that FID compares the restored ones with; default: --gtroot")
     recipe = parser.add_argument_group(f"network of recipe {model}")
-    find_recipe(model).add_network_options(recipe)
+    find_recipe_options(model).add_network_options(recipe)
     shape = {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
-    set_recipe_defaults(parser, find_recipe(model), shape)
+    set_recipe_defaults(parser, find_recipe_options(model), shape)
     return parser, shape
 
 
@@ -104,7 +104,7 @@ def parse_test(argv):
         raise UserError("--fid_path compares with other faces: give --gtroot or --fid_reference FOLDER.")
     if options.fid_reference and not options.fid_path:
         raise UserError("--fid_reference is of use with --fid_path FILE only.")
-    find_recipe(options.model).complete(options, prior_counts(options))
+    find_recipe_options(options.model).complete(options, prior_counts(options))
     if options.name is None:
         options.name = pretrained or (path.resolve().parent.name if os.path.isfile(path) else Path(weights).stem)
     return options

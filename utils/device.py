@@ -5,21 +5,21 @@ It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) wh
 interface lacks. Nothing here falls back silently.
 """
 import os
-import platform
 import random
 
 import numpy as np
 import torch
 
 from utils.apex_package import find_apex
+from utils.device_names import DEVICES
 from utils.errors import UserError, nearest
+from utils.processor import processor
 
 try:  # Ascend: registers the device `npu` with torch
     import torch_npu
 except ImportError:
     torch_npu = None
 
-DEVICES = ("npu", "cuda", "cpu")
 
 
 def pick_device(name="auto", index=None):
@@ -93,17 +93,21 @@ def banner(device, opt_level, half, workers, trains=False):
 
     trains: also names the implementation of mixed precision. A second line says why an installed apex is not used.
     """
-    if device.type == "cpu":
-        name = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    else:
-        name = torch.get_device_module(device).get_device_name(device)
     precision, warning = "float32", ""
     if opt_level != "O0":
         precision = f"{opt_level} with {str(half).removeprefix('torch.')}"
         if trains:
             by, warning = _mixed_precision(device)
             precision += f" by {by}"
-    return f"Device: {device} ({name}) | precision {precision} | torch {torch.__version__} | {workers} workers{warning}"
+    return (f"Device: {device} ({machine(device)}) | precision {precision} | torch {torch.__version__} | "
+            f"{workers} workers{warning}")
+
+
+def machine(device):
+    """Returns the accelerator's name, or the CPU's with what it can do and the number of threads."""
+    if device.type == "cpu":
+        return f"{processor()}, {torch.get_num_threads()} threads"
+    return torch.get_device_module(device).get_device_name(device)
 
 
 def _mixed_precision(device):
@@ -118,8 +122,13 @@ def default_opt_level(device):
     return "O0" if device.type == "cpu" else "O2"
 
 
+def best_opt_level(device):
+    """Returns O2 on a device that has instructions for half precision, else O0: what --opt_level auto means."""
+    return "O0" if device.type == "cpu" and not processor().has_bf16 else "O2"
+
+
 def default_half(device):
-    """Returns float16 on accelerators, like Ascend's apex, and bfloat16 on a CPU, which has instructions for it."""
+    """Returns float16 on accelerators, like Ascend's apex, and bfloat16 on a CPU: some have instructions for it."""
     return torch.bfloat16 if device.type == "cpu" else torch.float16
 
 

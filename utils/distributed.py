@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import utils.device
+from utils import errors
 from utils.errors import LOST_CONTACT, UserError, first_line
-from utils.started_by import end_with_starters
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -116,9 +116,9 @@ def _fresh_store(timeout):
 
 @contextlib.contextmanager
 def session():
-    """Ends with the launcher; destroys the group on exit; failures caused by another process become UserError."""
+    """Destroys the group on exit; failures caused by another process become UserError."""
     global _host_group
-    end_with_starters()
+    errors.end_process = leave
     try:
         yield
     except RuntimeError as error:

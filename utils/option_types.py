@@ -140,3 +140,13 @@ def augmentation(value):
 
 
 augmentation.__name__ = "text"  # in --help
+
+
+def profile_steps(value):
+    """Type of --profile_steps: FROM:TO, two numbers of steps."""
+    if not re.fullmatch(r"\d{1,12}:\d{1,12}", value, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{shown(value)!r} is not FROM:TO, two numbers of steps")
+    return value
+
+
+profile_steps.__name__ = "FROM:TO"  # in --help
