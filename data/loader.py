@@ -114,9 +114,9 @@ class Loader(DataLoader):
             with bounded_wait(self.data_timeout), deferred():
                 batches = super().__iter__()
                 workers = getattr(batches, "_workers", [])
-            # torch's handler would raise an error wherever the trainer is when a worker dies, in the middle of a step,
-            # too. Without it, the wait for the next batch finds the dead worker.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                # torch's handler would raise an error wherever the trainer is when a worker dies, in the middle of a
+                # step, too. Without it, the wait for the next batch finds the dead worker.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             while True:
                 with bounded_wait(self.data_timeout):
                     batch = next(batches, None)

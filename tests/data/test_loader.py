@@ -129,13 +129,15 @@ def test_no_name_of_a_file_forges_a_line_of_the_log():
     assert lines == ["warning: bad image 1: a\\nAccuracy: 99 dB\\xe9: torn"]
 
 
-def test_a_signal_while_the_workers_start_ends_the_run(tmp_path):
+def test_a_signal_while_the_workers_start_ends_the_run(tmp_path, monkeypatch):
     """Python drops what a signal handler raises in a hook of os.fork: there such a signal was lost."""
     faces = celeba_set(sorted(write_faces(tmp_path, 4).iterdir()), load_size=32)
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_SIGCHLD_handler_set", False)
     numbers = [signal.SIGTERM]
     os.register_at_fork(after_in_parent=lambda: numbers and signal.raise_signal(numbers.pop()))
     with signals.handling(signals.raise_stopped), pytest.raises(signals.Stopped):
         batches(faces, InOrder(4, 2), workers=2)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL  # torch's would complain about the killed workers
     for worker in multiprocessing.active_children():
         worker.join(HUNG)
         assert worker.exitcode == -signal.SIGKILL
