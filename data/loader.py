@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from data import DATA_TIMEOUT
 from data.face_folder import Place
+from utils import distributed
 from utils.errors import UserError
 from utils.names import printable
-from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait
+from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait, deferred
 
 MAX_BAD_SHARE, MAX_BAD = 0.01, 3  # bad images that a training tolerates: the larger of this share and this number
 SHARED_MEMORY = "/dev/shm"
@@ -110,12 +111,12 @@ class Loader(DataLoader):
     def __iter__(self):
         workers = []
         try:
-            with bounded_wait(self.data_timeout):
+            with bounded_wait(self.data_timeout), deferred():
                 batches = super().__iter__()
-            # torch's handler would raise an error wherever the trainer is when a worker dies, in the middle of a step,
-            # too. Without it, the wait for the next batch finds the dead worker.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            workers = getattr(batches, "_workers", [])
+                workers = getattr(batches, "_workers", [])
+                # torch's handler would raise an error wherever the trainer is when a worker dies, in the middle of a
+                # step, too. Without it, the wait for the next batch finds the dead worker.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             while True:
                 with bounded_wait(self.data_timeout):
                     batch = next(batches, None)
@@ -250,6 +251,13 @@ class BadImages:
         if path not in self.bad:
             self.bad[path] = f"{printable(path)}: {printable(what)}"
             self.log(f"warning: bad image {len(self.bad)}: {self.bad[path]}")
+
+    def take_in_all_ranks(self):
+        """Adds what the other ranks have recorded; called by all ranks together, before `report`."""
+        for bad, small, animated in distributed.gather((self.bad, self.small, self.animated)):
+            self.bad.update(bad)
+            self.small |= small
+            self.animated |= animated
 
     def report(self):
         """Returns the lines for the end of the log: bad, animated and small images; empty if there are none."""

@@ -38,11 +38,12 @@ class ScoreReport:
                  protocols: Sequence[Protocol], prior_metrics: PriorMetrics | None, absent: Sequence[str],
                  reference_features: np.ndarray | None = None) -> None:
         self.names, self.rows, self.titles = names, rows, titles
-        self.prior_metrics, self.absent = prior_metrics, absent
+        self.prior_metrics = prior_metrics
         self.scored = [p for p in protocols if rows and p.name in rows[0]]  # none without references
         self.protocols = {p.name: {which: average(rows, p.name, which) for which in COMPARED} for p in self.scored}
         self.priors = prior_metrics.summarise(rows) if prior_metrics else {}
-        self.summary = summarise(rows, reference_features)
+        self.summary, no_summary = summarise(rows, reference_features)
+        self.absent = [*absent, *no_summary]
 
     @property
     def has_references(self) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 
 import utils.device
 from data import find_dataset, input_title
+from data.face_folder import FaceFolder
 from data.loader import BadImages, InOrder, make_loader
 from engine import results_folder
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
@@ -47,14 +48,12 @@ class RankResults:
     samples        {index: [pictures for samples.png]}, uint8 HWC RGB, of the first faces
     seconds        of restoring, reading included
     restored       number of faces that were restored
-    bad_images     {path: line for the end of the log} of faces that could not be restored, written or scored
     sides          {pixels: number of images on disk with this shorter side}; of --dataroot
     """
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     samples: dict[int, list[np.ndarray]] = field(default_factory=dict)
     seconds: float = 0.0
     restored: int = 0
-    bad_images: dict[str, str] = field(default_factory=dict)
     sides: Counter[int] = field(default_factory=Counter)
 
     @classmethod
@@ -66,7 +65,6 @@ class RankResults:
             whole.samples |= part.samples
             whole.seconds = max(whole.seconds, part.seconds)
             whole.restored += part.restored
-            whole.bad_images |= part.bad_images
             whole.sides += part.sides
         return whole
 
@@ -91,8 +89,10 @@ class Tester:
         self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
         self.protocols = choose_protocols(o.protocols, o.crop_border)
         self.perceptual = PerceptualMetrics(o, self.device)
-        if o.fid_path and len(self.dataset) < 2:
-            raise UserError("--fid_path: FID compares sets of faces; one face is none.")
+        self.fid_references = self._fid_references()
+        for faces, option in ((self.dataset, "--fid_path"), (self.fid_references, "--fid_reference")):
+            if o.fid_path and faces is not None and len(faces) < 2:
+                raise UserError(f"{option}: FID compares sets of faces; one face is none.")
         self.bad = BadImages(len(self.dataset), o.on_bad_image, self._warn, restoring=True)
         self._held = contextlib.ExitStack()  # the folder's lock, until run() ends
         self.prior_titles = ""  # of priors.png, once it is written
@@ -116,15 +116,14 @@ class Tester:
                 for index, reason in unwritten.items():
                     self.bad.add(self.dataset.paths[index], reason)
         references = self._reference_features()
-        results.bad_images = self.bad.bad
+        self.bad.take_in_all_ranks()
         whole = RankResults.of_all(distributed.gather(results))
-        self.bad.bad = whole.bad_images
         if distributed.is_main():
             self._report(whole, references)
-            if whole.bad_images:
-                print(f"error: {len(whole.bad_images)} of {len(self.dataset)} images could not be restored, written or "
-                      f"scored; they are listed above. All others are done.", file=sys.stderr, flush=True)
-        return 1 if whole.bad_images else 0
+            if self.bad.bad:
+                print(f"error: {len(self.bad.bad)} images could not be read, restored, written or scored; they are "
+                      f"listed above. All others are done.", file=sys.stderr, flush=True)
+        return 1 if self.bad.bad else 0
 
     @staticmethod
     def _warn(line: str) -> None:
@@ -205,20 +204,26 @@ class Tester:
         save_image(shown, self.folder / "priors.png")
         return titles
 
-    def _reference_features(self) -> np.ndarray | None:
-        """Returns FID's features of the faces in --fid_reference, from all ranks; None without such a folder."""
+    def _fid_references(self) -> FaceFolder | None:
+        """Returns the dataset of the faces in --fid_reference; None without such a folder."""
         o = self.options
-        if not (o.fid_path and o.fid_reference):
+        if not o.fid_reference:
             return None
         single = find_dataset("single")
         paths = single.list_faces(o.fid_reference, "--fid_reference", leave_out=results_folder.output_folders(o))
-        faces = single(paths, load_size=o.load_size, on_bad_image="stop")
+        return single(paths, load_size=o.load_size, on_bad_image="stop")
+
+    def _reference_features(self) -> np.ndarray | None:
+        """Returns FID's features of the faces in --fid_reference, from all ranks; None without such a folder."""
+        if self.fid_references is None:
+            return None
         found = []
-        for batch in self._loader(faces):
+        for batch in self._loader(self.fid_references):
             self.bad.check(batch)
             if batch["index"]:
                 found.append(self.perceptual.features(np.asarray(batch["lr"])))
-        return np.concatenate([part for parts in distributed.gather(found) for part in parts])
+        parts = [part for parts in distributed.gather(found) for part in parts]
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
     def _report(self, results: RankResults, references: np.ndarray | None) -> None:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""

@@ -168,6 +168,7 @@ class Trainer:
                 self.log.say(f"Stopped by {self.stopping.signal.name} after step {step}; saved. Continue with "
                              f"--continue_train.")
                 return self.stopping.exit_status
+            self.bad_images.take_in_all_ranks()
             if distributed.is_main():
                 run_report.finish(self)
             if step < self.total_steps:

@@ -96,13 +96,14 @@ def _add(rows: list[dict[str, dict[str, Any]]], metric: str, which: str, values:
         row.setdefault(metric, {})[which] = value
 
 
-def summarise(rows: Sequence[Mapping[str, Any]],
-              reference_features: np.ndarray | None = None) -> dict[str, dict[str, float]]:
-    """Returns {metric: {'input': value, 'restored': value, 'faces': count}} over PerceptualMetrics.score's rows.
+def summarise(rows: Sequence[Mapping[str, Any]], reference_features: np.ndarray | None = None
+              ) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Returns ({metric: {'input': value, 'restored': value, 'faces': count}}, lines on metrics that are absent).
 
-    reference_features: of the faces that FID compares with, [M, 2048]; None: of the references in the rows.
+    rows: those of PerceptualMetrics.score. reference_features: of the faces that FID compares with, [M, 2048]; None:
+    of the references in the rows. FID is absent if too few faces could be read.
     """
-    summary = {}
+    summary, absent = {}, []
     for metric in ("lpips", "identity"):
         found = [row[metric] for row in rows if metric in row and row[metric]["restored"] is not None]
         if found:
@@ -112,9 +113,12 @@ def summarise(rows: Sequence[Mapping[str, Any]],
         reference_features = np.stack([f["reference"] for f in features])
     if features and reference_features is not None:
         from metrics.fid import fid  # not at the top: torchmetrics takes a second to import
-        summary["fid"] = {which: fid(reference_features, np.stack([f[which] for f in features])) for which in COMPARED}
-        summary["fid"] |= {"faces": len(features), "reference_faces": len(reference_features)}
-    return summary
+        try:
+            found = {which: fid(reference_features, np.stack([f[which] for f in features])) for which in COMPARED}
+            summary["fid"] = found | {"faces": len(features), "reference_faces": len(reference_features)}
+        except UserError as error:
+            absent.append(f"FID absent: {error}")
+    return summary, absent
 
 
 def summary_lines(summary: Mapping[str, Mapping[str, float]], faces: int, titles: Mapping[str, str]) -> list[str]:

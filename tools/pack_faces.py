@@ -18,9 +18,11 @@ from PIL import Image
 
 from data.face_folder import FaceFolder
 from data.loader import spread
+from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
 from utils.files import replacing
 from utils.images import BadImage, Skipped, centre_square, output_names, read_rgb, resize
+from utils.names import printable
 from utils.option_types import SIZE, at_least, tool_parser
 
 QUALITIES = range(60, 97)
@@ -74,6 +76,7 @@ def pack(folder, target, size, max_mb, count=None, skipped=None):
     Images that cannot be read go to `skipped`.
     """
     skipped = skipped or Skipped()
+    check_apart(folder, target)
     paths = FaceFolder.list_faces(folder, "FACES")
     if count and count < len(paths):
         paths = paths.at(spread(count, len(paths)))
@@ -85,7 +88,8 @@ def pack(folder, target, size, max_mb, count=None, skipped=None):
     with replacing(target) as file, zipfile.ZipFile(file, "w") as archive:
         names = dict(zip(paths, output_names(paths, folder, ".webp"), strict=True))
         for path, face in read_faces(paths, size, skipped):
-            archive.writestr(names[path], encode(face, quality))
+            # printable: a zip file holds names in UTF-8 only, and other systems have no line breaks in names
+            archive.writestr(printable(names[path]), encode(face, quality))
             packed += 1
     return packed, quality, os.path.getsize(target), np.mean([loss_in_db(face, quality) for face in sample])
 

@@ -16,7 +16,6 @@ missing or damaged is named, and the exit status is 1.
 import contextlib
 import itertools
 import sys
-import zipfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -34,29 +33,26 @@ from tools.grey_copies import check_apart
 from utils.errors import UserError, first_line, run_main
 from utils.files import check_regular_file, read_regular_file
 from utils.images import BadImage, Skipped, grid, output_names, quantize, save_image
+from utils.names import printable
 from utils.option_types import SIZE, at_least, file_path, text, tool_parser
 from utils.version import VERSION, commit
 
 ENDINGS = (".npz", ".npy", ".bin", "_0.npz", "_0.npy", "_0.bin")
 SHOWN = 8  # faces in samples.png
 LARGEST_LIST = 2 ** 28  # bytes
+LARGEST_VALUE, LARGEST_HEADER = 16, 2 ** 16  # bytes, of a number and of what surrounds an array in its file
 
 
 def read_output(path, size):
     """Returns the array of an output file, float32 tensor [1, 3, size, size]. Raises BadImage if it is not one."""
     try:
-        check_regular_file(path)
-        if path.suffix == ".bin":
-            array = np.fromfile(path, np.float32)
-            array = array.reshape(1, 3, size, size) if array.size == 3 * size * size else array
-        else:
-            array = np.load(path, allow_pickle=False)
-            if path.suffix == ".npz":
-                with array as file:
-                    if len(file.files) != 1:
-                        raise BadImage(path, f"it holds {len(file.files)} arrays; one is needed")
-                    array = file[file.files[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, UserError) as error:
+        check_regular_file(path, LARGEST_VALUE * 3 * size * size + LARGEST_HEADER)
+        array = _read_array(path, size)
+    except BadImage:
+        raise
+    except MemoryError:
+        raise BadImage(path, "it does not fit into memory") from None
+    except Exception as error:  # a corrupted archive may raise almost anything, e.g. zlib.error, KeyError
         raise BadImage(path, f"it cannot be read: {first_line(error)}") from None
     if array.dtype.kind != "f" or array.shape not in ((1, 3, size, size), (3, size, size)):
         raise BadImage(path, f"it is {array.dtype} {list(array.shape)}; floats of the shape [1, 3, {size}, {size}] are "
@@ -64,6 +60,23 @@ def read_output(path, size):
     if not np.isfinite(array).all():
         raise BadImage(path, "it holds values that are not finite")
     return torch.from_numpy(array.astype(np.float32)).reshape(1, 3, size, size)
+
+
+def _read_array(path, size):
+    """Returns the numpy array of an output file, whatever its shape; the content decides between .npy and .npz."""
+    if path.suffix == ".bin":
+        array = np.fromfile(path, np.float32)
+        return array.reshape(1, 3, size, size) if array.size == 3 * size * size else array
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded as file:
+        if len(file.files) != 1:
+            raise BadImage(path, f"it holds {len(file.files)} arrays; one is needed")
+        array = file[file.files[0]]
+    if not isinstance(array, np.ndarray):
+        raise BadImage(path, f"{printable(file.files[0])} in it is no array")
+    return array
 
 
 def output_files(options, names):

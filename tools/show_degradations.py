@@ -9,8 +9,9 @@ from PIL import Image
 
 from data.degradations import CHAINS, FACE_SIZE
 from data.face_folder import FaceFolder
+from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
-from utils.images import BadImage, Skipped, centre_square, grid, read_rgb, save_shown
+from utils.images import BadImage, Skipped, centre_square, check_writable, grid, read_rgb, save_shown
 from utils.images import resize as resize_whole
 from utils.option_types import SIZE, at_least, tool_parser
 
@@ -27,6 +28,8 @@ def main():
                         help="number of degraded versions per face (default: 5)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the random degradations (default: 0)")
     a = parser.parse_args()
+    check_apart(a.faces, a.target)
+    check_writable(a.target)
     rows, skipped = [], Skipped()
     for path in FaceFolder.list_faces(a.faces, "FACES"):
         if len(rows) == a.rows:

@@ -9,8 +9,9 @@ import numpy as np
 
 from data import AUGMENTATIONS, find_dataset
 from data.face_folder import Place
+from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
-from utils.images import grid, save_shown
+from utils.images import check_writable, grid, save_shown
 from utils.names import printable
 from utils.option_types import SIZE, at_least, tool_parser
 
@@ -53,6 +54,8 @@ def main():
     parser.add_argument("--columns", type=at_least(1, largest=1000), default=3,
                         help="number of samples per row (default: 3)")
     a = parser.parse_args()
+    check_apart(a.faces, a.target)
+    check_writable(a.target)
     kind = find_dataset(a.dataset_name)
     if not kind.takes_priors:
         raise UserError(f"--dataset_name {a.dataset_name} has no priors; choose a dataset that has, e.g. celebamask.")

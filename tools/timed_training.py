@@ -12,6 +12,7 @@ Unpacks the faces (tools/pack_faces.py) into --work. Runs newtrain.py in O2 with
 continues exactly. If the checkpoint exceeds --back_mb it stays in --work, and a message says so.
 Exit status: that of newtrain.py; also 0 if the minutes ended before the training did.
 """
+import os
 import shutil
 import subprocess
 import sys
@@ -21,12 +22,14 @@ from pathlib import Path
 from engine.checkpoint import list_states
 from options.base_options import peek
 from tools.export_weights import export
-from utils.errors import UserError, run_main
+from utils.errors import UserError, first_line, run_main, shown
 from utils.files import replacing
+from utils.links import leads_into
 from utils.option_types import at_least, file_path, tool_parser
 
 ROOT = Path(__file__).parents[1]
 SMALL_FILES = ("train.log", "metrics.jsonl", "options.yml", "curves.png", "samples.png")  # of a run's folder
+WEIGHTS_AND_STATES = ("best_net_G.safetensors", "latest_net_G.safetensors", "state_*.pth")
 
 
 def unpack(archive, folder):
@@ -38,8 +41,8 @@ def unpack(archive, folder):
     try:
         with zipfile.ZipFile(archive) as faces:
             faces.extractall(unfinished)  # extracts names with '..' and absolute names inside the folder, too
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{archive}: cannot be unpacked into {folder}: {error}") from None
+    except Exception as error:  # a corrupted archive may raise almost anything: zlib.error, NotImplementedError
+        raise UserError(f"{archive}: cannot be unpacked into {folder}: {first_line(error)}") from None
     unfinished.rename(folder)
     return folder
 
@@ -71,10 +74,32 @@ def join(folder, run):
         shutil.copy(folder / "metrics.jsonl", run)
 
 
+def is_result(path):
+    """Returns whether `path` is a file that bring_back writes: only these are replaced."""
+    name = path.name.split(".part")[0]
+    return path.is_file() and (name in SMALL_FILES or any(map(Path(name).match, WEIGHTS_AND_STATES)))
+
+
+def check_out(out, used):
+    """Raises UserError if --out lies in one of the folders `used`, or holds anything but results of earlier calls."""
+    for folder in used:
+        if leads_into(out, os.path.realpath(folder)):
+            raise UserError(f"--out {out} lies in {folder}, which the training uses: choose another folder.")
+    try:
+        others = [path.name for path in out.iterdir() if not is_result(path)] if out.exists() else []
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be read: {error.strerror}.") from None
+    if others:
+        raise UserError(f"--out {out}: it holds {shown(others[0])}, which is no result of this tool: choose an empty "
+                        f"or a new folder.")
+
+
 def bring_back(run, out, part_mb, back_mb):
-    """Empties `out` and copies files of the run into it, the checkpoint last, up to `back_mb` in total."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    """Replaces earlier results in `out` by files of the run, the checkpoint last, up to `back_mb` in total."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        if is_result(path):
+            path.unlink()
     part_bytes, left = int(part_mb * 2 ** 20), back_mb * 2 ** 20
     best = run / "best_net_G.pth"
     if not best.exists():  # no validation yet
@@ -102,7 +127,8 @@ def main():
     parser.add_argument("--work", required=True, type=file_path,
                         help="folder for the unpacked faces and the run; keep it between calls (required)")
     parser.add_argument("--out", required=True, type=file_path,
-                        help="output folder for the results; its contents are deleted first (required)")
+                        help="output folder for the results; those of an earlier call are replaced, and a folder that "
+                             "holds other files is refused (required)")
     parser.add_argument("--minutes", required=True, type=at_least(1e-3, float),
                         help="training time of this call, in minutes (required)")
     parser.add_argument("--resume_from", default=None, type=file_path,
@@ -117,6 +143,7 @@ def main():
     if not name:
         raise UserError("--name NAME is required: add it after the `--`.")
     run = a.work / name
+    check_out(a.out, [run, a.work / "train", a.work / "val"])
     faces, val = unpack(a.faces, a.work / "train"), unpack(a.val, a.work / "val")
     if a.resume_from and not list_states(run):
         join(a.resume_from, run)

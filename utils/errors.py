@@ -11,6 +11,8 @@ from utils import console, signals
 from utils.names import printable
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+LIMITS = (errno.EAGAIN, errno.EMFILE, errno.ENFILE)  # no further process or open file is allowed
+NO_THREAD = "can't start new thread"  # Python's message where no further thread is allowed
 NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
 NEAR = 0.75  # of difflib's ratio: 1 is the same word; below it a suggestion would only mislead
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
@@ -55,9 +57,10 @@ end_process = sys.exit  # how run_main ends; utils/distributed.py replaces it wh
 def run_main(main, leave=None):
     """Runs an entry point, then calls `leave`, by default end_process, with its exit status.
 
-    A UserError is printed as one line on stderr without a traceback; a full or read-only disk and too little memory are
-    reported the same way. A signal (utils/signals.py) ends the program with one line and the status 128 + its number.
-    Where nobody reads stdout any more (`| head -1`), the program ends without a word, like other Unix programs.
+    A UserError is printed as one line on stderr without a traceback; a full or read-only disk, too little memory and a
+    limit on processes or open files are reported the same way. A signal (utils/signals.py) ends the program with one
+    line and the status 128 + its number. Where nobody reads stdout any more (`| head -1`), the program ends without a
+    word, like other Unix programs.
     """
     console.open_missing_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: file names may not be valid UTF-8
@@ -70,21 +73,31 @@ def run_main(main, leave=None):
     except BrokenPipeError:
         console.drop_stdout()
         status = signals.exit_status(signal.SIGPIPE)
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    except (OSError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and subclasses on accelerators
+        message = _of_the_system(error)
+        if not message:
             raise
-        status = _fail(f"error: could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. "
-                       f"What was written before is untouched; a training goes on with --continue_train.", 1)
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and a subclass of it on accelerators
-        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
-            raise
-        status = _fail(f"error: not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size "
-                       f"or --workers.", 1)
+        status = _fail(f"error: {message}", 1)
     except (KeyboardInterrupt, signals.Stopped) as stop:
         number = getattr(stop, "number", signal.SIGINT)
         status = _fail(f"stopped by {signal.Signals(number).name}; what was written before, such as checkpoints, is "
                        f"untouched", signals.exit_status(number))
     (leave or end_process)(status)
+
+
+def _of_the_system(error):
+    """Returns what to do about an error that a full disk, too little memory or a limit causes; None for another one."""
+    number = getattr(error, "errno", None)
+    if number in DISK_ERRORS:
+        return (f"could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. What was written "
+                f"before is untouched; a training goes on with --continue_train.")
+    if number in LIMITS or NO_THREAD in str(error):
+        reason = getattr(error, "strerror", None) or first_line(error)
+        return (f"a limit of the system is reached: {shown(reason)}. Raise the limit of processes or open files "
+                f"(ulimit -u, ulimit -n, docker run --pids-limit), or reduce --workers.")
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
+        return f"not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or --workers."
+    return None
 
 
 def _fail(message, status):

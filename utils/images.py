@@ -253,10 +253,15 @@ def save_image(array, path):
         Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()], compress_level=3)
 
 
-def save_shown(array, path):
-    """save_image for a path that the user gave. Raises UserError if its extension is none of WRITTEN."""
+def check_writable(path):
+    """Raises UserError if the extension of a path that the user gave is none of WRITTEN."""
     if Path(path).suffix.lower() not in WRITTEN:
         raise UserError(f"cannot write {path}: use an image extension ({USUAL} ...).")
+
+
+def save_shown(array, path):
+    """save_image for a path that the user gave. Raises UserError like check_writable."""
+    check_writable(path)
     save_image(array, path)
 
 

@@ -39,6 +39,7 @@ def exit_status(number: int) -> int:
 @contextlib.contextmanager
 def handling(handler) -> Iterator[None]:
     """Within, `handler(number, frame)` receives the ENDING signals. An ignored SIGHUP (nohup) stays ignored."""
+    global _raised
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -47,13 +48,33 @@ def handling(handler) -> Iterator[None]:
     try:
         yield
     finally:
+        if handler is raise_stopped:
+            _raised = None
         for number, old in previous.items():
             signal.signal(number, old)
 
 
+_raised: int | None = None  # the last signal that raise_stopped received
+
+
 def raise_stopped(number, frame) -> None:
-    """A handler that ends what the program does: raises Stopped."""
+    """A handler that ends what the program does: raises Stopped.
+
+    Python drops an exception while it deletes an object or forks; the next bounded_wait then raises Stopped.
+    """
+    global _raised
+    _raised = number
     raise Stopped(number)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """An ENDING signal in the block is handled at its end. For blocks that fork, or must not be left half done."""
+    received = []
+    with handling(lambda number, frame: received.append(number)):
+        yield
+    if received:
+        signal.raise_signal(received[-1])
 
 
 class StopSignals:
@@ -65,7 +86,7 @@ class StopSignals:
     _current: StopSignals | None = None
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received: int | None = _raised
         self.waiting = False  # set by bounded_wait
         self._stack = contextlib.ExitStack()
 

@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Batches: each image once per epoch for any number of workers, and corrupted images replaced."""
 import itertools
+import multiprocessing
+import os
+import signal
 import subprocess
 
 import numpy as np
@@ -14,6 +17,7 @@ from tests.helpers.faces import celeba_set, write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
 from tests.helpers.warm_python import warm_python
+from utils import distributed, signals
 from utils.errors import UserError
 from utils.images import list_images
 
@@ -123,3 +127,30 @@ def test_no_name_of_a_file_forges_a_line_of_the_log():
     BadImages(9, "replace", lines.append).check({"notes": [("bad", "a\nAccuracy: 99 dB\udce9", "torn")],
                                                  "complete": True})
     assert lines == ["warning: bad image 1: a\\nAccuracy: 99 dB\\xe9: torn"]
+
+
+def test_a_signal_while_the_workers_start_ends_the_run(tmp_path, monkeypatch):
+    """Python drops what a signal handler raises in a hook of os.fork: there such a signal was lost."""
+    faces = celeba_set(sorted(write_faces(tmp_path, 4).iterdir()), load_size=32)
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_SIGCHLD_handler_set", False)
+    numbers = [signal.SIGTERM]
+    os.register_at_fork(after_in_parent=lambda: numbers and signal.raise_signal(numbers.pop()))
+    with signals.handling(signals.raise_stopped), pytest.raises(signals.Stopped):
+        batches(faces, InOrder(4, 2), workers=2)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL  # torch's would complain about the killed workers
+    for worker in multiprocessing.active_children():
+        worker.join(HUNG)
+        assert worker.exitcode == -signal.SIGKILL
+
+
+def test_the_end_of_the_log_counts_the_images_of_all_ranks(monkeypatch):
+    ranks = []
+    for rank in range(2):
+        found = BadImages(9, "replace", lambda line: None, restoring=True)
+        found.check({"notes": [(kind, f"{kind}{rank}.gif", "text") for kind in ("bad", "small", "frames")]})
+        ranks.append(found)
+    monkeypatch.setattr(distributed, "gather", lambda mine: [(r.bad, r.small, r.animated) for r in ranks])
+    ranks[0].take_in_all_ranks()
+    lines = ranks[0].report()
+    assert lines[1:3] == ["  bad0.gif: text", "  bad1.gif: text"]
+    assert lines[3].endswith("first one used: 2") and lines[4].endswith("enlarged: 2")

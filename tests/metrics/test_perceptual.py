@@ -2,6 +2,7 @@
 """LPIPS, identity and FID in newtest.py's table: equal to direct computation; the reason if they are absent."""
 import csv
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_fid_may_compare_with_other_faces_and_needs_no_references(tmp_path, weig
     assert report["fid"]["restored"] == pytest.approx(fid(a, b), abs=1e-6)
 
 
+@pytest.mark.parametrize("readable", [0, 1])
+def test_unreadable_faces_cost_fid_and_nothing_else(tmp_path, weights, files, portraits, capsys, readable):  # noqa: F811
+    others = write_faces(tmp_path / "others", readable, size=(50, 40))
+    for number in range(2):
+        (others / f"broken{number}.png").write_text("text")
+    folder = restore(tmp_path, weights[0], "--gtroot", portraits, "--fid_reference", others, *files[4:], status=1)
+    report = json.loads((folder / "scores.json").read_text())
+    assert report["faces"] == 5 and "sparnet" in report["protocols"] and "fid" not in report
+    told = capsys.readouterr()
+    assert re.search(f"^FID absent: FID compares sets of faces, .* {readable} real and 5 restored ones", told.out, re.M)
+    assert "error: 2 images could not be read, restored, written or scored" in told.err
+
+
 def test_what_is_absent_says_why(tmp_path, weights, portraits, capsys):  # noqa: F811
     folder = restore(tmp_path, weights[0], "--gtroot", portraits)
     out = capsys.readouterr().out
@@ -101,6 +115,7 @@ def test_what_is_absent_says_why(tmp_path, weights, portraits, capsys):  # noqa:
     (["--fid_reference", "x"], "--fid_reference is of use with --fid_path FILE only"),
     (["--lpips_path", "none.pth"], "--lpips_path: LPIPS needs AlexNet's weights .*none.pth: there is no such file"),
     (["--fid_path", "inception", "--max_images", "1"], "--fid_path: FID compares sets of faces; one face is none"),
+    (["--fid_path", "inception", "--fid_reference", "none"], "--fid_reference: the folder none does not exist"),
 ])
 def test_what_cannot_be_is_refused_at_once(tmp_path, weights, files, portraits, words, message):  # noqa: F811
     with pytest.raises(UserError, match=message):

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The tools that prepare inputs: grey copies, and .npz files for offline inference."""
+import os
 import shutil
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from data.drawn.builtin_faces import draw_face
 from data.seg2face_dataset import PALETTE
 from data.single_dataset import SingleDataset
 from tests.helpers.faces import write_faces
-from tools import grey_copies, pack_faces, show_degradations, write_npz
+from tools import grey_copies, pack_faces, show_degradations, show_priors, write_npz
 from utils.errors import UserError
 from utils.images import to_tensor_range
 
@@ -94,3 +96,23 @@ def test_skipped_images_show_in_the_exit_status(tmp_path, nested, monkeypatch, c
     (nested / "broken.png").unlink()
     monkeypatch.setattr(sys, "argv", ["tool", str(nested), str(tmp_path / "grey")])
     assert grey_copies.main() == 0
+
+
+@pytest.mark.parametrize("tool", [pack_faces, show_degradations, show_priors])
+def test_no_tool_replaces_a_face_by_its_result(tmp_path, nested, monkeypatch, tool):
+    face = nested / "deep" / "of_mine.png"
+    shutil.copy(next(path for path in nested.rglob("*.png") if path.name != "broken.png"), face)
+    before = face.read_bytes()
+    (tmp_path / "link.png").symlink_to(face)
+    for target in (face, nested / "new.png", tmp_path / "link.png"):
+        monkeypatch.setattr(sys, "argv", ["tool", str(nested), str(target)])
+        with pytest.raises(UserError, match="choose a separate TARGET"):
+            tool.main()
+    assert face.read_bytes() == before and not (nested / "new.png").exists()
+
+
+def test_names_that_are_not_utf8_are_packed(tmp_path):
+    faces = write_faces(tmp_path / "faces", 2)
+    os.rename(faces / "000.png", os.fsencode(faces) + b"/\xc4\xe3\n.png")
+    assert pack_faces.pack(faces, tmp_path / "faces.zip", 32, 1)[0] == 2
+    assert sorted(zipfile.ZipFile(tmp_path / "faces.zip").namelist()) == ["001.webp", "\\xc4\\xe3\\n.webp"]

@@ -2,6 +2,7 @@
 """tools/score_outputs.py against newtest.py: what a network gives is scored the same, from whichever file it comes."""
 import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -95,3 +96,36 @@ def test_bad_outputs_are_named_and_the_others_scored(tmp_path, call, outputs, ca
         call(score_outputs, faces, tmp_path / "other", *common)
     with pytest.raises(UserError, match="one folder contains the other"):
         call(score_outputs, folder, folder / "in", *common)
+
+
+def test_damaged_outputs_cost_one_image_each(tmp_path, call, outputs, capsys):
+    """An archive with a flipped byte, an encrypted or unknown one, content of another kind, a shape beyond memory."""
+    faces, _, folder = outputs
+    of_faces = ["--gtroot", faces, "--dataset_name", "celeba", *SIZE]
+    array = np.load(folder / "000_0.npy")
+    for name in ("000_0.npy", "001_0.npy"):
+        (folder / name).unlink()
+    packed = folder / "000.npz"
+    np.savez_compressed(packed, restored=array)
+    whole = bytearray(packed.read_bytes())
+
+    def changed(place, value):
+        return bytes(whole[:place]) + value + bytes(whole[place + len(value):])
+    entry = whole.index(b"PK\x01\x02")  # of the archive's directory
+    about = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,), }"
+    header = np.lib.format.magic(1, 0) + b"\x76\x00" + about.ljust(117) + b"\n"
+    plain = tmp_path / "plain.npy"
+    np.save(plain, array)
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("readme.txt", "text")
+    for content in (changed(60, b"\xff" * 8), changed(entry + 8, b"\x01"), changed(entry + 10, b"\x63"),
+                    plain.read_bytes()[:100], (tmp_path / "text.zip").read_bytes(), header):
+        packed.write_bytes(content)
+        (folder / "001.npy").write_bytes(content)
+        assert call(score_outputs, folder, tmp_path / "scored", *of_faces) == 1
+        said = capsys.readouterr()
+        assert said.err.count("warning: skipped: ") == 2 and "error: 2 images were skipped" in said.err
+        assert "1 faces " in said.out
+    packed.write_bytes(plain.read_bytes())  # the content counts, not the name
+    (folder / "001.npy").write_bytes(bytes(whole))
+    assert call(score_outputs, folder, tmp_path / "scored", *of_faces) == 0

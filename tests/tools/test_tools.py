@@ -111,6 +111,30 @@ def test_instalments_on_several_machines_make_one_training(packed, in_time, capf
     assert not list((packed / "b" / "out").glob("state_*"))
 
 
+def test_only_results_of_earlier_calls_are_replaced(packed, in_time, tmp_path):
+    out = packed / "a" / "out"
+    out.mkdir(parents=True)
+    for name in ("train.log.part00", "state_00000002.pth.part01", "best_net_G.safetensors"):
+        (out / name).touch()
+    (out / "thesis.txt").touch()
+    with pytest.raises(UserError, match="--out .*: it holds thesis.txt, which is no result of this tool"):
+        in_time("a", 1)
+    for used in ("run", "train", "val"):
+        with pytest.raises(UserError, match=f"--out .* lies in .*{used}, which the training uses"):
+            timed_training.check_out(packed / "a" / used / "out", [packed / "a" / used])
+    assert len(list(out.iterdir())) == 4 and not (packed / "a" / "train").exists()
+    (out / "thesis.txt").unlink()
+    timed_training.check_out(out, [])
+
+
+def test_a_damaged_archive_of_faces_is_one_line(packed):
+    whole = bytearray((packed / "train.zip").read_bytes())
+    whole[whole.index(b"PK\x01\x02") + 10] = 99  # a way of packing that nobody knows
+    (packed / "damaged.zip").write_bytes(whole)
+    with pytest.raises(UserError, match="damaged.zip: cannot be unpacked into"):
+        timed_training.unpack(packed / "damaged.zip", packed / "new")
+
+
 def test_a_failed_instalment_fails(packed):
     done = subprocess.run(
         [warm_python(), "-m", "tools.timed_training", "--faces", packed / "train.zip", "--val", packed / "val.zip",

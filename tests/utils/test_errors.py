@@ -34,6 +34,18 @@ def test_too_little_memory_is_one_line(capsys, error):
     assert statuses == [1] and capsys.readouterr().err.startswith("error: not enough memory: ")
 
 
+@pytest.mark.parametrize("error", [
+    BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.png"),
+    RuntimeError("can't start new thread")])
+def test_a_limit_on_processes_threads_or_files_is_one_line(capsys, error):
+    def main():
+        raise error
+    statuses = []
+    run_main(main, statuses.append)
+    told = capsys.readouterr().err
+    assert statuses == [1] and told.startswith("error: a limit of the system is reached: ") and told.count("\n") == 1
+
+
 def test_a_program_runs_without_a_console(monkeypatch):
     """Python sets sys.stdout and the others to None if the caller closed them."""
     for name in ("stdin", "stdout", "stderr"):
