@@ -109,12 +109,12 @@ def _with_generator(options):
 def check_size(options, training=False):
     """Raises UserError if the networks that the options describe have more than LARGEST parameters.
 
-    They are built on torch's device `meta`, which knows shapes only: counting takes neither memory nor long.
+    They are built without values: counting takes neither memory nor long.
     training: counts the discriminator, too.
     """
-    import torch  # not at the top: this module is imported for its names
+    from models.shapes import shapes_only  # not at the top: this module is imported for its names
     recipe = find_recipe(options.model)()
-    with _explaining(options), torch.device("meta"):
+    with _explaining(options), shapes_only():
         recipe.build_generator(options)
         if training:
             recipe.build_discriminator(options)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from tests.helpers.faces import write_faces  # noqa: E402
 from tests.helpers.paths import SIMULATED_NPU  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 from tests.helpers.warm_python import FOLDER  # noqa: E402
+from utils.files import replacing  # noqa: E402
 from utils.processor import Processor  # noqa: E402
 
 # One thread by default: more threads slow down such small networks. Tests pass with any number of threads.
@@ -43,6 +45,29 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(FOLDER))  # the server ends when this process does
+
+
+@pytest.fixture(scope="session", autouse=True)
+def curves_of_a_kind_drawn_once():
+    """Draws curves.png once for all trainings of this process whose records have the same fields and signs of losses.
+
+    Later ones get that picture: matplotlib takes as long as several steps of a tiny training.
+    """
+    from engine import report, run_report
+    drawn = {}
+
+    def write_curves(records, input_title, path):
+        kind = input_title, *sorted({
+            (r["kind"], *sorted(r), *(key for key in r if key.startswith("Loss_") and r[key] <= 0)) for r in records})
+        if kind in drawn:
+            with replacing(path) as file:
+                file.write(drawn[kind])
+        else:
+            report.write_curves(records, input_title, path)
+            drawn[kind] = Path(path).read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_report, "write_curves", write_curves)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 import errno
 import os
 import re
-import resource
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -198,17 +196,16 @@ def test_a_full_or_read_only_disk_leaves_what_was_there(tmp_path, monkeypatch, f
 
 def test_a_real_write_that_stops_in_the_middle(tmp_path, faces):
     """The kernel limits the file size: the run ends with one error line, status 1 and no partial file."""
-    command = [sys.executable, str(ROOT / "newtrain.py"), *TINY, "--dataroot", str(faces), "--checkpoints_dir",
-               str(tmp_path), "--name", "run", "--train_steps", "2"]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    words = ["newtrain.py", *TINY, "--dataroot", str(faces), "--checkpoints_dir", str(tmp_path), "--name", "run",
+             "--train_steps", "2"]
+    limited = ("import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+               "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')")
+    done = subprocess.run([warm_python(), "-c", limited, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot write ") and "Traceback" not in done.stderr
     assert not checkpoint.list_states(tmp_path / "run")
     assert not [p for p in (tmp_path / "run").iterdir() if "tmp" in p.name]
-    assert subprocess.run([warm_python(), *command[1:]]).returncode == 0
+    assert subprocess.run([warm_python(), *words], cwd=ROOT).returncode == 0
 
 
 def test_weights_stand_alone_as_the_public_code_wants_them(tmp_path):

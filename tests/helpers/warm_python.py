@@ -35,7 +35,7 @@ from pathlib import Path
 FOLDER = "TESTS_WARM_PYTHON"  # environment variable with the server's folder
 PRELOADED = ("torch", "torch._dynamo", "torch.distributed.nn.functional", "torch.distributed.run", "torch.utils.data",
              "tensorboardX", "matplotlib.pyplot", "scipy.ndimage", "scipy.linalg", "cv2", "PIL.Image", "yaml",
-             "safetensors.torch")
+             "safetensors.torch", "skimage.transform._geometric", "filelock")
 
 CLIENT = """
 import json, os, signal, socket, sys
@@ -101,6 +101,8 @@ def serve(folder, owner):
     os.environ["MPLBACKEND"] = "Agg"
     for name in PRELOADED:
         importlib.import_module(name)
+    sys.modules["PIL.Image"].init()  # its plugins
+    draw_curves()
     gc.collect()
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
@@ -134,6 +136,15 @@ def serve(folder, owner):
                         os.kill(key.data, number)
                 if not numbers:  # the client has ended
                     selector.unregister(key.fileobj)
+
+
+def draw_curves():
+    """Fills matplotlib's caches of fonts and its parser of formulas, which every training needs for its curves."""
+    figure, axes = sys.modules["matplotlib.pyplot"].subplots(subplot_kw={"yscale": "log"})
+    axes.plot([1, 2], [1, 2], label="x")
+    axes.legend()
+    figure.savefig(io.BytesIO())
+    sys.modules["matplotlib.pyplot"].close(figure)
 
 
 def alive(pid):

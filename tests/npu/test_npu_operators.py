@@ -37,11 +37,17 @@ def test_a_training_step_uses_native_operators(operators, train, words):
         assert "aten::" + name in used
 
 
-@pytest.mark.parametrize("words", [["--opt_level", "O0"], ["--opt_level", "O2", "--checkpointing"]])
-def test_sparnethd_uses_native_operators(operators, train, words, tmp_path):
+@pytest.fixture(scope="module")
+def vgg19_path(tmp_path_factory):
     from models.vgg import VGG19Features
-    torch.save(VGG19Features().state_dict(), tmp_path / "vgg19.pth")
-    words = [*SMALL_SPARNETHD, *words, "--lambda_pcp", "1", "--vgg19_path", tmp_path / "vgg19.pth", "--train_steps", 1]
+    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
+    torch.save(VGG19Features().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("words", [["--opt_level", "O0"], ["--opt_level", "O2", "--checkpointing"]])
+def test_sparnethd_uses_native_operators(operators, train, words, vgg19_path):
+    words = [*SMALL_SPARNETHD, *words, "--lambda_pcp", "1", "--vgg19_path", vgg19_path, "--train_steps", 1]
 
     def run():
         assert train("--device", "npu", "--val_count", 2, *words)[0] == 0

@@ -26,8 +26,7 @@ def full(checkout):
     """Runs train_full_1p.sh once and reads its results before later scripts move its folder aside."""
     leftover = checkout.output / "leftover"
     leftover.mkdir(parents=True)
-    done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces.name}", "--train_steps=24",
-                          PATH=checkout.real_path)
+    done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces.name}", "--train_steps=24")
     assert done.status == 0, done.out + done.err
     assert not leftover.exists() and (checkout.output.parent / "0.previous/leftover").is_dir()
     run = checkout.output / "train_full_1p"
@@ -253,7 +252,7 @@ def test_modelarts_runs_the_performance_script_and_copies_the_results(checkout):
 def test_modelarts_job_fails_as_its_training_does(checkout):
     (checkout.folder / "nothing").mkdir()
     done = checkout.finish(checkout.start("python3", "my repo/modelarts_entry_acc.py", "--data_url=nothing",
-                                          "--train_url=failed", MODELARTS_MODEL_PATH="/model"))
+                                          "--train_url=failed", MODELARTS_MODEL_PATH="/model", PATH=checkout.real_path))
     assert done.status == 2
     assert "Inputs in" in done.out and "nothing: none" in done.out
     assert f"below {checkout.folder}/nothing." in done.err
