@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from models import stylegan2
 from models.gpen import GPEN
-from models.stylegan2 import GAIN, SLOPE, EqualConv2d, EqualLinear, ModulatedConv2d, Resample, StyledConv, ToRGB
+from models.stylegan2 import GAIN, SLOPE, EqualLinear, ModulatedConv2d, Resample, StyledConv, ToRGB
 
 
 class GPENForm(nn.Module):
