@@ -111,11 +111,11 @@ class Exporter:
     def _check_folder(self) -> None:
         """Raises UserError if the output folder cannot be used; changes nothing."""
         folder, shown = self.folder, printable(self.folder)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--output_path {shown}: it is a file; a folder is needed.")
         if leads_into(self.weights, os.path.realpath(folder)):
             raise UserError(f"--output_path {shown}: the weights {printable(self.weights)} lie in it. Choose another "
                             f"folder.")
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--output_path {shown}: it is a file; a folder is needed.")
         try:
             others = folder.is_dir() and [path for path in folder.iterdir() if not path.name.startswith(".")]
         except OSError as error:

@@ -93,7 +93,10 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def nearest_square(image: np.ndarray, side: int) -> np.ndarray:
-    """Returns the centred square of uint8 [H, W, 3] at side x side by nearest pixel, as data/seg2face_dataset.py."""
+    """Returns the centred square of uint8 [H, W, 3] at side x side by nearest pixel, as data/seg2face_dataset.py.
+
+    `side` is a power of two, as in all networks that take maps; for others, OpenCV may round a tie the other way.
+    """
     left, top, right, bottom = centre_square(image.shape[1::-1])
     rows, columns = ((2 * np.arange(side) + 1) * length // (2 * side) for length in (bottom - top, right - left))
     return image[top:bottom, left:right][rows][:, columns]

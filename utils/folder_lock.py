@@ -11,10 +11,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from utils.errors import UserError
-from utils.files import write_file
+from utils.files import WRITER_FILE, write_file
 from utils.names import printable
 
-LOCK_FILE, WRITER_FILE = ".lock", ".writer"
+LOCK_FILE = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # a shared file system without locks says one of these
 
 

@@ -24,7 +24,8 @@ RUNTIMES = tuple(PACKAGES)
 REQUIREMENTS = "requirements-deploy.txt"
 INPUT, OUTPUT = "input", "output"
 LARGEST = 2 ** 31  # bytes; protobuf refuses more
-METADATA, VARINT, LENGTH = 14, 0, 2  # protobuf: the field metadata_props of a model, and two kinds of fields
+GRAPH, METADATA = 7, 14  # protobuf: numbers of two fields of a model
+VARINT, LENGTH = 0, 2  # protobuf: kinds of fields
 FIXED = {1: 8, 5: 4}  # {kind: bytes}
 DIGEST = "sha256"
 
@@ -63,15 +64,17 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
     """
     check_regular_file(path, LARGEST)
     content = Path(path).read_bytes()
-    found = {}
+    found, whole = {}, False
     try:
         for number, value in _fields(content):
+            whole = whole or number == GRAPH
             if number == METADATA:
                 entry = dict(_fields(value))
                 found[bytes(entry[1]).decode()] = bytes(entry.get(2, b"")).decode()
     except (IndexError, KeyError, TypeError, ValueError):
-        raise UserError(f"{shown(path, 300)}: it is no ONNX model, or it is cut short or damaged. Copy it again.") \
-            from None
+        whole = False
+    if not whole:
+        raise UserError(f"{shown(path, 300)}: it is no ONNX model, or it is cut short or damaged. Copy it again.")
     if DIGEST in found:
         size = len(_digest_entry(b""))
         if _digest_entry(content[:-size]) != content[-size:]:

@@ -105,7 +105,7 @@ def test_grey_and_nearest_are_those_of_the_training():
     assert np.array_equal(runtimes.grey(colours), grey_of_training(colours))
     for size in ((16, 16), (40, 31), (7, 90), (512, 300), (1000, 1024)):
         values = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
-        for side in (16, 32, 100, 256):
+        for side in (16, 32, 256, 1024):
             assert np.array_equal(runtimes.nearest_square(values, side), centred_map(values, side)), (size, side)
 
 
@@ -134,7 +134,7 @@ def test_bad_files_and_options_are_one_line(sparnet, tmp_path, monkeypatch):
         refused("cut short or damaged", content[:-1000], call)
         refused("cut short or damaged", b"<html>not a model</html>", call)
         refused("its checksum is wrong", content[:5000] + bytes([content[5000] ^ 1]) + content[5001:], call)
-        refused("it is (no file of newexport.py|damaged)|does not describe a restoring network", b"", call)
+        refused("cut short or damaged", b"", call)
         refused("does not describe a restoring network", (FOLDER / "yunet" / "yunet_n_dynamic.onnx").read_bytes(), call)
         refused("runtime 'tensorrt': it is one of onnx, openvino", call=call, runtime="tensorrt")
         refused("runtime onnx: the package onnxruntime cannot be imported .*requirements-deploy.txt", call=_without(
