@@ -83,7 +83,8 @@ class Tester:
         self.device = distributed.join_ranks(o)
         self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, Precision(o.opt_level, self.half),
-                                      description=describe(vars(o)), batch_size=o.batch_size)
+                                      description=describe(vars(o)), batch_size=o.batch_size,
+                                      runtime=o.runtime)
         self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
         self.dataset = self.evaluated.faces
         self.titles = {"input": input_title(o.dataset_name, o.degradation), "restored": o.name[:20]}

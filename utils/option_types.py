@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from utils.errors import UserError, shown
+from utils.errors import UserError, nearest, shown
 
 # Upper bounds that several options share. They lie far above any use, and below what a later computation can hold.
 COUNT = 10 ** 12  # whole numbers; some users write a huge one for "never"
@@ -95,6 +95,25 @@ def at_least(smallest, kind=int, largest=None):
         return number
     convert.__name__ = kind.__name__
     convert.bounds = smallest, largest
+    return convert
+
+
+def list_of(kind):
+    """Returns an argparse type: a comma-separated list, each part converted by `kind`; repeated parts count once."""
+    def convert(value):
+        return list(dict.fromkeys(kind(part.strip()) for part in text(value).split(",")))
+    convert.__name__ = "list"
+    return convert
+
+
+def one_of(known):
+    """Returns an argparse type: one of the words `known`."""
+    def convert(value):
+        if value not in known:
+            raise argparse.ArgumentTypeError(f"'{shown(value)}': it is one of {', '.join(known)}."
+                                             + nearest(value, known))
+        return value
+    convert.__name__ = "text"
     return convert
 
 

@@ -50,7 +50,8 @@ def test_the_variables_are_set_before_torch(found, target):
 
 def test_programs_were_followed_up_to_torch(found):
     results, _ = found
-    assert all(results[name][0] for name in ("newtrain.py", "newtest.py", "-m tools.export_weights", "-m utils.launch"))
+    assert all(results[name][0] for name in ("newtrain.py", "newtest.py", "newexport.py", "-m tools.export_weights",
+                                             "-m utils.launch"))
 
 
 @pytest.fixture(scope="module")
