@@ -6,16 +6,19 @@
 """
 import sys
 
-from engine.tester import Tester
 from options.test_options import parse_test
-from utils import distributed
 from utils.errors import run_main
+from utils.started_by import end_with_starters
 
 
 def main():
+    end_with_starters()
+    options = parse_test(sys.argv[1:])
+    from engine.tester import Tester  # not at the top: torch takes seconds to import, --help needs none
+    from utils import distributed
     with distributed.session():
-        return Tester(parse_test(sys.argv[1:])).run()
+        return Tester(options).run()
 
 
 if __name__ == "__main__":
-    run_main(main, distributed.leave)
+    run_main(main)

@@ -9,16 +9,19 @@
 """
 import sys
 
-from engine.trainer import Trainer
 from options.train_options import parse_train
-from utils import distributed
 from utils.errors import run_main
+from utils.started_by import end_with_starters
 
 
 def main():
+    end_with_starters()
+    options = parse_train(sys.argv[1:])
+    from engine.trainer import Trainer  # not at the top: torch takes seconds to import, --help needs none
+    from utils import distributed
     with distributed.session():
-        return Trainer(parse_train(sys.argv[1:])).fit()
+        return Trainer(options).fit()
 
 
 if __name__ == "__main__":
-    run_main(main, distributed.leave)
+    run_main(main)

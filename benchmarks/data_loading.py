@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from benchmarks.measuring import alternate, machine, median_ratio, show
-from data.augment import AUGMENTATIONS
+from data import AUGMENTATIONS
 from data.celeba_dataset import CelebADataset
 from data.drawn.builtin_faces import draw_face
 from data.face_folder import Place

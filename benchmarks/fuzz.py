@@ -1,13 +1,14 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Gives mutated images, names, presets, arguments, checkpoints and weights to the programs.
 
-    python -m benchmarks.fuzz [--kind images names ...] [--count 20000] [--seed 0] [--processes 2] [--json FILE]
+    python -m benchmarks.fuzz [--kind images names ...] [--count 20000] [--minutes M] [--json FILE]
     python -m benchmarks.fuzz --kind presets --only 1234          repeats one mutant
 
 Each mutant must be served, or refused in words with the exit status that says so: no traceback, no hang, no crash, no
 result that is silently wrong. The mutants of a kind follow from the seed and their number. Exit status 1 if one failed.
 """
 import collections
+import math
 import multiprocessing
 import os
 import random
@@ -76,8 +77,8 @@ def _try_all(kind, seed, numbers, reports):
                 reports.send(("fault", traceback.format_exc()))
 
 
-def fuzz(kind, numbers, seed, processes=1):
-    """Tries the mutants with these numbers (of batches, where the kind has batches).
+def fuzz(kind, numbers, seed, processes=1, minutes=math.inf):
+    """Tries the mutants with these numbers (of batches, where the kind has batches), or as many as it begins in time.
 
     Returns ({"kind", "mutants", "served", "faults", "seconds"}, [(number, what went wrong)]).
     """
@@ -86,6 +87,8 @@ def fuzz(kind, numbers, seed, processes=1):
     chunks = [numbers[at:at + chunk] for at in range(0, len(numbers), chunk)]
     workers, faults, tried, served, began = [], [], 0, 0, time.monotonic()
     while chunks or workers:
+        if time.monotonic() - began > 60 * minutes:
+            chunks = []
         while chunks and len(workers) < processes:
             workers.append(Worker(kind, seed, chunks.pop(0)))
         for reports in wait([worker.reports for worker in workers], timeout=1):
@@ -120,6 +123,8 @@ def main():
     parser.add_argument("--count", type=at_least(1), default=20000, help="mutants of each kind (default: 20000)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the mutants (default: 0)")
     parser.add_argument("--only", type=at_least(0), default=None, help="number of a mutant to repeat (default: all)")
+    parser.add_argument("--minutes", type=at_least(0.1, float), default=math.inf,
+                        help="minutes after which no more of a kind are begun (default: no limit)")
     parser.add_argument("--processes", type=at_least(1), default=2, help="number of processes (default: 2)")
     parser.add_argument("--json", type=file_path, default=None, help="JSON file to write (default: none)")
     a = parser.parse_args()
@@ -128,7 +133,7 @@ def main():
     rows, failed = [], False
     for kind in a.kind:
         numbers = [a.only] if a.only is not None else list(range(-(-a.count // KINDS[kind].batch)))
-        row, faults = fuzz(kind, numbers, a.seed, a.processes)
+        row, faults = fuzz(kind, numbers, a.seed, a.processes, a.minutes)
         for number, fault in faults:
             print(f"--- {kind} {number}\n{fault}")
         rows.append(row)

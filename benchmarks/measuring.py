@@ -1,6 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Functions that the benchmarks share: alternating rounds, medians, machine description, table and JSON output."""
-import platform
 import shlex
 import statistics
 import sys
@@ -12,6 +11,7 @@ import torch
 import utils.device
 from utils import strict_json
 from utils.files import write_file
+from utils.processor import processor
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
@@ -39,14 +39,8 @@ def median_ratio(slow, fast):
 
 
 def machine(device):
-    """Returns one line: processor and threads, or accelerator; torch's version."""
-    if device.type == "cpu":
-        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-                 if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
-        name = f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
-    else:
-        name = torch.get_device_module(device).get_device_name(device)
-    return f"{name}, torch {torch.__version__}"
+    """Returns one line: processor, its abilities and threads, or accelerator; torch's version."""
+    return f"{utils.device.machine(device)}, torch {torch.__version__}"
 
 
 def show(title, rows, path=None):
@@ -59,7 +53,7 @@ def show(title, rows, path=None):
         print("  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     program = f"benchmarks.{Path(sys.argv[0]).stem}"
     record = {"title": title, "command": shlex.join(["python", "-m", program, *sys.argv[1:]]), "commit": commit(),
-              "date": time.strftime("%Y-%m-%d"), "rows": rows}
+              "date": time.strftime("%Y-%m-%d"), "processor": str(processor()), "rows": rows}
     print(strict_json.dumps(record))
     if path:
         write_file(path, strict_json.dumps(record, indent=1) + "\n")

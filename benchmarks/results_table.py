@@ -4,6 +4,7 @@
     python -m benchmarks.results_table
 """
 import json
+from collections import defaultdict
 from pathlib import Path
 
 from utils.errors import run_main
@@ -17,7 +18,7 @@ HEAD = """# Benchmark results
 Times are medians. Ratios are medians over alternating rounds and are more reliable than times on a noisy machine. A `+`
 after a commit means that the measured files differed from the commit. Nothing was measured on a GPU or an NPU yet.
 
-- Kills: other programs ran at the same time, so the counts are valid but the seconds are not.
+- Kills, stops, mutants, memory: other programs ran at the same time, so the counts are valid but the seconds are not.
 - Facial priors: other programs ran at the same time, so images/s are too low, but the ratios are valid.
 - Training steps: commit be3259b and older used GNU OpenMP's default wait policy; later commits use the project's
   (utils/__init__.py).
@@ -27,19 +28,25 @@ after a commit means that the measured files differed from the commit. Nothing w
 """
 
 
-def section(record):
-    """Returns the Markdown section of one benchmark's JSON record."""
-    rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in record["rows"]]
-    lines = [f"\n## {record['title']}\n", f"`{record['command']}`, commit {record['commit']}, {record['date']}\n",
-             "| " + " | ".join(record["rows"][0]) + " |", "|" + "---|" * len(record["rows"][0])]
+def section(records):
+    """Returns the Markdown section of JSON records with the same title and columns."""
+    columns = list(records[0]["rows"][0])
+    rows = [[f"{row[c]:.4g}" if isinstance(row[c], float) else str(row[c]) for c in columns]
+            for record in records for row in record["rows"]]
+    lines = [f"\n## {records[0]['title']}\n",
+             *(f"`{record['command']}`, commit {record['commit']}, {record['date']}\n" for record in records),
+             "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def main():
     tool_parser(__doc__).parse_args()
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / "results").glob("*.json"))]
-    write_file(FOLDER / "RESULTS.md", HEAD + "".join(section(record) for record in records))
-    print(f"{FOLDER / 'RESULTS.md'}: {len(records)} tables")
+    tables = defaultdict(list)
+    for record in records:
+        tables[(record["title"], *record["rows"][0])].append(record)
+    write_file(FOLDER / "RESULTS.md", HEAD + "".join(map(section, tables.values())))
+    print(f"{FOLDER / 'RESULTS.md'}: {len(tables)} tables")
 
 
 if __name__ == "__main__":

@@ -139,6 +139,8 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
         "--dataroot", str(faces / "images"), f"--checkpoints_dir={folder}", f"--name={preset}_{batch_size}",
         f"--train_steps={steps * (rounds + 2)}", f"--save_latest_freq={10 ** 9}", f"--visual_freq={10 ** 9}",
         "--print_freq=10", *([f"--opt_level={opt_level}"] if opt_level else []), *others])
+    if opt_level not in (None, "O0") and not options.amp_dtype:  # insists on it on any processor
+        options.amp_dtype = str(utils.device.default_half(utils.device.pick_device(device))).removeprefix("torch.")
     trainer = SteppedTrainer(options)
     device = trainer.device
     one = fixed_batch(options, device, utils.device.memory_format(device))

@@ -3,7 +3,6 @@
 import importlib
 
 import utils  # noqa: F401 (sets what torch reads while it loads)
-from data.pairs import DEGRADATIONS
 from utils.errors import UserError, nearest
 
 # name: "module:Class". blind, blind_hard, colorization and inpainting are ffhq with another degradation.
@@ -24,6 +23,11 @@ DATASETS = {
     "seg2face": "data.seg2face_dataset:Seg2FaceDataset",
     "single": "data.single_dataset:SingleDataset",
 }
+
+# Values that options name. Here, so that --help need not wait for OpenCV and torch.
+DEGRADATIONS = ("bicubic", "sparnethd", "gpen", "gpen_hard", "face128", "grey", "holes")  # data/pairs.py
+AUGMENTATIONS = ("fixed", "upstream", "aligned", "none")  # data/augment.py
+DATA_TIMEOUT = 600.0  # seconds to wait for a batch (data/loader.py)
 
 
 def find_dataset(name):
@@ -51,7 +55,7 @@ def find_degradation(name, degradation=None):
         able = [other for other in DATASETS if find_dataset(other).degradable]
         raise UserError(f"--degradation {degradation}: --dataset_name {name} does not degrade faces. Leave out "
                         f"--degradation, or take one of {', '.join(able)}.")
-    return DEGRADATIONS[degradation]
+    return importlib.import_module("data.pairs").BY_NAME[degradation]
 
 
 def input_reader(name, degradation=None):

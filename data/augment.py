@@ -8,7 +8,6 @@ from PIL import Image
 
 from utils.images import centre_square, resize
 
-AUGMENTATIONS = ("fixed", "upstream", "aligned", "none")
 FLIP, LARGEST_SCALE, CROP_AREA, CROP_RATIO = 0.5, 1.3, (0.7, 1.0), (3 / 4, 4 / 3)
 # Ranges of `aligned`: they cover how differently aligners, detectors and people crop faces.
 SHIFT = 12 / 178  # fraction of the centred square's side: 12 of CelebA's 178 pixels

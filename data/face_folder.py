@@ -4,7 +4,6 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from utils.images import BadImage, full_size, list_images, read_rgb
 
@@ -20,7 +19,7 @@ class Place(NamedTuple):
     index: int
 
 
-class FaceFolder(Dataset):
+class FaceFolder:
     """Base class of the datasets. A subclass implements `make_sample(image, rng, path)` for one image.
 
     Class attributes:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
+from data import DATA_TIMEOUT
 from data.face_folder import Place
 from utils.errors import UserError
 from utils.names import printable
 from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait
 
 MAX_BAD_SHARE, MAX_BAD = 0.01, 3  # bad images that a training tolerates: the larger of this share and this number
-DATA_TIMEOUT = 600.0  # seconds; the default of --data_timeout
 SHARED_MEMORY = "/dev/shm"
 
 

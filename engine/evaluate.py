@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics.psnr_ssim import Score, mean_score, psnr, score, ssim
+from metrics.protocols import Protocol, protocol_named
+from metrics.psnr_ssim import Score, compare, mean_score, to_uint8
 from restore.restorer import Restorer
 from utils.images import to_tensor_range
 
@@ -64,11 +65,13 @@ def _without_replaced(batch: Mapping[str, Any], restored: torch.Tensor,
                          None if estimated is None else estimated[kept], of("hr"), of("priors"), batch)
 
 
-def score_faces(faces: RestoredFaces, protocols: Iterable[str]) -> list[dict[str, dict[str, Score]]]:
-    """Returns [{protocol: {'input': Score, 'restored': Score}}], one per face; the faces have references."""
-    return [{p: {"input": Score(psnr(low, reference, p), ssim(low, reference, p)),
-                 "restored": score(restored, reference, p)} for p in protocols}
-            for low, restored, reference in zip(faces.inputs, faces.restored, faces.references, strict=True)]
+def score_faces(faces: RestoredFaces, protocols: Iterable[str | Protocol]) -> list[dict[str, dict[str, Score]]]:
+    """Returns [{name of a protocol: {'input': Score, 'restored': Score}}], one per face; the faces have references."""
+    named = [protocol_named(p) for p in protocols]
+    restored = {p.rounding: to_uint8(faces.restored, p) for p in named}
+    return [{p.name: {"input": compare(faces.inputs[place], reference, p),
+                      "restored": compare(restored[p.rounding][place], reference, p)} for p in named}
+            for place, reference in enumerate(faces.references)]
 
 
 def average(rows: Sequence[Mapping[str, Mapping[str, Score]]], protocol: str, which: str) -> Score:

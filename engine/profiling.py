@@ -1,8 +1,6 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """--profile_steps: a trace of some steps, written into the run's folder for tensorboard or MindStudio Insight."""
-import argparse
 import contextlib
-import re
 from pathlib import Path
 
 import utils.device
@@ -11,16 +9,6 @@ from utils.errors import UserError
 
 FOLDER = "profile"  # in the run's folder
 LONGEST = 100  # steps; a trace takes several MB per step
-
-
-def profile_steps(text: str) -> str:
-    """Type of --profile_steps: FROM:TO, two numbers of steps."""
-    if not re.fullmatch(r"\d{1,12}:\d{1,12}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FROM:TO, two numbers of steps")
-    return text
-
-
-profile_steps.__name__ = "FROM:TO"  # in --help
 
 
 class Profiler:

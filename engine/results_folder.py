@@ -13,7 +13,8 @@ from utils.links import leads_into
 from utils.names import printable
 
 FOLDERS = ("dataroot", "gtroot", "fid_reference")
-INPUTS = (*FOLDERS, "pretrain_model_path", "lpips_path", "identity_path", "fid_path")
+FILES = ("pretrain_model_path", "lpips_path", "identity_path", "fid_path")
+INPUTS = (*FOLDERS, *FILES)
 
 
 def check_apart(options: argparse.Namespace) -> None:

@@ -23,6 +23,8 @@ def greet(run: Trainer) -> None:
     o = run.options
     for line in utils.device.banner(run.device, run.opt_level, run.half, o.workers, trains=True).splitlines():
         run.log.say(line)
+    if run.precision.note:
+        run.log.say(f"warning: {run.precision.note}")
     networks = ", ".join(f"{role} {count_parameters(net) / 1e6:.3f} M"
                          for role, net in run.networks.items())
     run.log.say(f"Recipe {o.model}: networks {networks} parameters. Data: {len(run.train_set)} faces in "

@@ -15,7 +15,8 @@ from engine.evaluate import average
 from metrics.perceptual import COMPARED, summarise, summary_lines
 from metrics.prior_maps import PriorMetrics
 from metrics.prior_maps import summary_lines as prior_lines
-from metrics.psnr_ssim import PROTOCOLS, decibels
+from metrics.protocols import Protocol
+from metrics.psnr_ssim import decibels
 from utils import strict_json
 from utils.files import write_file
 from utils.names import printable
@@ -28,18 +29,18 @@ class ScoreReport:
     """All scores of an evaluation, averaged.
 
     names: of the faces. rows: one {metric: values} per face, what engine/evaluate.py's score_faces and the other
-    metrics' score return, merged. titles: {'input': ..., 'restored': ...}, of the table's rows. prior_metrics: of the
-    prior maps, or None. absent: lines on metrics that are absent. reference_features: of the faces that FID compares
-    with, or None for those of the references.
+    metrics' score return, merged. titles: {'input': ..., 'restored': ...}, of the table's rows. protocols: those of
+    PSNR and SSIM. prior_metrics: of the prior maps, or None. absent: lines on metrics that are absent.
+    reference_features: of the faces that FID compares with, or None for those of the references.
     """
 
     def __init__(self, names: Sequence[str], rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str],
-                 prior_metrics: PriorMetrics | None, absent: Sequence[str],
+                 protocols: Sequence[Protocol], prior_metrics: PriorMetrics | None, absent: Sequence[str],
                  reference_features: np.ndarray | None = None) -> None:
         self.names, self.rows, self.titles = names, rows, titles
         self.prior_metrics, self.absent = prior_metrics, absent
-        names_of_protocols = [p for p in PROTOCOLS if rows and p in rows[0]]  # none without references
-        self.protocols = {p: {which: average(rows, p, which) for which in COMPARED} for p in names_of_protocols}
+        self.scored = [p for p in protocols if rows and p.name in rows[0]]  # none without references
+        self.protocols = {p.name: {which: average(rows, p.name, which) for which in COMPARED} for p in self.scored}
         self.priors = prior_metrics.summarise(rows) if prior_metrics else {}
         self.summary = summarise(rows, reference_features)
 
@@ -80,14 +81,25 @@ class ScoreReport:
                 rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
                 lines.append(f"{self.titles[which]}, protocol {protocol}: identical to the reference, PSNR infinite, "
                              f"left out of the mean PSNR: {', '.join(map(printable, names[:NAMED]))}{rest}")
+        lines += self._protocol_notes()
         return [*lines, *prior_lines(self.priors), *self.absent,
                 *summary_lines(self.summary, len(self.rows), self.titles)]
 
     def accuracy_line(self) -> str:
-        """Returns the line that test/common.sh reads the PSNR from."""
-        scores = self.protocols["sparnet"]
+        """Returns the line that test/common.sh reads the PSNR from: of the table's first protocol."""
+        protocol, scores = next(iter(self.protocols.items()))
         return (f"Accuracy: {decibels(scores['restored'].psnr)} dB PSNR, {self.titles['input']} "
-                f"{decibels(scores['input'].psnr)} dB (protocol sparnet)")
+                f"{decibels(scores['input'].psnr)} dB (protocol {protocol})")
+
+    def _protocol_notes(self) -> list[str]:
+        """Returns lines on what is left out of the comparison, and on what the written images would score."""
+        notes = [f"protocol {p.name}: {p.crop} pixels cropped from each side" for p in self.scored
+                 if p.sets_crop and p.crop]
+        truncating = ", ".join(p.name for p in self.scored if p.rounding == "truncate")
+        if truncating:
+            notes.append(f"note: the images in restored/ are rounded; {truncating} truncate: PSNR computed from the "
+                         "files differs by about 0.01 dB")
+        return notes
 
     def _gain(self, protocol: str) -> str:
         """The mean gain in dB over the faces that have both PSNR values."""
@@ -101,7 +113,8 @@ class ScoreReport:
         report = {"faces": len(self.rows),
                   "protocols": {p: {which: scores._asdict() for which, scores in table.items()}
                                 for p, table in self.protocols.items()},
-                  "identical": self.identical(), "priors": self.priors, **self.summary, **about}
+                  "crop_border": {p.name: p.crop for p in self.scored}, "identical": self.identical(),
+                  "priors": self.priors, **self.summary, **about}
         write_file(path, strict_json.dumps(report, indent=1) + "\n")
 
     def write_csv(self, path: Path) -> None:

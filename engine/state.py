@@ -16,6 +16,7 @@ from torch import nn
 
 import utils.device
 from engine import checkpoint
+from engine.precision import RECORD
 from models.weights import WeightsError, match_weights
 from utils import distributed
 from utils.errors import UserError
@@ -175,13 +176,13 @@ class RandomNumbers:
 
 
 class Options:
-    """The options of the run, saved for --continue_train to compare with (engine/run_folder.py)."""
+    """The options of the run and the precision that they led to, for --continue_train (engine/precision.py)."""
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, options, precision: str):
+        self.options, self.precision = options, precision
 
     def state_dict(self) -> dict:
-        return vars(self.options)
+        return vars(self.options) | {RECORD: self.precision}
 
     def load_state_dict(self, saved: Mapping) -> None:
         """The command line wins; differences were reported when the checkpoint was read."""

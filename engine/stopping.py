@@ -33,8 +33,10 @@ class Stopping:
         self.signals.__enter__()
         return self
 
-    def __exit__(self, *exc_info) -> None:
-        self.signals.__exit__(*exc_info)
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        self.signals.__exit__(kind, error, trace)
+        if self.signals.received and distributed.lost_contact(error):  # another rank heard the signal a moment earlier
+            raise Stopped(self.signals.received) from None
 
     def attempt(self, job: Callable[[], Any], failures: type[Exception] = Exception) -> Any:
         """Returns job(), or None if a signal interrupted its wait or one of `failures` occurred, which is noted.

@@ -8,13 +8,12 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import utils.device
 from data import find_dataset, input_title
@@ -22,13 +21,15 @@ from data.loader import BadImages, InOrder, make_loader
 from engine import results_folder
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
+from engine.precision import choose_precision
 from engine.run_folder import check_name
 from engine.score_report import ScoreReport
 from metrics.perceptual import PerceptualMetrics
-from metrics.psnr_ssim import PROTOCOLS
+from metrics.protocols import choose_protocols
 from restore.description import describe
-from restore.restorer import Precision, Restorer
+from restore.restorer import Restorer
 from utils import distributed
+from utils.background import in_background
 from utils.errors import UserError
 from utils.files import WriteError
 from utils.images import grid, output_names, quantize, save_image
@@ -81,19 +82,20 @@ class Tester:
         check_name(o.name)
         results_folder.check_apart(o)
         self.device = distributed.join_ranks(o)
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
-        self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, Precision(o.opt_level, self.half),
-                                      description=describe(vars(o)), batch_size=o.batch_size,
-                                      runtime=o.runtime)
+        self.chosen = choose_precision(o, self.device)
+        self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, self.chosen.precision,
+                                      description=describe(vars(o)), batch_size=o.batch_size, runtime=o.runtime)
         self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
         self.dataset = self.evaluated.faces
         self.titles = {"input": input_title(o.dataset_name, o.degradation), "restored": o.name[:20]}
         self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
+        self.protocols = choose_protocols(o.protocols, o.crop_border)
         self.perceptual = PerceptualMetrics(o, self.device)
         if o.fid_path and len(self.dataset) < 2:
             raise UserError("--fid_path: FID compares sets of faces; one face is none.")
         self.bad = BadImages(len(self.dataset), o.on_bad_image, self._warn, restoring=True)
         self._held = contextlib.ExitStack()  # the folder's lock, until run() ends
+        self.prior_titles = ""  # of priors.png, once it is written
         self.folder = distributed.from_main(lambda: results_folder.prepare(o, self._held))
 
     def run(self) -> int:
@@ -106,27 +108,19 @@ class Tester:
 
     def _run(self):
         self._greet()
-        prior_titles = None
         results = RankResults()
-        start = time.perf_counter()
-        for faces in restore_all(self.restorer, self._loader(self.dataset)):
-            results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
-            self.bad.check(faces.batch)
-            if faces.indices:
-                restored = quantize(faces.restored, "round")
-                results.restored += len(restored)
-                results.sides.update(faces.batch.get("side", ()))
-                results.rows |= self._score(faces, restored)
-                results.samples |= self._write_pictures(faces, restored)
-                if self.restorer.recipe.prior_maps and prior_titles is None and distributed.is_main():
-                    prior_titles = self._write_priors(faces)
-            start = time.perf_counter()
+        with in_background(self._score_and_write, self._restored(results)) as finished:
+            for rows, samples, unwritten in finished:
+                results.rows |= rows
+                results.samples |= samples
+                for index, reason in unwritten.items():
+                    self.bad.add(self.dataset.paths[index], reason)
         references = self._reference_features()
         results.bad_images = self.bad.bad
         whole = RankResults.of_all(distributed.gather(results))
         self.bad.bad = whole.bad_images
         if distributed.is_main():
-            self._report(whole, references, prior_titles)
+            self._report(whole, references)
             if whole.bad_images:
                 print(f"error: {len(whole.bad_images)} of {len(self.dataset)} images could not be restored, written or "
                       f"scored; they are listed above. All others are done.", file=sys.stderr, flush=True)
@@ -146,20 +140,43 @@ class Tester:
             return
         o = self.options
         ranks = f", {distributed.world_size()} ranks" if distributed.launched() else ""
-        print(utils.device.banner(self.device, o.opt_level, self.half, o.workers))
+        print(utils.device.banner(self.device, *self.chosen.precision, o.workers))
+        if self.chosen.note:
+            print(f"warning: {self.chosen.note}")
         print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} "
               f"({self.restorer.parameters / 1e6:.3f} M parameters{ranks})", flush=True)
         for line in self.dataset.warnings:
             print(f"warning: {line}", flush=True)
 
-    def _score(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, dict[str, Any]]:
-        """Returns {index: {metric: values}}; restored: the faces as uint8 [N, H, W, 3].
+    def _restored(self, results: RankResults) -> Iterator[tuple[RestoredFaces, np.ndarray, list[dict[str, Any]]]]:
+        """Yields (faces, restored ones as uint8 [N, H, W, 3], [{metric of a network: values}]); counts the faces."""
+        start = time.perf_counter()
+        for faces in restore_all(self.restorer, self._loader(self.dataset)):
+            results.seconds += time.perf_counter() - start  # the faces are on the host: the device is done
+            self.bad.check(faces.batch)
+            if faces.indices:
+                restored = quantize(faces.restored, "round")
+                results.restored += len(restored)
+                results.sides.update(faces.batch.get("side", ()))
+                if self.restorer.recipe.prior_maps and not self.prior_titles and distributed.is_main():
+                    self.prior_titles = self._write_priors(faces)
+                yield faces, restored, self.perceptual.score(faces.inputs, restored, faces.references)
+            start = time.perf_counter()
 
-        Faces whose reference cannot be read are left out.
+    def _score_and_write(self, item: tuple[RestoredFaces, np.ndarray, list[dict[str, Any]]]
+                         ) -> tuple[dict[int, dict[str, Any]], dict[int, list[np.ndarray]], dict[int, str]]:
+        """Returns {index: {metric: values}}, {index: [pictures for samples.png]}, {index: why it was not written}.
+
+        item: of _restored. Runs beside the network.
         """
-        scores = [self.perceptual.score(faces.inputs, restored, faces.references)]
+        faces, restored, perceptual = item
+        return self._scores(faces, perceptual), *self._write_pictures(faces, restored)
+
+    def _scores(self, faces: RestoredFaces, perceptual: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Returns {index: {metric: values}}; faces whose reference cannot be read are left out."""
+        scores = [perceptual]
         if faces.references is not None:
-            scores.append(score_faces(faces, PROTOCOLS))
+            scores.append(score_faces(faces, self.protocols))
         if self.evaluated.prior_metrics:
             scores.append(self.evaluated.prior_metrics.score(faces.estimated.numpy(), faces.priors))
         left_out = faces.batch.get("unscored", [False] * len(faces.indices))
@@ -167,19 +184,19 @@ class Tester:
                 for index, parts, unscored in zip(faces.indices, zip(*scores, strict=True), left_out, strict=True)
                 if not unscored}
 
-    def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray) -> dict[int, list[np.ndarray]]:
-        """Writes the restored faces; returns {index: [pictures for samples.png]} of the first ones."""
-        samples = {}
+    def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray
+                        ) -> tuple[dict[int, list[np.ndarray]], dict[int, str]]:
+        """Writes the restored faces; returns {index: [pictures for samples.png]} of the first, {index: failure}."""
+        samples, unwritten = {}, {}
         for place, index in enumerate(faces.indices):
             try:
                 save_image(restored[place], self.folder / "restored" / self.names[index])
             except WriteError as error:
-                self.bad.add(self.dataset.paths[index],
-                             f"its restored image cannot be written: {error.if_of_name().reason}")
+                unwritten[index] = f"its restored image cannot be written: {error.if_of_name().reason}"
             if index < SHOWN:
                 samples[index] = [faces.inputs[place], restored[place],
                                   *([] if faces.references is None else [faces.references[place]])]
-        return samples
+        return samples, unwritten
 
     def _write_priors(self, faces: RestoredFaces) -> str:
         """Writes priors.png, the recipe's pictures of a batch's first faces; returns the titles of its columns."""
@@ -203,7 +220,7 @@ class Tester:
                 found.append(self.perceptual.features(np.asarray(batch["lr"])))
         return np.concatenate([part for parts in distributed.gather(found) for part in parts])
 
-    def _report(self, results: RankResults, references: np.ndarray | None, prior_titles: str | None) -> None:
+    def _report(self, results: RankResults, references: np.ndarray | None) -> None:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
         for line in self.bad.report():
             print(line)
@@ -212,19 +229,19 @@ class Tester:
         if results.samples:
             shown = [results.samples[i] for i in sorted(results.samples)]
             save_image(grid(shown, titles=["LR", "SR", "HR"][:len(shown[0])]), self.folder / "samples.png")
-        print(f"Restoring took {results.restored / results.seconds:.2f} images/sec (reading included, "
-              f"scoring and writing left out)")
+        print(f"Restoring took {results.restored / results.seconds:.2f} images/sec (reading included; "
+              f"scoring and writing went on beside it)")
         note = self.restorer.size_note(results.sides)
         if note:
             print(f"warning: {note}")
         scored = sorted(results.rows)
         report = ScoreReport([self.names[i] for i in scored], [results.rows[i] for i in scored], self.titles,
-                             self.evaluated.prior_metrics, [*self.evaluated.absent, *self.perceptual.absent],
-                             references)
+                             self.protocols, self.evaluated.prior_metrics,
+                             [*self.evaluated.absent, *self.perceptual.absent], references)
         if not report.is_empty():
             self._report_scores(report)
-        if prior_titles:
-            print(f"Priors: {self.folder}/priors.png ({prior_titles})")
+        if self.prior_titles:
+            print(f"Priors: {self.folder}/priors.png ({self.prior_titles})")
         print(f"Pictures: {self.folder}/restored, {self.folder}/samples.png "
               f"({'LR | SR | HR' if report.has_references else 'LR | SR'})")
 
@@ -234,7 +251,8 @@ class Tester:
             print(line)
         report.write_json(self.folder / "scores.json", {
             "name": o.name, "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
-            "parameters": self.restorer.parameters, "device": str(self.device), "opt_level": o.opt_level,
+            "parameters": self.restorer.parameters, "device": str(self.device),
+            "machine": utils.device.machine(self.device), "opt_level": self.chosen.precision.opt_level,
             "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])})
         report.write_csv(self.folder / "faces.csv")
         if report.has_references:

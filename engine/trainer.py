@@ -5,8 +5,6 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-import torch
-
 import utils.device
 from data import training_dataset
 from data.loader import BadImages, NoBatch, TrainingOrder, hold_out, make_loader, require_images, spread
@@ -16,6 +14,7 @@ from engine.evaluate import to_device
 from engine.inspection import look_through
 from engine.logger import Logger, clock, loss_line, time_line
 from engine.loss_log import PendingLosses
+from engine.precision import choose_precision, record
 from engine.probe import refuse_diverged
 from engine.profiling import Profiler
 from engine.report import picture_grid
@@ -43,8 +42,6 @@ class Trainer:
     def __init__(self, options: Namespace) -> None:
         self.options = o = options
         self.device = distributed.join_ranks(o)
-        self.opt_level = o.opt_level or utils.device.default_opt_level(self.device)
-        self.half = getattr(torch, o.amp_dtype) if o.amp_dtype else utils.device.default_half(self.device)
         self._load_file_lists()
         with contextlib.ExitStack() as held:  # the lock of the run's folder, until fit() ends
             self.folder, going_on = distributed.from_main(lambda: run_folder.prepare(o, held))
@@ -55,7 +52,10 @@ class Trainer:
 
     def _set_up(self, going_on):
         o = self.options
-        self.state = TrainingState(self.folder, run_folder.load_checkpoint(self.folder, o) if going_on else None)
+        saved = run_folder.load_checkpoint(self.folder, o) if going_on else None
+        self.state = TrainingState(self.folder, saved)
+        self.precision = choose_precision(o, self.device, saved.get("options", {}) if saved else None)
+        self.opt_level, self.half = self.precision.precision
         self.progress = self.state.add("progress", Progress())
         self._plan_steps()
         self.profiler = Profiler(o.profile_steps, self.device, self.folder)
@@ -65,7 +65,7 @@ class Trainer:
         if distributed.rank():
             utils.device.seed_everything(o.seed + distributed.rank())  # each rank draws its own numbers from here on
         self.state.add("rng", RandomNumbers(self.device))
-        self.state.add("options", Options(o))
+        self.state.add("options", Options(o, record(self.device, self.precision.precision)))
         self.state.forget_saved()
         if self.val_set:
             look_through(self.val_set, o)

@@ -17,7 +17,7 @@ from metrics.identity import IdentitySimilarity
 from metrics.inception import INCEPTION_ADDRESS, load_inception
 from metrics.lpips import ALEXNET_ADDRESS, load_lpips
 from metrics.psnr_ssim import mean
-from models.face_embedding import IR_SE50_ADDRESS
+from models.values import IR_SE50_ADDRESS
 from utils.errors import UserError
 from utils.images import to_tensor_range
 

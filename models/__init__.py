@@ -42,6 +42,14 @@ RECIPES = {
     "gpen": "models.gpen_model:GPENModel",
 }
 
+# name: "module:Class" of a recipe's options, a subclass of models.base_model.RecipeOptions.
+RECIPE_OPTIONS = {
+    "sparnet": "models.sparnet_options:SPARNetOptions",
+    "sparnethd": "models.sparnethd_options:SPARNetHDOptions",
+    "fsrnet": "models.fsrnet_options:FSRNetOptions",
+    "gpen": "models.gpen_options:GPENOptions",
+}
+
 
 def _look_up(table, name, what):
     if name not in table:
@@ -66,6 +74,11 @@ def create_network(name, **overrides):
 def find_recipe(name):
     """Returns the recipe class called `name` (see RECIPES). Raises UserError if it is unknown."""
     return _import(_look_up(RECIPES, name, "model"))
+
+
+def find_recipe_options(name):
+    """Returns the class of the options of the recipe called `name`, without torch. UserError if it is unknown."""
+    return _import(_look_up(RECIPE_OPTIONS, name, "model"))
 
 
 def build_recipe(options):

@@ -75,29 +75,13 @@ class ChecksWeights:
         """Returns why the weights `state`, {key in the file: tensor}, do not fit this network, or None."""
 
 
-class BaseModel:
-    """A recipe: its networks, losses and optimizers.
-
-    Inference calls `build_generator(options)` and `restore`. Training calls `set_up_training(options)` after it, then
-    `training_step` for each step. These attributes are filled by the two set-up methods:
-
-    networks    {role: nn.Module}, all of which are saved; 'G' is the generator
-    optimizers  {name: AdamSpec or RMSpropSpec}; a phase steps the optimizer of its name, and NAME_reg that of NAME
-    ema_decay   {role: decay per step} of the networks whose weights are averaged
-    frozen      {name: nn.Module} that losses pass through, neither trained nor saved
-    state       {name: 0-d float tensor} that persists between lazy phases (e.g. mean path length); updated in place,
-                averaged over the ranks after a step with such a phase, saved in checkpoints
-    prior_maps  (heatmaps, parsing maps) that the generator outputs, or None
+class RecipeOptions:
+    """The options of a recipe. Its file must not import torch: --help and errors in options need not wait for it.
 
     preset: name of the preset (options/presets) that holds the recipe's defaults; None: the options' own defaults.
     """
 
     preset = None
-
-    def __init__(self):
-        self.networks, self.optimizers, self.ema_decay, self.frozen, self.state = {}, {}, {}, {}, {}
-        self.prior_maps = None
-        self._averages = {}
 
     @staticmethod
     def add_network_options(group):
@@ -118,6 +102,28 @@ class BaseModel:
 
         prior_counts: (heatmaps, parsing maps) per sample of the dataset, None for a dataset without priors.
         """
+
+
+class BaseModel:
+    """A recipe: its networks, losses and optimizers.
+
+    Inference calls `build_generator(options)` and `restore`. Training calls `set_up_training(options)` after it, then
+    `training_step` for each step. These attributes are filled by the two set-up methods:
+
+    networks    {role: nn.Module}, all of which are saved; 'G' is the generator
+    optimizers  {name: AdamSpec or RMSpropSpec}; a phase steps the optimizer of its name, and NAME_reg that of NAME
+    ema_decay   {role: decay per step} of the networks whose weights are averaged
+    frozen      {name: nn.Module} that losses pass through, neither trained nor saved
+    state       {name: 0-d float tensor} that persists between lazy phases (e.g. mean path length); updated in place,
+                averaged over the ranks after a step with such a phase, saved in checkpoints
+    prior_maps  (heatmaps, parsing maps) that the generator outputs, or None
+
+    """
+
+    def __init__(self):
+        self.networks, self.optimizers, self.ema_decay, self.frozen, self.state = {}, {}, {}, {}, {}
+        self.prior_maps = None
+        self._averages = {}
 
     def build_generator(self, options):
         """Sets networks['G'] and prior_maps. Raises UserError for options that do not fit together."""

@@ -7,10 +7,9 @@ cosine of two faces' vectors is their identity similarity.
 from torch import nn
 from torch.nn import functional as F
 
+from models.values import IR_SE50_ADDRESS
 from models.weights import match_weights, read_weights
 from utils.errors import UserError
-
-IR_SE50_ADDRESS = "https://github.com/TreB1eN/InsightFace_Pytorch (model_ir_se50.pth)"
 
 
 class FaceEmbedding(nn.Module):

@@ -9,15 +9,14 @@ from torch.nn import functional as F
 
 from models import loss
 from models.base_model import AdamSpec, BaseModel
-from models.face_embedding import IR_SE50_ADDRESS, load_face_embedding
+from models.face_embedding import load_face_embedding
 from models.gpen import GPEN, Discriminator
+from models.gpen_options import RESTORING_LOSSES
 from models.precision import in_float32
+from models.values import IR_SE50_ADDRESS
 from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
-from utils.option_types import RATE, WIDTH, at_least
 
-STAGES = ("full", "prior", "embed")
-RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
 MIXING = 0.9  # probability that a face of the prior mixes two styles (Karras et al., CVPR 2019)
 PATH_DECAY = 0.01  # weight of the new value in the running mean path length
 
@@ -31,62 +30,6 @@ class GPENModel(BaseModel):
     The lazy phases run in float32 in every precision. They also step the optimizers, so learning rates and betas are
     adjusted to compensate (StyleGAN2, appendix B). The generator's average (EMA) is released.
     """
-
-    preset = "gpen_blind"
-
-    @staticmethod
-    def add_network_options(group):
-        group.add_argument("--stage", choices=STAGES, default="full",
-                           help="what the network is: prior: the decoder alone, which generates faces; embed: a U-net "
-                                "around such a decoder (--pretrain_model_path); full: the U-net from random or any "
-                                "weights")
-        group.add_argument("--channel_multiplier", type=at_least(1, largest=64), default=2,
-                           help="factor of the network's widths above 32 pixels; released weights: 2, those of 256 "
-                                "pixels: 1")
-        group.add_argument("--narrow", type=at_least(0.01, float, 64), default=1.0,
-                           help="factor of all of the network's widths; released weights: 1, those of 256 pixels: 0.5")
-        group.add_argument("--style_dim", type=at_least(1, largest=WIDTH), default=512,
-                           help="length of the latent vectors")
-
-    @staticmethod
-    def add_training_options(group):
-        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the smooth L1 loss")
-        group.add_argument("--lambda_id", type=at_least(0, float), default=1.0,
-                           help="weight of the identity loss; 0 leaves it out")
-        group.add_argument("--arcface_path", default=None,
-                           help="weights file of a face embedding for the identity loss: a MobileFaceNet, or IR-SE50 "
-                                f"from {IR_SE50_ADDRESS}; default: none, --lambda_id 0 does without")
-        group.add_argument("--lambda_fm", type=at_least(0, float), default=0.02,
-                           help="weight of the paper's feature matching loss; 0 leaves it out")
-        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
-                           help="weight of the perceptual loss; 0 leaves it out")
-        group.add_argument("--vgg19_path", default=None,
-                           help=f"weights file of VGG19 for the perceptual loss, from {VGG19Features.ADDRESS}; "
-                                "default: none, --lambda_pcp 0 does without")
-        group.add_argument("--lambda_r1", type=at_least(0, float), default=10.0,
-                           help="weight of the discriminator's R1 regularisation; 0 leaves it out")
-        group.add_argument("--r1_every", type=at_least(1), default=16,
-                           help="steps from one R1 regularisation to the next")
-        group.add_argument("--lambda_path", type=at_least(0, float), default=2.0,
-                           help="weight of the generator's path length regularisation; 0 leaves it out")
-        group.add_argument("--path_every", type=at_least(1), default=4,
-                           help="steps from one path length regularisation to the next")
-        group.add_argument("--decoder_lr_factor", type=at_least(0, float, 1000), default=1.0,
-                           help="decoder's learning rate as a fraction of --lr, which the encoder learns with")
-        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.002, help="discriminator's learning rate")
-
-    @staticmethod
-    def unread(options):
-        found = {}
-        for name, of_loss in (("id", "arcface_path"), ("pcp", "vgg19_path"), ("r1", "r1_every"),
-                              ("path", "path_every")):
-            if not getattr(options, f"lambda_{name}"):
-                found[of_loss] = f"--lambda_{name} is 0, which leaves that loss out"
-        if options.stage == "prior":
-            losses = [name for name in RESTORING_LOSSES if getattr(options, f"lambda_{name}")]  # 0 is what it has
-            found |= dict.fromkeys([*(f"lambda_{name}" for name in losses), "arcface_path", "vgg19_path"],
-                                   "--stage prior trains with the adversarial loss alone")
-        return found
 
     def build_generator(self, options):
         o = options

@@ -2,7 +2,7 @@
 """Initial weights of a network."""
 from torch import nn
 
-INITS = ("normal", "kaiming")
+from models.values import INITS
 
 
 def init_weights(net, init_type="normal", generator=None):

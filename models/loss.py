@@ -3,8 +3,6 @@
 import torch
 from torch.nn import functional as F
 
-GAN_LOSSES = ("hinge", "lsgan", "vanilla", "wgan")
-
 
 def generator_loss(kind, scores):
     """Returns the generator's adversarial loss (0-d), averaged over discriminator scales.

@@ -10,7 +10,6 @@ from models.sparnet_model import SPARNetModel
 from models.sparnethd import MultiScaleDiscriminator, SPARNetHD
 from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
-from utils.option_types import RATE, SIZE, WIDTH, at_least
 
 
 class SPARNetHDModel(SPARNetModel):
@@ -19,51 +18,6 @@ class SPARNetHDModel(SPARNetModel):
     Phase G, then phase D on the same fakes. The discriminator sees the real faces once per step: phase G uses their
     features, phase D their scores. The generator's average (EMA) is released.
     """
-
-    preset = "sparnethd_ffhq"
-
-    @staticmethod
-    def add_network_options(group):
-        SPARNetModel.add_shape_options(group)
-        group.add_argument("--min_feat_size", type=at_least(1, largest=SIZE), default=32,
-                           help="smallest feature map of the generator, in pixels")
-        group.add_argument("--channel_multiple", type=at_least(1, largest=WIDTH), default=1,
-                           help="rounds the generator's widths down to multiples of it: 16 for accelerators; released "
-                                "weights: 1")
-
-    @staticmethod
-    def add_training_options(group):
-        SPARNetModel.add_training_options(group)
-        group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in",
-                           help="discriminator's normalisation: batch norm, instance norm or none")
-        group.add_argument("--D_scales", type=at_least(1, largest=16), default=3,
-                           help="scales of the image that the discriminator judges")
-        group.add_argument("--D_ch", type=at_least(1, largest=WIDTH), default=64,
-                           help="channels of the discriminator's first layer")
-        group.add_argument("--D_max_ch", type=at_least(1, largest=WIDTH), default=512,
-                           help="most channels of the discriminator")
-        group.add_argument("--D_layers", type=at_least(1, largest=16), default=4,
-                           help="downsampling layers of the discriminator, per scale")
-        group.add_argument("--checkpointing", action="store_true",
-                           help="activation checkpointing in the generator: less memory for a third more arithmetic; "
-                                "default: off")
-        group.add_argument("--gan_mode", choices=loss.GAN_LOSSES, default="hinge",
-                           help="form of the adversarial loss of generator and discriminator")
-        group.add_argument("--lambda_pcp", type=at_least(0, float), default=1.0,
-                           help="weight of the perceptual loss; 0 leaves it out")
-        group.add_argument("--vgg19_path", default=None,
-                           help=f"weights file of VGG19 for the perceptual loss, from {VGG19Features.ADDRESS}; "
-                                "default: none, --lambda_pcp 0 does without")
-        group.add_argument("--lambda_fm", type=at_least(0, float), default=10.0,
-                           help="weight of the generator's feature matching loss")
-        group.add_argument("--lambda_g", type=at_least(0, float), default=1.0,
-                           help="weight of the generator's adversarial loss")
-        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.0004,
-                           help="discriminator's learning rate")
-
-    @staticmethod
-    def unread(options):
-        return {} if options.lambda_pcp else {"vgg19_path": "--lambda_pcp is 0, which leaves the perceptual loss out"}
 
     def build_generator(self, options):
         o = options

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from models.values import VGG16_ADDRESS, VGG19_ADDRESS
 from models.weights import match_weights, read_weights
 from utils.errors import UserError
 
@@ -49,14 +50,14 @@ class VGGFeatures(nn.Module):
 class VGG19Features(VGGFeatures):
     """SPARNetHD's features: after the ReLUs of conv1_2, 2_2, 3_4 and 4_4, and conv5_4 before its ReLU."""
 
-    NAME, ADDRESS = "vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+    NAME, ADDRESS = "vgg19", VGG19_ADDRESS
     BLOCKS, TAPS = (2, 2, 4, 4, 4), (3, 8, 17, 26, 34)
 
 
 class VGG16Features(VGGFeatures):
     """FSRGAN's features: after the ReLU of conv5_3."""
 
-    NAME, ADDRESS = "vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"
+    NAME, ADDRESS = "vgg16", VGG16_ADDRESS
     BLOCKS, TAPS = (2, 2, 3, 3, 3), (29,)
 
 

@@ -4,11 +4,10 @@ import argparse
 import os
 import re
 
-from data import find_dataset, find_degradation
-from data.loader import DATA_TIMEOUT
-from data.pairs import DEGRADATIONS
+from data import DATA_TIMEOUT, DEGRADATIONS, find_dataset, find_degradation
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
+from utils.background import usable_cores
 from utils.errors import UserError, shown
 from utils.option_types import SECONDS, SIZE, Parser, at_least, boolean
 
@@ -58,9 +57,11 @@ def add_common(parser):
                           "available")
     run.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
                      help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
-    run.add_argument("--opt_level", choices=["O0", "O1", "O2"], default=None,
+    run.add_argument("--opt_level", choices=["auto", "O0", "O1", "O2"], default=None,
                      help="mixed precision as apex names it: O0 float32, O1 selected operators in half, O2 weights in "
-                          "half; default: newtrain.py: O2 on npu and cuda, O0 on cpu; newtest.py: O0")
+                          "half; auto: O2 on npu, cuda and CPUs with bfloat16 instructions, else O0; a CPU without "
+                          "them takes O1 and O2 with --amp_dtype only; default: newtrain.py: O2 on npu and cuda, O0 on "
+                          "cpu; newtest.py: O0")
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
                      help="half-precision type of --opt_level O1 and O2; default: float16 on npu and cuda, bfloat16 on "
                           "cpu")
@@ -91,7 +92,7 @@ def add_inputs(parser):
                       help="facial priors that are read with the faces of --dataset_name builtin, celebamask, helen or "
                            "landmarks68: landmark heatmaps, parsing maps or both; default: all that the dataset has, "
                            "for builtin parsing")
-    data.add_argument("--degradation", choices=list(DEGRADATIONS), default=None,
+    data.add_argument("--degradation", choices=DEGRADATIONS, default=None,
                       help="how the network's input is made of a good face: bicubic (small and enlarged again), "
                            "sparnethd, gpen, gpen_hard, face128 (chains of blur, noise and JPEG), grey, or holes; "
                            "default: what --dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, "
@@ -102,8 +103,8 @@ def add_inputs(parser):
 
 
 def default_workers():
-    """Returns the number of cores per local rank, between 1 and 4."""
-    return max(1, min(4, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    """Returns the number of usable cores per local rank, between 1 and 4."""
+    return max(1, min(4, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def parse(parser, argv, beside=None, only=None, elsewhere=()):

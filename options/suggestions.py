@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Suggests the option that was probably meant in place of an unknown one."""
-from utils.device import DEVICES
+from utils.device_names import DEVICES
 from utils.errors import nearest
 
 # {name in other programs: this project's options, separated by spaces}. The first one that the program has is

@@ -2,12 +2,13 @@
 """Options of newtest.py."""
 from pathlib import Path
 
+from metrics.protocols import PROTOCOLS, USUAL, check_size, choose_protocols
 from options.base_options import add_common, new_parser
 from options.train_options import train_parser
 from options.weights_options import add_network, add_weights, find_source, parse_described
 from utils.errors import UserError
 from utils.onnx_file import RUNTIMES, SUFFIX
-from utils.option_types import BATCH, at_least
+from utils.option_types import BATCH, SIZE, at_least, one_of
 
 
 def test_parser(model):
@@ -32,6 +33,13 @@ def test_parser(model):
                       help="faces that are restored at a time, per device")
     data.add_argument("--max_images", type=at_least(1), default=None,
                       help="greatest number of faces to restore, the first ones; default: all")
+    scores = parser.add_argument_group("PSNR and SSIM (metrics/protocols.py)")
+    scores.add_argument("--protocols", type=one_of(PROTOCOLS), nargs="+", default=list(USUAL),
+                        help="protocols of PSNR and SSIM that the faces are scored under, of "
+                             f"{', '.join(PROTOCOLS)}; default: {' '.join(USUAL)}")
+    scores.add_argument("--crop_border", type=at_least(0, largest=SIZE // 2), default=0,
+                        help="pixels that protocols basicsr_y and basicsr_rgb leave out at each side; other protocols "
+                             "have a border of their own")
     metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
     metrics.add_argument("--lpips_path", default=None,
                          help="weights file of AlexNet for LPIPS; default: LPIPS is not computed")
@@ -56,6 +64,11 @@ def parse_test(argv):
                         f"--pth_path, or leave out --runtime.")
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
+    protocols = choose_protocols(options.protocols, options.crop_border)
+    if options.crop_border and not any(protocol.sets_crop for protocol in protocols):
+        raise UserError("--crop_border is of use with --protocols basicsr_y or basicsr_rgb only.")
+    if options.gtroot:
+        check_size(protocols, options.load_size, "--protocols")
     for option in ("lpips_path", "identity_path"):
         if getattr(options, option) and not options.gtroot:
             raise UserError(f"--{option} compares with references: give --gtroot FOLDER.")

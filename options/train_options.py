@@ -2,15 +2,23 @@
 """Options of newtrain.py. The defaults are SPARNet's published configuration (16 -> 128, Attn2D)."""
 from pathlib import Path
 
-from data import prior_counts, unread_by_data
-from data.augment import AUGMENTATIONS
-from engine.profiling import profile_steps
+from data import AUGMENTATIONS, prior_counts, unread_by_data
 from engine.schedule import LR_SCALES, POLICIES
-from metrics.psnr_ssim import PROTOCOLS
-from models import find_recipe
+from metrics.protocols import PROTOCOLS, check_size, protocol_named
+from models import find_recipe_options
 from options.base_options import add_common, new_parser, parse, peek_model, refuse_unread, set_recipe_defaults
 from utils.errors import UserError
-from utils.option_types import BATCH, RATE, SECONDS, at_least, augmentation, below_one, boolean, loss_scale
+from utils.option_types import (
+    BATCH,
+    RATE,
+    SECONDS,
+    at_least,
+    augmentation,
+    below_one,
+    boolean,
+    loss_scale,
+    profile_steps,
+)
 
 MOST_DECAYS = 100  # of --lr_decay_at
 # {option: values of --lr_policy that read it}
@@ -37,7 +45,7 @@ def train_parser(model):
     precision.add_argument("--max_grad_norm", type=at_least(0, float, RATE), default=0.0,
                            help="total norm to which gradients are clipped; 0: no clipping")
     _add_saves(parser.add_argument_group("log and checkpoints"))
-    recipe = find_recipe(model)
+    recipe = find_recipe_options(model)
     recipe.add_network_options(parser.add_argument_group(f"network of recipe {model}"))
     recipe.add_training_options(parser.add_argument_group(f"training of recipe {model}"))
     set_recipe_defaults(parser, recipe)
@@ -68,7 +76,7 @@ def _add_data(group):
                        help="greatest number of faces to validate on, evenly spread over --valroot or those held out; "
                             "default: all")
     group.add_argument("--val_protocol", choices=sorted(PROTOCOLS), default="sparnet",
-                       help="protocol of PSNR and SSIM in validation (metrics/psnr_ssim.py)")
+                       help="protocol of PSNR and SSIM in validation (metrics/protocols.py)")
     group.add_argument("--val_batch_size", type=at_least(1, largest=BATCH), default=16,
                        help="faces that validation restores at a time")
 
@@ -149,11 +157,13 @@ def parse_train(argv):
     options = parse(parser, argv)
     if options.valroot and options.val_count:
         raise UserError("--valroot and --val_count contradict each other: give one of them.")
+    if options.valroot or options.val_count:
+        check_size([protocol_named(options.val_protocol)], options.load_size, "--val_protocol")
     decays = len(options.lr_decay_at)
     if decays > MOST_DECAYS or options.lr * options.lr_gamma ** decays > RATE:
         raise UserError(f"--lr_decay_at: {decays} times --lr_gamma {options.lr_gamma:g} makes --lr {options.lr:g} "
                         f"larger than {RATE:g}, or there are more than {MOST_DECAYS}; give fewer or smaller ones.")
-    recipe = find_recipe(options.model)
+    recipe = find_recipe_options(options.model)
     recipe.complete(options, prior_counts(options))
     refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options))
     if options.name is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data import prior_counts
-from models import find_recipe
+from models import find_recipe_options
 from options.base_options import parse, peek, peek_model, set_recipe_defaults
 from options.presets import Value, read_options
 from restore.description import OPTIONS_FILE, Description, read_metadata
@@ -54,9 +54,9 @@ def add_weights(group: argparse._ArgumentGroup) -> None:
 def add_network(parser: Parser, model: str) -> set[str]:
     """Adds the network options of the recipe. Returns the names of the options that are read from files."""
     recipe = parser.add_argument_group(f"network of recipe {model}")
-    find_recipe(model).add_network_options(recipe)
+    find_recipe_options(model).add_network_options(recipe)
     shape = {action.dest for action in recipe._group_actions} | SHAPE_OPTIONS
-    set_recipe_defaults(parser, find_recipe(model), shape)
+    set_recipe_defaults(parser, find_recipe_options(model), shape)
     return shape
 
 
@@ -89,7 +89,7 @@ def parse_described(parser: Parser, argv: list[str], source: Source, shape: set[
     if not source.weights:
         raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
     options.pretrain_model_path = str(source.weights)
-    find_recipe(options.model).complete(options, prior_counts(options))
+    find_recipe_options(options.model).complete(options, prior_counts(options))
     if options.name is None:
         beside = Path(source.weights).parent / OPTIONS_FILE
         options.name = source.pretrained or (beside.resolve().parent.name if os.path.isfile(beside)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from safetensors import SafetensorError, safe_open
 
 from data import find_degradation, prior_counts
-from models import find_recipe
+from models import find_recipe_options
 from utils import onnx_file
 from utils.errors import UserError, first_line, shown
 from utils.files import check_regular_file
@@ -168,7 +168,7 @@ def _whole(value: Any, name: str, least: int) -> int:
 def _network_arguments(model: str, values: Mapping[str, Any], task: str, priors: str | None,
                        source: str) -> dict[str, Any]:
     """Returns all network options of the recipe `model`, from `values` where these have them."""
-    recipe = find_recipe(model)
+    recipe = find_recipe_options(model)
     parser = _Parser(source)
     recipe.add_network_options(parser)
     words = []

@@ -13,10 +13,14 @@ import torch
 
 pytest.register_assert_rewrite("tests.helpers")  # before their import: their asserts then show both operands
 
+import engine.precision  # noqa: E402
+import utils.device  # noqa: E402
+import utils.processor  # noqa: E402
 from tests.helpers.faces import write_faces  # noqa: E402
 from tests.helpers.paths import SIMULATED_NPU  # noqa: E402
 from tests.helpers.runs import TINY  # noqa: E402
 from tests.helpers.warm_python import FOLDER  # noqa: E402
+from utils.processor import Processor  # noqa: E402
 
 # One thread by default: more threads slow down such small networks. Tests pass with any number of threads.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -44,6 +48,19 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory):
     return write_faces(tmp_path_factory.mktemp("data") / "faces", 10)
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch):
+    """Every test runs as on a CPU with bfloat16 instructions: O2 is then taken without --amp_dtype.
+
+    Calling it with other abilities replaces them. Programs that a test starts see the real processor.
+    """
+    def has(*abilities):
+        for module in (utils.processor, utils.device, engine.precision):
+            monkeypatch.setattr(module, "processor", lambda: Processor("Test CPU", abilities))
+    has("AVX2", "bf16")
+    return has
 
 
 @pytest.fixture

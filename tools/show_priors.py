@@ -7,8 +7,7 @@ import colorsys
 
 import numpy as np
 
-from data import find_dataset
-from data.augment import AUGMENTATIONS
+from data import AUGMENTATIONS, find_dataset
 from data.face_folder import Place
 from utils.errors import UserError, run_main
 from utils.images import grid, save_shown

@@ -122,7 +122,7 @@ def main():
         join(a.resume_from, run)
     resume = ["--continue_train"] if list_states(run) else []
     done = subprocess.run([
-        sys.executable, str(ROOT / "newtrain.py"), "--opt_level", "O2", *words, "--dataroot", str(faces), "--valroot",
+        sys.executable, str(ROOT / "newtrain.py"), "--opt_level", "auto", *words, "--dataroot", str(faces), "--valroot",
         str(val), "--checkpoints_dir", str(a.work), "--max_minutes", str(a.minutes), *resume])
     if list_states(run):
         bring_back(run, a.out, a.part_mb, a.back_mb)

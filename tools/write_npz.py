@@ -1,13 +1,15 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""Writes a network's inputs as .npz files, for offline inference without this project (e.g. an .om model on Ascend).
+"""Writes a network's inputs as arrays, for offline inference without this project (e.g. an .om model on Ascend).
 
-    python -m tools.write_npz FACES TARGET [--load_size 512] [--dataset_name colorization]
+    python -m tools.write_npz FACES TARGET [--load_size 512] [--dataset_name colorization] [--format npz|npy|bin]
 
 Each image of FACES becomes TARGET/NAME.npz, in the same subfolder, with one array under the key `input`: float32
 [1, 3, load_size, load_size], RGB, -1 (black) to 1 (white), identical to the network's input in newtest.py --dataroot.
-TARGET/inputs.txt lists the files in order, one path per line, relative to TARGET. For tools that read .npy or raw
-files: numpy.load(FILE)["input"] returns the array; its tofile() writes the bytes in NCHW order.
+With --clean, FACES are clean faces, and the inputs are made of them as in newtest.py --gtroot. TARGET/inputs.txt lists
+the files in order, one path per line, relative to TARGET. ais_bench reads .npy and .bin: .npy is the array alone, .bin
+its bytes in NCHW order. tools/score_outputs.py scores what a runtime makes of them.
 """
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,31 +17,46 @@ import torch
 
 from data import input_reader
 from data.face_folder import Place
+from engine.evaluation_set import choose_faces
 from tools.grey_copies import check_apart
 from utils.errors import UserError, run_main
 from utils.files import WriteError, replacing, write_file
 from utils.images import BadImage, Skipped, list_images, output_names, to_tensor_range
-from utils.option_types import SIZE, at_least, tool_parser
+from utils.option_types import SIZE, at_least, text, tool_parser
 
 KEY, LIST = "input", "inputs.txt"
+WRITERS = {"npz": lambda file, array: np.savez(file, **{KEY: array}), "npy": np.save,
+           "bin": lambda file, array: file.write(array.tobytes())}
 
 
-def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None):
-    """Writes the files and their list; returns their number. Images that cannot be read go to `skipped`."""
+def clean_faces(folder, target, load_size, dataset_name, degradation=None, scale_factor=8):
+    """Returns the dataset that makes inputs of clean faces, as newtest.py --gtroot does."""
+    return choose_faces(Namespace(
+        dataroot=None, gtroot=folder, dataset_name=dataset_name, degradation=degradation, load_size=load_size,
+        min_size=1, max_images=None, scale_factor=scale_factor, priors="none", results_dir=str(target), name=""),
+        None).faces
+
+
+def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, form="npz", faces=None):
+    """Writes the files and their list; returns their number. Images that cannot be read go to `skipped`.
+
+    faces: a dataset whose samples have an input `lr`; default: the images of `folder` are the inputs.
+    """
     skipped = skipped or Skipped()
     check_apart(folder, target)
     target = Path(target)
-    paths = list_images(folder, "FACES")
-    faces = input_reader(dataset_name)(paths, load_size, on_bad_image="stop")
+    faces = faces or input_reader(dataset_name)(list_images(folder, "FACES"), load_size, on_bad_image="stop")
+    paths = faces.paths
     written = []
-    for i, name in enumerate(output_names(paths, folder, ".npz")):
+    for i, name in enumerate(output_names(paths, folder, f".{form}")):
         sample = faces[Place(0, i)]
         if "lr" not in sample:
             skipped.add(BadImage(*sample["notes"][-1][1:]))
             continue
         try:
             with replacing(target / name, make_folder=True) as file:
-                np.savez(file, **{KEY: to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()})
+                array = to_tensor_range(torch.tensor(sample["lr"])[None]).numpy()
+                WRITERS[form](file, np.ascontiguousarray(array))
             written.append(name)
         except WriteError as error:
             skipped.add(error.if_of_name())
@@ -58,11 +75,18 @@ def main():
     parser.add_argument("--dataset_name", default="blind",
                         help="task: colorization converts images to grey, seg2face converts index maps to colours, any "
                              "other task keeps the images (default: blind)")
+    parser.add_argument("--clean", action="store_true", help="FACES are clean: degrades them as in training")
+    parser.add_argument("--degradation", type=text, default=None, help="of --clean (default: the dataset's own)")
+    parser.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,
+                        help="of --clean: factor by which faces are made smaller (default: 8)")
+    parser.add_argument("--format", choices=list(WRITERS), default="npz", help="kind of file (default: npz)")
     a = parser.parse_args()
     skipped = Skipped()
-    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name, skipped)
-    print(f"{a.target}: {count} files, listed in {LIST}; key {KEY}, float32 1x3x{a.load_size}x{a.load_size}, RGB, "
-          f"-1 to 1")
+    made_of = (a.faces, a.target, a.load_size, a.dataset_name, a.degradation, a.scale_factor)
+    faces = clean_faces(*made_of) if a.clean else None
+    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name, skipped, a.format, faces)
+    key = f"key {KEY}, " if a.format == "npz" else ""
+    print(f"{a.target}: {count} files, listed in {LIST}; {key}float32 1x3x{a.load_size}x{a.load_size}, RGB, -1 to 1")
     return skipped.exit_status()
 
 

@@ -5,21 +5,21 @@ It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) wh
 interface lacks. Nothing here falls back silently.
 """
 import os
-import platform
 import random
 
 import numpy as np
 import torch
 
 from utils.apex_package import find_apex
+from utils.device_names import DEVICES
 from utils.errors import UserError, nearest
+from utils.processor import processor
 
 try:  # Ascend: registers the device `npu` with torch
     import torch_npu
 except ImportError:
     torch_npu = None
 
-DEVICES = ("npu", "cuda", "cpu")
 
 
 def pick_device(name="auto", index=None):
@@ -93,17 +93,21 @@ def banner(device, opt_level, half, workers, trains=False):
 
     trains: also names the implementation of mixed precision. A second line says why an installed apex is not used.
     """
-    if device.type == "cpu":
-        name = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    else:
-        name = torch.get_device_module(device).get_device_name(device)
     precision, warning = "float32", ""
     if opt_level != "O0":
         precision = f"{opt_level} with {str(half).removeprefix('torch.')}"
         if trains:
             by, warning = _mixed_precision(device)
             precision += f" by {by}"
-    return f"Device: {device} ({name}) | precision {precision} | torch {torch.__version__} | {workers} workers{warning}"
+    return (f"Device: {device} ({machine(device)}) | precision {precision} | torch {torch.__version__} | "
+            f"{workers} workers{warning}")
+
+
+def machine(device):
+    """Returns the accelerator's name, or the CPU's with what it can do and the number of threads."""
+    if device.type == "cpu":
+        return f"{processor()}, {torch.get_num_threads()} threads"
+    return torch.get_device_module(device).get_device_name(device)
 
 
 def _mixed_precision(device):
@@ -118,8 +122,13 @@ def default_opt_level(device):
     return "O0" if device.type == "cpu" else "O2"
 
 
+def best_opt_level(device):
+    """Returns O2 on a device that has instructions for half precision, else O0: what --opt_level auto means."""
+    return "O0" if device.type == "cpu" and not processor().has_bf16 else "O2"
+
+
 def default_half(device):
-    """Returns float16 on accelerators, like Ascend's apex, and bfloat16 on a CPU, which has instructions for it."""
+    """Returns float16 on accelerators, like Ascend's apex, and bfloat16 on a CPU: some have instructions for it."""
     return torch.bfloat16 if device.type == "cpu" else torch.float16
 
 
@@ -144,6 +153,39 @@ def peak_memory_gb(device):
     if device.type == "cpu":
         return None
     return torch.get_device_module(device).max_memory_allocated(device) / 1e9
+
+
+def reset_peak_memory(device):
+    """Makes peak_memory_gb count from now on."""
+    if device.type != "cpu":
+        torch.get_device_module(device).reset_peak_memory_stats(device)
+
+
+def has_graphs(device):
+    """Returns whether record_graph supports `device`."""
+    return device.type == "cuda"
+
+
+def record_graph(network, example):
+    """Returns a function of a tensor like `example` that replays the kernels of network(example) as one CUDA graph.
+
+    Its result is overwritten by the next call.
+    """
+    place, stream = example.clone(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # kernels must have been chosen before they are recorded
+        for _ in range(3):
+            network(place)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = network(place)
+
+    def replay(new):
+        place.copy_(new)
+        graph.replay()
+        return result
+    return replay
 
 
 def seed_everything(seed):

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import utils.device
+from utils import errors
 from utils.errors import LOST_CONTACT, UserError, first_line
-from utils.started_by import end_with_starters
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -116,9 +116,9 @@ def _fresh_store(timeout):
 
 @contextlib.contextmanager
 def session():
-    """Ends with the launcher; destroys the group on exit; failures caused by another process become UserError."""
+    """Destroys the group on exit; failures caused by another process become UserError."""
     global _host_group
-    end_with_starters()
+    errors.end_process = leave
     try:
         yield
     except RuntimeError as error:
@@ -241,11 +241,19 @@ def restarted():
     return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
+LOST_CONTACT_WORDS = ("connection", "timed out", "timeout", "peer", "abort")  # in gloo's, NCCL's and HCCL's errors
+
+
+def lost_contact(error):
+    """Returns whether `error` is a RuntimeError that came from the connection to another rank."""
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return dist.is_initialized() and any(word in text for word in LOST_CONTACT_WORDS)
+
+
 def explained(error):
     """Returns a UserError if another process caused the RuntimeError, otherwise the error itself."""
     untouched = "Earlier checkpoints are intact; go on with --continue_train."
-    text = str(error).lower()
-    if dist.is_initialized() and any(word in text for word in ("connection", "timed out", "timeout", "peer", "abort")):
+    if lost_contact(error):
         return UserError(f"rank {rank()} has lost contact with the other ranks: one of them ended, or did not answer "
                          f"within --dist_timeout ({first_line(error)}). {untouched}", status=LOST_CONTACT)
     return error

@@ -49,8 +49,11 @@ def first_line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def run_main(main, leave=sys.exit):
-    """Runs an entry point, then calls `leave` with its exit status.
+end_process = sys.exit  # how run_main ends; utils/distributed.py replaces it while there may be other ranks
+
+
+def run_main(main, leave=None):
+    """Runs an entry point, then calls `leave`, by default end_process, with its exit status.
 
     A UserError is printed as one line on stderr without a traceback; a full or read-only disk and too little memory are
     reported the same way. A signal (utils/signals.py) ends the program with one line and the status 128 + its number.
@@ -81,7 +84,7 @@ def run_main(main, leave=sys.exit):
         number = getattr(stop, "number", signal.SIGINT)
         status = _fail(f"stopped by {signal.Signals(number).name}; what was written before, such as checkpoints, is "
                        f"untouched", signals.exit_status(number))
-    leave(status)
+    (leave or end_process)(status)
 
 
 def _fail(message, status):

@@ -106,17 +106,6 @@ def list_of(kind):
     return convert
 
 
-def one_of(known):
-    """Returns an argparse type: one of the words `known`."""
-    def convert(value):
-        if value not in known:
-            raise argparse.ArgumentTypeError(f"'{shown(value)}': it is one of {', '.join(known)}."
-                                             + nearest(value, known))
-        return value
-    convert.__name__ = "text"
-    return convert
-
-
 def below_one(value):
     """Returns a number in [0, 1), e.g. the decay of a moving average."""
     number = at_least(0, float)(value)
@@ -142,9 +131,30 @@ def current_word(option, value):
     return OLD_WORDS[option].get(value, value) if option in OLD_WORDS else value
 
 
+def one_of(names):
+    """Returns an argparse type: one of `names`; the error suggests the nearest of them."""
+    def convert(value):
+        if value not in names:
+            raise argparse.ArgumentTypeError(f"'{shown(value)}' is unknown; there are {', '.join(names)}."
+                                             + nearest(shown(value), names))
+        return value
+    convert.__name__ = "text"
+    return convert
+
+
 def augmentation(value):
     """The name of an augmentation; earlier names are understood."""
     return current_word("augmentation", value)
 
 
 augmentation.__name__ = "text"  # in --help
+
+
+def profile_steps(value):
+    """Type of --profile_steps: FROM:TO, two numbers of steps."""
+    if not re.fullmatch(r"\d{1,12}:\d{1,12}", value, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{shown(value)!r} is not FROM:TO, two numbers of steps")
+    return value
+
+
+profile_steps.__name__ = "FROM:TO"  # in --help

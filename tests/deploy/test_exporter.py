@@ -94,9 +94,9 @@ def test_an_earlier_export_is_moved_aside_and_other_files_are_refused(tmp_path, 
 
 
 @pytest.mark.parametrize("words, message", [
-    (["--formats", "onxx"], "'onxx': it is one of onnx, torchscript, pt2.* Did you mean onnx"),
-    (["--formats", "onnx,"], "argument --formats: '': it is one of onnx"),
-    (["--precision", "int8"], "argument --precision: 'int8': it is one of fp32, fp16"),
+    (["--formats", "onxx"], "'onxx' is unknown; there are onnx, torchscript, pt2.* Did you mean onnx"),
+    (["--formats", "onnx,"], "argument --formats: '' is unknown; there are onnx"),
+    (["--precision", "int8"], "argument --precision: 'int8' is unknown; there are fp32, fp16"),
     (["--opset", "11"], "argument --opset: 11 is below 13"), (["--opset", "21"], "--opset: 21 is above 20"),
     (["--batch", "0"], "argument --batch: 0 is below 1"), (["--batch", "1,x"], "argument --batch: invalid list value"),
     (["--batch", "65"], "argument --batch: 65 is above 64"), (["--name", "../x"], "must be a plain folder name"),

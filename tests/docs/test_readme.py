@@ -141,7 +141,7 @@ def test_arguments_of_the_scripts_exist():
 
 def test_options_named_in_the_text_exist():
     known = {option for model in RECIPES for option in train_parser(model)._option_string_actions}
-    known |= {"--gtroot", "--max-restarts"}  # options of newtest.py and torchrun
+    known |= {"--gtroot", "--protocols", "--max-restarts"}  # options of newtest.py and torchrun
     for span in SPAN.findall(prose_of(ENGLISH)):
         assert set(re.findall(r"--[\w-]+", span)) <= known, span
 

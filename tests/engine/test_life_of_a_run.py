@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed as dist
 
 from engine import checkpoint, validation
 from engine.logger import read_metrics
@@ -23,6 +24,7 @@ from tests.helpers.runs import TINY, restore, run_ranks, same, small_gpen, state
 from tests.helpers.warm_python import forked_pid, warm_python
 from utils.errors import UserError
 from utils.folder_lock import only_writer
+from utils.signals import Stopped
 
 
 def content(folder):
@@ -186,6 +188,16 @@ def test_ranks_agree_on_the_end_of_a_validation(tmp_path, faces):
     with pytest.raises(UserError, match="another rank failed.*why. Saved"):
         stopping.agreed = 1000
         stopping.raise_failure("Saved.")
+
+
+def test_a_rank_that_heard_a_signal_ends_with_its_status_though_another_ended_first(monkeypatch):
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    for received, error, expected in ((signal.SIGTERM, "Connection closed by peer", Stopped),
+                                      (None, "Connection closed by peer", RuntimeError),
+                                      (signal.SIGTERM, "size mismatch", RuntimeError)):
+        with pytest.raises(expected), Stopping(0) as stopping:
+            stopping.signals.received = received
+            raise RuntimeError(error)
 
 
 # -- broken states --------------------------------------------------------------------------------------------------

@@ -14,18 +14,23 @@ from data import find_dataset
 from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
 from engine import tester
-from metrics.psnr_ssim import PROTOCOLS, psnr, score, ssim
+from metrics.protocols import PROTOCOLS, USUAL, choose_protocols
+from metrics.psnr_ssim import psnr, score, ssim
 from options.test_options import parse_test
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from utils.errors import UserError
+from utils.files import WriteError
 from utils.images import TITLE_HEIGHT, centre_square, degrade, resize, save_image, to_tensor_range
 
 
 def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
     path, net = weights
     faces = write_faces(tmp_path / "faces" / "deep", 5, size=(40, 44))
-    folder = restore(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2)
+    folder = restore(tmp_path, path, "--gtroot", tmp_path / "faces", "--batch_size", 2, "--protocols", *PROTOCOLS,
+                     "--crop_border", 3)
+    protocols = {p.name: p for p in choose_protocols(PROTOCOLS, 3)}
+    assert [protocols[p].crop for p in ("sparnet", "benchmark", "basicsr_y", "basicsr_rgb")] == [0, 8, 3, 3]
     report = json.loads((folder / "scores.json").read_text())
     rows = []
     for file in sorted(faces.iterdir()):
@@ -35,7 +40,7 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
         with torch.no_grad():
             sr = net(to_tensor_range(torch.from_numpy(np.array(lr))[None]))
         hr, lr = np.asarray(hr), np.asarray(lr)
-        rows.append({p: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for p in PROTOCOLS})
+        rows.append({name: (*score(sr, hr, p), psnr(lr, hr, p), ssim(lr, hr, p)) for name, p in protocols.items()})
     of_faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
     assert report["faces"] == len(of_faces) == 5 and of_faces[3]["file"] == "deep/003.png"
     for face, row in zip(of_faces, rows, strict=True):
@@ -50,8 +55,27 @@ def test_scores_are_those_computed_by_hand(tmp_path, weights, capsys):
             pytest.approx(means.tolist(), abs=1e-3))
     out = capsys.readouterr().out
     assert re.search(r"^bicubic .* / ", out, re.M) and re.search(r"^t .* / ", out, re.M)
+    assert report["crop_border"] == {name: p.crop for name, p in protocols.items()}
+    assert "protocol basicsr_rgb: 3 pixels cropped from each side\n" in out
+    assert "sparnet, rgb truncate: PSNR computed from the files differs" in out
     assert sorted(p.name for p in (folder / "restored" / "deep").iterdir()) == [f"{i:03d}.png" for i in range(5)]
     assert Image.open(folder / "samples.png").size == (3 * 34 + 2, TITLE_HEIGHT + 5 * 34 + 2)
+
+
+def test_the_protocols_asked_for_are_scored_and_others_refused(tmp_path, weights, capsys):
+    faces = write_faces(tmp_path / "faces", 1, size=(32, 32))
+    folder = restore(tmp_path, weights[0], "--gtroot", faces, "--protocols", "basicsr_rgb", "basicsr_y")
+    assert list(json.loads((folder / "scores.json").read_text())["protocols"]) == ["basicsr_y", "basicsr_rgb"]
+    out = capsys.readouterr().out
+    assert re.search(r"^Accuracy: .*\(protocol basicsr_y\)$", out, re.M) and "truncate" not in out
+    for words, message in (
+            (["--protocols", "basicsr_y", "basicsr_rbg"], "'basicsr_rbg' is unknown; .*Did you mean basicsr_rgb?"),
+            (["--crop_border", 4], "--crop_border is of use with --protocols basicsr_y or basicsr_rgb only"),
+            (["--protocols", "basicsr_y", "--crop_border", 11],
+             "--protocols: protocol basicsr_y needs 11 pixels after cropping 11 from each side, the faces have 32")):
+        with pytest.raises(UserError, match=message) as error:
+            restore(tmp_path, weights[0], "--gtroot", faces, *words)
+        assert "\n" not in str(error.value)
 
 
 def test_low_resolution_faces_alone_and_with_references(tmp_path, weights, capsys):
@@ -181,7 +205,7 @@ def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(
     folder = restore(tmp_path, weights[0], "--dataroot", tmp_path / "inputs", "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
     rows = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
-    for p in PROTOCOLS:
+    for p in USUAL:
         assert [row[f"{p}_input_psnr"] == "inf" for row in rows] == [True, False, False]
         told = report["protocols"][p]["input"]
         assert told["psnr"] == pytest.approx(np.mean([float(row[f"{p}_input_psnr"]) for row in rows[1:]]))
@@ -223,16 +247,25 @@ def test_a_face_with_a_bad_reference_is_restored_but_not_scored(tmp_path, weight
     assert re.search(r"\n  .*faces/001\.png: cannot identify.*not scored", capsys.readouterr().out)
 
 
-def test_a_name_that_cannot_be_written_costs_one_face(tmp_path, weights, capsys):
-    faces = write_faces(tmp_path / "faces", 2, size=(4, 4))
-    name = "x" * 250
-    for extension in ("png", "bmp"):  # only names with both extensions are unique, and too long
-        Image.open(faces / "000.png").save(faces / f"{name}.{extension}")
+def test_a_name_that_cannot_be_written_costs_one_face(tmp_path, weights, capsys, monkeypatch):
+    faces = write_faces(tmp_path / "faces", 3, size=(4, 4))
+
+    def on_such_a_disk(array, path):
+        if path.name == "001.png":
+            raise WriteError("no", "Invalid argument", of_name=True)
+        save_image(array, path)
+    monkeypatch.setattr(tester, "save_image", on_such_a_disk)
     folder = restore(tmp_path, weights[0], "--dataroot", faces, status=1)
-    assert sorted(p.name for p in (folder / "restored").iterdir()) == ["000.png", "001.png"]
-    assert capsys.readouterr().out.count(f"{name}.png: its restored image cannot be written: File name too long") == 2
-    (faces / f"{name}.bmp").unlink()
-    assert (restore(tmp_path, weights[0], "--dataroot", faces) / "restored" / f"{name}.png").exists()
+    assert sorted(p.name for p in (folder / "restored").iterdir()) == ["000.png", "002.png"]
+    assert "001.png: its restored image cannot be written: Invalid argument" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run(tmp_path, weights, monkeypatch):
+    def full(array, path):
+        raise WriteError(f"cannot write {path}: No space left on device", "No space left on device")
+    monkeypatch.setattr(tester, "save_image", full)
+    with pytest.raises(WriteError, match="No space left"):
+        restore(tmp_path, weights[0], "--dataroot", write_faces(tmp_path / "faces", 3, size=(4, 4)))
 
 
 def test_earlier_results_are_moved_aside_and_nothing_is_lost(tmp_path, weights):

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from models import RECIPES
+from options.test_options import test_parser as restoring_parser
+from options.train_options import train_parser
 from tests.helpers.paths import ROOT
 
 EXPECTED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "GOMP_SPINCOUNT": "1000"}  # the values in utils/__init__.py
@@ -50,8 +53,31 @@ def test_the_variables_are_set_before_torch(found, target):
 
 def test_programs_were_followed_up_to_torch(found):
     results, _ = found
-    assert all(results[name][0] for name in ("newtrain.py", "newtest.py", "newexport.py", "-m tools.export_weights",
-                                             "-m utils.launch"))
+    assert all(results[name][0] for name in ("-m tools.export_weights", "-m benchmarks.survival", "-m utils.launch"))
+
+
+WORDS = """import runpy, sys
+for words in {calls}:
+    sys.argv = words
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        print(words, end.code, "torch" in sys.modules)
+"""
+
+
+def test_help_and_errors_in_options_need_no_torch():
+    """Users wait seconds for torch. All options of all recipes are still in --help."""
+    calls = {(program, *words): status for program in ("newtrain.py", "newtest.py") for status, words in (
+        *((0, ("--model", model, "--help")) for model in RECIPES), (2, ("--epochs", "3")), (2, ("--opt_level", "x")),
+        (2, ("--degradation", "grey", "--dataset_name", "seg2face")))}
+    done = subprocess.run([sys.executable, "-c", WORDS.format(calls=[list(words) for words in calls])], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120)
+    for words, status in calls.items():
+        assert f"{list(words)} {status} False\n" in done.stdout, (done.stdout[-300:], done.stderr)
+    for model in RECIPES:
+        for parser in (train_parser(model), restoring_parser(model)[0]):
+            assert all(f" {action.option_strings[0]}" in done.stdout for action in parser._actions)
 
 
 @pytest.fixture(scope="module")

@@ -282,7 +282,7 @@ def network():
 
 
 def parse_and_build_test(weights, faces):
-    recipe = build_recipe(parse_test(["--pth_path", weights, "--gtroot", str(faces)]))
+    recipe = build_recipe(parse_test(["--pth_path", weights, "--dataroot", str(faces)]))
     recipe.check_restores()
 
 

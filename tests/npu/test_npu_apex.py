@@ -31,7 +31,7 @@ def main():
             print(type(optimizer).__name__, "ranks with other weights:", len(set(ranks)) - 1)
         return status
 
-run_main(main, distributed.leave)
+run_main(main)
 """
 
 

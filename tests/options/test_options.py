@@ -120,7 +120,7 @@ def test_options_of_runs_of_an_earlier_version_still_load(recipe):
     """Loads them beside weights, where newtest.py skips options that it lacks, and as a preset."""
     folder = ROOT / "tests/fixtures/checkpoints" / recipe
     before = yaml.safe_load((folder / "options.yml").read_text())
-    for options in (parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--gtroot", "x"]),
+    for options in (parse_test(["--pth_path", str(folder / "latest_net_G.pth"), "--dataroot", "x"]),
                     parse_train(["--preset", str(folder / "options.yml"), "--continue_train"])):
         assert options.model == recipe and options.degradation is None
         for name in ("load_size", "dataset_name", "scale_factor", "priors"):

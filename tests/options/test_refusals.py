@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from models import RECIPES, find_recipe
+from models import RECIPES, find_recipe_options
 from options.base_options import Parser
 from options.suggestions import SYNONYMS, suggest
 from options.test_options import parse_test
@@ -95,7 +95,7 @@ def test_what_somebody_wrote_in_a_preset_is_refused_as_well(tmp_path):
 @pytest.mark.parametrize("model", RECIPES)
 def test_newtest_has_no_option_of_the_training(model):
     training = Parser()
-    find_recipe(model).add_training_options(training)
+    find_recipe_options(model).add_training_options(training)
     restoring = {action.dest for action in restoring_parser(model)[0]._actions} - {"help"}
     assert not restoring & {action.dest for action in training._actions}
     for action in training._actions[1:]:

@@ -22,7 +22,7 @@ def test_only_the_shim_names_accelerators():
     assert NAMED.search(shim.read_text())
     for path in SOURCES:
         code = "\n".join(line.split("#")[0] for line in path.read_text().splitlines())
-        assert path == shim or not NAMED.search(code), path
+        assert path in (shim, shim.with_name("device_names.py")) or not NAMED.search(code), path
 
 
 def test_layers_do_not_move_tensors():

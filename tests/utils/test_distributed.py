@@ -96,7 +96,7 @@ def test_two_ranks_of_fsrgan_equal_one_with_twice_the_batch(tmp_path, one_thread
 
 
 def test_two_ranks_go_on_exactly_and_others_at_the_same_image(tmp_path, many_faces, train):
-    words = ["--opt_level", "O2", "--workers", 1]
+    words = ["--opt_level", "O2", "--amp_dtype", "bfloat16", "--workers", 1]
     run_ranks(2, tmp_path, many_faces, *words, "--train_steps", 6, "--name", "whole")
     run_ranks(2, tmp_path, many_faces, *words, "--train_steps", 4, "--name", "parts")
     for name in ("one", "four"):

@@ -182,6 +182,14 @@ def test_names_that_clash_with_longer_ones_or_on_other_systems_differ():
     assert output_names(["/r/a.jpg", "/r/x/a.png"], "/r", ".npz") == ["a.npz", "x/a.npz"]
 
 
+def test_output_names_fit_a_disk():
+    long = "\u00e9" * 125 + "x"  # 251 bytes: with .jpg as long as a name can be
+    found = output_names([f"/r/b/{long}.jpg", f"/r/b/{long}.bmp", f"/r/b/{long}.jpg.png/a.jpg"], "/r")
+    assert [name.split("/")[1] for name in found] == [f"{long}.png", "\u00e9" * 124 + "_2.png",
+                                                      f"{long}.jpg.png"]
+    assert output_names([f"/r/{'a' * 251}.jpg"], "/r") == ["a" * 251 + ".png"]
+
+
 @pytest.mark.parametrize("extension", ["jfif", "gif", "ppm", "pgm", "tga", "jp2", "avif", "jpe", "pcx", "qoi", "sgi"])
 def test_what_pillow_reads_well_is_an_image(tmp_path, extension):
     face = Image.fromarray(PICTURE)

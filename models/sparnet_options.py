@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""The options of the recipe SPARNet (models/sparnet_model.py)."""
+from models.base_model import RecipeOptions
+from models.values import INITS
+from utils.option_types import BLOCKS, SIZE, WIDTH, at_least, boolean
+
+
+class SPARNetOptions(RecipeOptions):
+    """Adds, checks and completes them."""
+
+    @staticmethod
+    def add_network_options(group):
+        SPARNetOptions.add_shape_options(group)
+        group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
+                           help="adds the network's input to its output, so that training starts from the input; "
+                                "default: off")
+
+    @staticmethod
+    def add_shape_options(group):
+        """Adds the options that SPARNet and SPARNetHD share."""
+        group.add_argument("--Gnorm", choices=["bn", "in", "none"], default="bn",
+                           help="generator's normalisation: batch norm, instance norm or none")
+        group.add_argument("--res_depth", type=at_least(0, largest=BLOCKS), default=10,
+                           help="residual blocks in the generator's body")
+        group.add_argument("--att_name", choices=["spar", "spar3d"], default="spar",
+                           help="attention of each block: one map (spar), or one map per channel (spar3d)")
+        group.add_argument("--bottleneck_size", type=at_least(1, largest=SIZE), default=4,
+                           help="smallest feature map of an attention hourglass, in pixels")
+        group.add_argument("--min_ch", type=at_least(1, largest=WIDTH), default=32,
+                           help="fewest channels of the generator")
+        group.add_argument("--max_ch", type=at_least(1, largest=WIDTH), default=128,
+                           help="most channels of the generator")
+        group.add_argument("--hourglass_ch", type=at_least(1, largest=WIDTH), default=64,
+                           help="channels of an attention hourglass")
+
+    @staticmethod
+    def add_training_options(group):
+        group.add_argument("--init_type", choices=INITS, default="normal",
+                           help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the L1 loss")
