@@ -21,9 +21,10 @@ from torch.nn import functional as F
 from data import input_reader
 from data.seg2face_dataset import PALETTE
 from deploy.export_form import HalfForm, export_form, restores_by_batch
+from deploy.faces import Faces, faces_of, inputs_of
 from deploy.formats import FORMATS
 from models.base_model import BaseModel
-from restore.description import describe, read_metadata
+from restore.description import Description, describe, read_metadata
 from restore.restorer import Restorer
 from utils.errors import UserError
 from utils.files import replacing, write_file
@@ -58,6 +59,7 @@ class Precision(NamedTuple):
 
 
 PRECISIONS = {"fp32": Precision("", lambda form: form), "fp16": Precision("_fp16", HalfForm)}
+INT8 = "int8"  # made of the float32 ONNX model (deploy/int8_export.py)
 
 
 class Exporter:
@@ -80,6 +82,12 @@ class Exporter:
             self.description = replace(self.description, **{name: getattr(known, name) for name in (
                 "alignment", "commit", "data", "licence")})
         self.restorer = Restorer.load(self.weights, "cpu", description=self.description)
+        self.int8 = self.faces = None
+        if INT8 in o.precision:
+            from deploy.int8_export import Int8Export  # not at the top: it needs onnxruntime
+            self.int8 = Int8Export(o, self.description)
+        if o.gtroot or o.dataroot:
+            self.faces = evaluation_faces(o, self.description)
         self._check_folder()
 
     def run(self) -> int:
@@ -97,10 +105,31 @@ class Exporter:
             rows: list[dict] = []
             self._record(rows)
             for precision in self.options.precision:
-                for name in self.options.formats:
+                for name in self.options.formats if precision in PRECISIONS else ():
                     rows.append(self._export(form, precision, name, cases))
                     self._record(rows)
+            calibrated = None
+            if self.int8:
+                content = FORMATS["onnx"].serialize(form, size, self.metadata(INT8), self.options.opset)
+                found, calibrated = self.int8.write(content, self.folder)
+                rows += found
+                self._record(rows)
+            self._finish(rows, calibrated)
         return int(not all(row["kept"] for row in rows))
+
+    def _finish(self, rows, calibrated) -> None:
+        """Evaluates the ONNX files that were kept, and writes Ascend's folder beside a float32 one."""
+        files = [self.folder / row["file"] for row in rows if row["format"] == "onnx" and row["kept"]]
+        table = None
+        if self.faces:
+            from deploy import evaluation
+            o = self.options
+            table = evaluation.evaluate(self.weights, self.restorer, files, self.faces, max([*o.batch, 4]), o.rounds)
+            evaluation.write_table(table, self.folder, shlex.join(["python", *sys.argv]))
+            table = evaluation.markdown(table)
+        if any(row["precision"] == "fp32" and row["format"] == "onnx" and row["kept"] for row in rows):
+            from deploy import ascend_commands
+            ascend_commands.write_folder(self.folder / "ascend", self.options, self.description, calibrated, table)
 
     def _record(self, rows) -> None:
         """Writes RECORD, which also marks the folder as one of exports: it comes before the first file."""
@@ -170,6 +199,19 @@ class Exporter:
             "network": type(self.restorer.network).__name__, "parameters": str(self.restorer.parameters),
             "weights_sha256": sha256(self.weights), "exported_by": f"{VERSION} {commit()}".strip()}
         return found | ({"palette": json.dumps(PALETTE.tolist())} if reader == "map_inputs" else {})
+
+
+def evaluation_faces(options: argparse.Namespace, described: Description) -> Faces:
+    """Returns the faces of the evaluation: --dataroot with its references in --gtroot, or made of --gtroot alone."""
+    o = options
+    if not o.gtroot:
+        raise UserError("--dataroot: the files are compared with references: give --gtroot FOLDER, too.")
+    if o.dataroot:
+        return inputs_of(o.dataroot, "--dataroot", described, o.max_images, o.gtroot)
+    found = faces_of(o.gtroot, "--gtroot", described, o.max_images)
+    if not found.has_references:
+        raise UserError(f"--gtroot {printable(o.gtroot)}: it has no references; a folder of clean faces is needed.")
+    return found
 
 
 class _Differs(Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +20,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from deploy.session import open_session
 from utils.errors import UserError, nearest
+from utils.processor import processor
 
 QUANTIZED = "Conv"  # the operator whose inputs and weights become int8
 # Where activations are quantized. ONNX Runtime's int8 kernels need the convolution's output quantized as well; OpenVINO
 # fuses what follows a convolution into its kernel and needs the input only, which loses less.
 FORMS = ("onnxruntime", "openvino")
-VNNI = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")  # as /proc/cpuinfo names them
-SENSITIVE = 0.01  # dB; a convolution that alone loses more stays in float
+VNNI = {"VNNI", "i8mm", "NEON"}  # abilities (utils/processor.py) of which int8 kernels do not saturate
 
 
 class Sensitivity(NamedTuple):
@@ -36,23 +35,15 @@ class Sensitivity(NamedTuple):
     loss: float
 
 
-def has_int8_dot_product(cpuinfo: str = "/proc/cpuinfo") -> bool:
-    """Returns whether the processor multiplies int8 without saturation (VNNI, AMX, or ARM's dot product)."""
-    try:
-        text = Path(cpuinfo).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return any(name in line.split() for line in text.splitlines() if line.lower().startswith(("flags", "features"))
-               for name in VNNI)
-
-
 def choose_weight_bits(able: bool | None = None) -> int:
     """Returns 8 for a processor that sums products of int8 without saturation, else 7.
 
     Without such instructions, AVX2 and AVX-512 add two products uint8 * int8 in 16 bits, which overflow with 8-bit
     weights. able: whether the processor has them; None: this one.
     """
-    return 8 if (has_int8_dot_product() if able is None else able) else 7
+    if able is None:
+        able = not VNNI.isdisjoint(processor().abilities)
+    return 8 if able else 7
 
 
 def saturation_warning(weight_bits: int, able: bool | None = None) -> str | None:
@@ -125,6 +116,6 @@ def runner(session) -> Callable[[np.ndarray], np.ndarray]:
     return lambda batch: session.run(None, {name: batch})[0]
 
 
-def kept_in_float(found: Sequence[Sensitivity], limit: float = SENSITIVE) -> list[str]:
+def kept_in_float(found: Sequence[Sensitivity], limit: float) -> list[str]:
     """Returns the layers that lose more than `limit` dB when they alone are quantized."""
     return [row.layer for row in found if row.loss > limit]

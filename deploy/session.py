@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import onnxruntime
-
 from utils.errors import UserError, first_line, shown
+from utils.onnx_file import import_package
 
 QUIET = 3  # errors only: ONNX Runtime warns of each initializer that it removes
 
@@ -19,6 +18,7 @@ def open_session(model: str | os.PathLike | Any, threads: int = 1, emulated: boo
     int8 kernels. This is exact int8 arithmetic on every processor: it cannot saturate.
     Raises UserError for a file that ONNX Runtime cannot load.
     """
+    onnxruntime = import_package("onnxruntime", "int8")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -11,6 +11,7 @@ from deploy.calibration import choose_ranges, collect  # noqa: E402
 from deploy.session import open_session  # noqa: E402
 from tests.helpers.onnx_models import small_network  # noqa: E402
 from utils.errors import UserError  # noqa: E402
+from utils.processor import Processor  # noqa: E402
 
 FACES = [np.random.default_rng(i).uniform(-1, 1, (1, 3, 24, 24)).astype(np.float32) for i in range(4)]
 
@@ -78,14 +79,12 @@ def test_layers_are_ranked_by_their_loss_and_left_in_float(ranges):
     assert next(n for n in left.graph.node if n.name == "second").input[1] == "second.w"
 
 
-def test_weight_bits_follow_the_processor(tmp_path):
-    avx2, vnni, arm = ("flags\t\t: fpu avx2 fma", "flags\t\t: fpu avx2 avx512f avx512_vnni", "Features\t: fp asimddp")
-    for text, able in ((avx2, False), (vnni, True), (arm, True), ("", False)):
-        (tmp_path / "cpuinfo").write_text(f"model name : avx512_vnni\n{text}\n", encoding="utf-8")
-        assert int8.has_int8_dot_product(str(tmp_path / "cpuinfo")) is able
-    assert int8.has_int8_dot_product(str(tmp_path / "none")) is False
+def test_weight_bits_follow_the_processor(monkeypatch):
+    for abilities, bits in ((("AVX2",), 7), (("AVX2", "AVX-512", "VNNI"), 8), (("NEON",), 8), ((), 7)):
+        monkeypatch.setattr(int8, "processor", lambda abilities=abilities: Processor("CPU", abilities))
+        assert int8.choose_weight_bits() == bits and int8.saturation_warning(7) is None
+        assert (int8.saturation_warning(8) is None) == (bits == 8)
     assert (int8.choose_weight_bits(True), int8.choose_weight_bits(False)) == (8, 7)
-    assert int8.saturation_warning(7, False) is None and int8.saturation_warning(8, True) is None
     assert "no VNNI" in int8.saturation_warning(8, False)
 
 
