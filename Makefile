@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: env train test lint
 env: .venv/.ready
 
-.venv/.ready: requirements.txt requirements-dev.txt
+.venv/.ready: requirements.txt requirements-deploy.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try make PYTHON=python3.12")'
 	@echo "== Installing the environment into .venv (PyTorch is most of it; TORCH_INDEX= chooses its build)"
 	@$(PYTHON) -m venv .venv

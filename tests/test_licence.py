@@ -3,7 +3,8 @@
 from tests.helpers.paths import ROOT
 
 HEADER = "# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause"
-FOLDERS = ("benchmarks", "data", "engine", "metrics", "models", "options", "restore", "test", "tests", "tools", "utils")
+FOLDERS = ("benchmarks", "data", "deploy", "engine", "metrics", "models", "options", "restore", "test", "tests",
+           "tools", "utils")
 
 
 def test_each_source_file_begins_with_the_licence():

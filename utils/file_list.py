@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import temporary_beside
-from utils.folder_lock import WRITER_FILE
+from utils.files import WRITER_FILE, temporary_beside
 from utils.names import printable
 
 INDEXED_FROM = 20_000  # files; a shorter list is rebuilt quickly

@@ -16,6 +16,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+WRITER_FILE = ".writer"  # in a folder into which this project writes: says which process (utils/folder_lock.py)
+
 
 class WriteError(UserError):
     """A file could not be written. `reason`: the operating system's words, without path and advice.

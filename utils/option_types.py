@@ -98,6 +98,14 @@ def at_least(smallest, kind=int, largest=None):
     return convert
 
 
+def list_of(kind):
+    """Returns an argparse type: a comma-separated list, each part converted by `kind`; repeated parts count once."""
+    def convert(value):
+        return list(dict.fromkeys(kind(part.strip()) for part in text(value).split(",")))
+    convert.__name__ = "list"
+    return convert
+
+
 def below_one(value):
     """Returns a number in [0, 1), e.g. the decay of a moving average."""
     number = at_least(0, float)(value)

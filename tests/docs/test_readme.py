@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from models import RECIPES
+from options.export_options import parse_export
 from options.test_options import parse_test
 from options.train_options import parse_train, train_parser
 from tests.helpers.paths import ROOT
@@ -23,7 +24,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 ROOT_NAMES = {path.name for path in ROOT.iterdir()}
 # Paths that the commands write, and names that the reader chooses.
-NOT_IN_THE_REPOSITORY = re.compile(r"^(check_points|results|test/output|mine\.yml)(/|$)|NAME|FACES")
+NOT_IN_THE_REPOSITORY = re.compile(r"^(check_points|results|exports|test/output|mine\.yml)(/|$)|NAME|FACES")
 
 
 def text_of(name):
@@ -114,6 +115,12 @@ def test_commands_of_newtest_parse():
     assert len(commands("newtest.py")) > 2
     for words in commands("newtest.py"):
         parse_test(words)
+
+
+def test_commands_of_newexport_parse():
+    assert commands("newexport.py")
+    for words in commands("newexport.py"):
+        parse_export(words)
 
 
 def test_the_example_preset_has_options_of_newtrain():

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from models import RECIPES, build_training_recipe
+from options.export_options import export_parser, parse_export
 from options.test_options import parse_test
 from options.test_options import test_parser as restoring_parser
 from options.train_options import parse_train, train_parser
@@ -18,11 +19,11 @@ from utils.option_types import Parser
 NO_NUMBERS = ["nan", "inf", "-inf", "1e400", "1" + "0" * 40, "-1e300", "1e308", "-1", "9" * 5000, "1_0", "0x1F", "٣",
               "", " 5", "1e", "--", "1\n2", "\ud800"]
 NO_TEXTS = ["", " ", "a\0b", "a\nb", "\x7f", "x" * 5000, "\ud800"]
-NUMBERS = ("int", "float", "loss_scale")
+NUMBERS = ("int", "float", "loss_scale", "list")
 
 
 def parsers(model):
-    return train_parser(model), restoring_parser(model)[0]
+    return train_parser(model), restoring_parser(model)[0], export_parser(model)[0]
 
 
 @pytest.mark.parametrize("model", RECIPES)
@@ -61,7 +62,7 @@ def test_no_parser_of_the_project_goes_without_these_checks():
     ["--batch_size", "1000000000"], ["--load_size", "1000000"], ["--opt_level", "z" * 4000], ["--preset", "a" * 5000],
     ["--degradation", "q"]], ids=lambda words: " ".join(words)[:30].encode("ascii", "replace").decode())
 def test_hostile_arguments_are_one_clear_line(words):
-    for parse in (parse_train, parse_test):
+    for parse in (parse_train, parse_test, parse_export):
         with pytest.raises(UserError) as error:
             parse(words)
         assert "\n" not in str(error.value) and len(str(error.value)) < 6000

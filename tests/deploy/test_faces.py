@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""The faces of a calibration: folders, lists of .npz files, and what is wrong with them."""
+import numpy as np
+import pytest
+
+from deploy.faces import evenly, faces_of, inputs_of
+from restore.description import Description
+from tests.helpers.faces import write_faces
+from tools.write_npz import write_inputs
+from utils.errors import UserError
+
+SMALL = Description(input_size=32)
+
+
+def test_faces_are_degraded_as_in_training_and_have_references(faces):
+    found = faces_of(faces, "--calibroot", SMALL, 4)
+    assert len(found) == 4 and found.has_references
+    assert found[0].shape == (1, 3, 32, 32) and found[0].dtype == np.float32 and np.abs(found[0]).max() <= 1
+    assert found.reference(3).shape == (32, 32, 3) and found.reference(3).dtype == np.uint8
+    assert evenly(4, 10).tolist() == [0, 3, 6, 9] and evenly(20, 3).tolist() == [0, 1, 2]
+
+
+def test_a_list_of_npz_files_holds_the_same_inputs(tmp_path, faces):
+    write_inputs(faces, tmp_path / "npz", 32, "celeba")
+    found = faces_of(tmp_path / "npz" / "inputs.txt", "--calibroot", SMALL, 100)
+    straight = inputs_of(faces, "--dataroot", SMALL, 100)
+    assert len(found) == len(straight) == 10 and not found.has_references
+    assert all(np.array_equal(a, b) for a, b in zip(found, straight, strict=True))
+
+
+def test_bad_folders_are_one_line(tmp_path, faces):
+    with pytest.raises(UserError, match="--calibroot: the folder .*none does not exist"):
+        faces_of(tmp_path / "none", "--calibroot", SMALL, 8)
+    with pytest.raises(UserError, match="--calibroot: .* has 10 faces; 20 or more are needed"):
+        faces_of(faces, "--calibroot", SMALL, 20, fewest=20)
+    broken = write_faces(tmp_path / "faces", 2)
+    (broken / "001.png").write_bytes(b"no picture")
+    found = faces_of(broken, "--calibroot", SMALL, 2)
+    with pytest.raises(UserError, match="001.png: cannot identify an image"):
+        list(found)
+
+
+@pytest.mark.parametrize("content, match", [
+    (b"", "cannot be read as .npz"), (b"PK\x03\x04damaged", "cannot be read as .npz"), (None, "there is no such file"),
+    ({"input": np.zeros((1, 3, 16, 16), np.float32)}, r"float32 \[1, 3, 16, 16\]; floats .* \[1, 3, 32, 32\]"),
+    ({"input": np.zeros((1, 3, 32, 32), np.uint8)}, "is uint8"),
+    ({"input": np.full((1, 3, 32, 32), np.nan)}, "not finite"),
+    ({"a": np.zeros(2), "b": np.zeros(2)}, r"holds 2 arrays \(a, b\)"), ({"input": np.array([None])}, "as .npz")])
+def test_bad_npz_files_are_one_line(tmp_path, content, match):
+    path = tmp_path / "a.npz"
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    elif content is not None:
+        path.write_bytes(content)
+    (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
+    with pytest.raises(UserError, match=match) as error:
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)[0]
+    assert "\n" not in str(error.value) and "a.npz" in str(error.value)
+
+
+def test_a_damaged_npz_file_is_found(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", input=np.random.default_rng(0).normal(size=(1, 3, 32, 32)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.npz").write_bytes(content)
+    (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
+    with pytest.raises(UserError, match="a.npz"):
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)[0]
+
+
+def test_an_empty_list_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("\n\n", encoding="utf-8")
+    with pytest.raises(UserError, match="names no file"):
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""newexport.py --precision int8 --gtroot: int8 files, the table of all files, Ascend's folder, and its commands."""
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from deploy import ascend_commands, evaluation, int8
+from deploy.ascend_commands import CALIBRATION_FACES
+from deploy.exporter import Exporter
+from options.export_options import parse_export
+from tests.helpers.deployed import SMALL, save_recipe
+from tests.helpers.faces import write_faces
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import restore
+from tools.write_npz import write_inputs
+from utils.errors import UserError
+from utils.onnx_file import INPUT, OnnxNetwork, read_metadata
+
+NAME = "net 'a' $(touch x)"
+
+
+def export(weights, folder, *words):
+    return Exporter(parse_export(["--pth_path", str(weights), "--output_path", str(folder), *map(str, words)])).run()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Returns (weights, faces, folder) of an export with everything, whose name is hostile to a shell."""
+    folder = tmp_path_factory.mktemp("int8")
+    faces = write_faces(folder / "faces", 12, size=(40, 40))
+    weights = save_recipe(folder, SMALL["sparnet"])
+    assert export(weights, folder / "out", "--name", NAME, "--precision", "fp32,int8", "--calibroot", faces, "--gtroot",
+                  faces, "--max_images", 3, "--rounds", 1, "--calibration_faces", 8, "--sensitivity_faces", 2,
+                  "--sensitive", "0.5", "--batch", 2, "--soc_version", "Ascend310P3,Ascend910B4") == 0
+    return weights, faces, folder / "out"
+
+
+def test_int8_files_describe_themselves_and_restore(exported):
+    weights, faces, out = exported
+    rows = json.loads((out / "export.json").read_text(encoding="utf-8"))["files"]
+    assert [row["file"] for row in rows] == [f"{NAME}.onnx", f"{NAME}_int8.onnx", f"{NAME}_int8_openvino.onnx"]
+    for row in rows[1:]:
+        found = read_metadata(out / row["file"])
+        assert found["precision"] == "int8" and found["calibration"] == "kl"
+        assert int(found["weight_bits"]) == int8.choose_weight_bits() and found["model"] == "sparnet"
+    low = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
+    whole, quantized = (OnnxNetwork(out / row["file"])(low) for row in rows[:2])
+    assert 0 < np.abs(whole - quantized).mean() < 0.1 * np.abs(whole).mean()
+    record = json.loads((out / "calibration.json").read_text(encoding="utf-8"))
+    model = onnx.load(out / f"{NAME}.onnx")
+    assert {row["layer"] for row in record["sensitivity"]} == set(int8.convolutions(model))
+    assert len(record["faces"]) == 8 and set(record["ranges"]) == set(int8.calibrated_tensors(model))
+
+
+def test_the_table_has_a_row_per_file_and_runtime(exported):
+    _, _, out = exported
+    table = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    rows = [(row["runtime"], row["precision"], row["how"]) for row in table["rows"]]
+    assert rows == [("PyTorch", "fp32", "as deployed"), ("ONNX Runtime", "fp32", "as deployed"),
+                    ("OpenVINO", "fp32", "as deployed"), ("ONNX Runtime", "int8", "as deployed"),
+                    ("ONNX Runtime", "int8", "emulated"), ("OpenVINO", "int8", "as deployed"),
+                    ("ONNX Runtime", "int8", "emulated")]
+    assert table["faces"] == 3 and set(table["rows"][0]["scores"]) == {"sparnet", "benchmark", "rgb"}
+    for row in table["rows"][:3]:
+        assert all(abs(score["loss"]) < 1e-3 for score in row["scores"].values())
+        assert all(row[name]["median_ms"] > 0 and row[name]["peak_mb"] > 20 for name in ("batch 1", "batch 4"))
+    text = (out / "evaluation.md").read_text(encoding="utf-8")
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + len(rows)
+    assert "int8, emulated" in text and text.split("\n\n")[0] in (out / "ascend/README.md").read_text(encoding="utf-8")
+
+
+def test_an_om_file_without_ais_bench_is_a_note(exported):
+    weights, _, out = exported
+    from restore.restorer import Restorer
+    rows, notes = evaluation.candidates(weights, Restorer.load(weights, "cpu"), [out / "a.om"])
+    assert [row.runtime for row in rows] == ["torch"] and "package ais_bench (Ascend) cannot be imported" in notes[0]
+
+
+def test_shell_scripts_quote_every_name(exported, tmp_path):
+    """Runs them with stand-ins for Ascend's tools, which print their arguments."""
+    _, _, out = exported
+    stand_in = tmp_path / "bin" / "atc"
+    stand_in.parent.mkdir()
+    code = shlex.quote("import json, sys; print(json.dumps(sys.argv[1:]))")
+    stand_in.write_text(f'#!/bin/bash\nexec {shlex.quote(sys.executable)} -SEc {code} "$@"\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    for name in ("python3", "amct_onnx"):
+        os.link(stand_in, stand_in.with_name(name))
+
+    def calls(script, *words):
+        done = subprocess.run(["bash", str(out / "ascend" / script), *map(str, words)], capture_output=True, text=True,
+                              env=os.environ | {"PATH": f"{stand_in.parent}:{os.environ['PATH']}"}, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+    atc = calls("atc.sh")
+    assert len(atc) == 2 * (6 + 1)
+    assert atc[0] == ["--framework=5", f"--model=../{NAME}.onnx", f"--output={NAME}_fp16_Ascend310P3_bs1",
+                      "--input_format=NCHW", f"--input_shape={INPUT}:1,3,32,32", "--soc_version=Ascend310P3",
+                      "--precision_mode_v2=fp16"]
+    assert atc[6][-1] == "--insert_op_conf=aipp.cfg" and "precision_mode=" not in str(atc)
+    bench = calls("ais_bench.sh", "in puts", "out", "Ascend910B4")
+    assert bench[0] == ["-m", "ais_bench", "--model", f"./{NAME}_fp16_Ascend910B4_bs1.om",
+                        "--input", str(tmp_path / "in puts"), "--output", str(tmp_path / "out"),
+                        "--outfmt", "NPY", "--batchsize", "1"]
+    assert len(bench) == 1 + 6 and calls("amct.sh")[0][2] == f"../{NAME}.onnx"
+    assert not (tmp_path / "x").exists() and not (out / "ascend" / "x").exists()
+
+
+def test_ascends_folder_is_complete(exported):
+    _, _, out = exported
+    folder = out / "ascend"
+    assert {path.name for path in folder.iterdir()} >= {
+        *(f"{NAME}_{part}.py" for part in ("pth2onnx", "preprocess", "postprocess", "msmodelslim")), "aipp.cfg",
+        "atc.sh", "ais_bench.sh", "amct.cfg", "amct.sh", "README.md", "LICENSE", "requirements.txt",
+        "modelzoo_level.txt"}
+    for path in folder.glob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"))
+    data = sorted((folder / "calibration").iterdir())
+    assert len(data) == min(8, CALIBRATION_FACES) and np.fromfile(data[0], np.float32).size == 3 * 32 * 32
+    kept = json.loads((out / "calibration.json").read_text(encoding="utf-8"))["float_layers"]
+    assert re.findall('skip_layers: "(.*)"', (folder / "amct.cfg").read_text(encoding="utf-8")) == kept
+    assert "min_chn_0: 127.5" in (folder / "aipp.cfg").read_text(encoding="utf-8")
+    assert "FuncStatus:NOK" in (folder / "modelzoo_level.txt").read_text(encoding="utf-8")
+
+
+def script(out, part, monkeypatch, *words):
+    path = out / "ascend" / f"{NAME}_{part}.py"
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    assert not end.value.code
+
+
+def test_preprocess_runtime_postprocess_score_as_newtest_does(exported, tmp_path, monkeypatch):
+    weights, faces, out = exported
+    script(out, "preprocess", monkeypatch, faces, tmp_path / "in", "--clean")
+    network = OnnxNetwork(out / f"{NAME}.onnx")
+    for path in sorted((tmp_path / "in").glob("*.bin")):
+        low = np.fromfile(path, np.float32).reshape(1, 3, 32, 32)
+        (tmp_path / "made").mkdir(exist_ok=True)
+        np.save(tmp_path / "made" / f"{path.stem}_0.npy", network(low))  # as ais_bench names it
+    script(out, "postprocess", monkeypatch, tmp_path / "made", tmp_path / "scores", "--gtroot", faces)
+    found = json.loads((tmp_path / "scores" / "scores.json").read_text(encoding="utf-8"))["protocols"]
+    newtest = restore(tmp_path, weights, "--gtroot", faces)
+    wanted = json.loads((newtest / "scores.json").read_text(encoding="utf-8"))["protocols"]
+    assert set(found) == set(wanted)
+    for name, scores in wanted.items():
+        assert found[name]["bicubic"] == scores["bicubic"]
+        assert abs(found[name]["sr"]["psnr"] - scores["sr"]["psnr"]) < 1e-3
+
+
+def test_pth2onnx_makes_the_same_file(exported, tmp_path, monkeypatch):
+    _, _, out = exported
+    script(out, "pth2onnx", monkeypatch, "--output_path", tmp_path / "again")
+    low = np.zeros((1, 3, 32, 32), np.float32)
+    assert np.array_equal(OnnxNetwork(tmp_path / "again" / f"{NAME}.onnx")(low), OnnxNetwork(out / f"{NAME}.onnx")(low))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_operator_is_one_that_atc_reads(tmp_path, name):
+    known = set((ROOT / "tests/fixtures/ascend_onnx_operators.txt").read_text(encoding="utf-8").split())
+    export(save_recipe(tmp_path, SMALL[name]), tmp_path / "out", "--name", "net")
+    model = onnx.load(tmp_path / "out" / "net.onnx")
+    assert {node.op_type for node in model.graph.node} <= known
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not {"QuantizeLinear", "DequantizeLinear"} & known  # QDQ files are for other runtimes
+
+
+@pytest.mark.parametrize("words, message", [
+    ([], "--precision int8 needs faces for the calibration: --calibroot FACES"),
+    (["--calibroot", "none"], "--calibroot: the folder none does not exist"),
+    (["--calibroot", "FACES", "--calibration_faces", "7"], "argument --calibration_faces: 7 is below 8"),
+    (["--calibroot", "FEW"], "--calibroot: .*few has 7 faces; 8 or more are needed"),
+    (["--calibroot", "FACES", "--calibration", "entropy"], "'entropy' is unknown; there are minmax, percentile"),
+    (["--calibroot", "FACES", "--formats", "pt2"], "--precision int8 is for --formats onnx only"),
+    (["--calibroot", "FACES", "--weight_bits", "9"], "--weight_bits: 9 is above 8"),
+    (["--calibroot", "FACES", "--soc_version", "Ascend310P3;rm"], "is no name of an Ascend processor"),
+    (["--calibroot", "FACES", "--dataroot", "FACES"], "give --gtroot FOLDER, too"),
+    (["--calibroot", "FACES", "--gtroot", "none"], "--gtroot: the folder none does not exist")])
+def test_bad_input_is_one_line_and_writes_nothing(exported, tmp_path, words, message):
+    weights, faces, _ = exported
+    few = write_faces(tmp_path / "few", 7)
+    words = [{"FACES": str(faces), "FEW": str(few)}.get(word, word) for word in words]
+    with pytest.raises(UserError, match=message) as error:
+        export(weights, tmp_path / "out", "--precision", "int8", *words)
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_npz_inputs_calibrate_without_sensitivity(exported, tmp_path, capsys):
+    weights, faces, _ = exported
+    write_inputs(faces, tmp_path / "npz", 32, "celeba")
+    export(weights, tmp_path / "out", "--name", "net", "--precision", "int8", "--weight_bits", 8, "--calibration",
+           "minmax", "--calibroot", tmp_path / "npz" / "inputs.txt")
+    said = capsys.readouterr().out
+    assert "has no references (.npz inputs): the layers' sensitivity is not measured" in said
+    assert ("warning: --weight_bits 8: this processor has no VNNI" in said) == (int8.choose_weight_bits() == 7)
+    assert not (tmp_path / "out" / "ascend").exists()  # there is no float32 model
+
+
+def test_calibration_data_is_written_for_ascends_tools(tmp_path):
+    faces = [np.full((1, 3, 8, 8), i, np.float32) for i in range(40)]
+    ascend_commands.write_calibration(tmp_path, faces)
+    first = [np.fromfile(path, np.float32)[0] for path in sorted(tmp_path.iterdir())]
+    assert len(first) == CALIBRATION_FACES and (first[0], first[-1]) == (0, 39)
