@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 import utils.device
-from restore.restorer import Precision
+from restore.restorer import HALVES, OPT_LEVELS, Precision
 from utils import distributed
+from utils.device_names import DEVICES
 from utils.processor import processor
 
 RECORD = "precision"  # name in a checkpoint's options: what the run computed in
@@ -45,8 +46,7 @@ def _choose(o, device, saved):
     slow = device.type == "cpu" and level != "O0" and not processor().has_bf16
     if saved is not None:
         unchanged = all(saved.get(name) == getattr(o, name) for name in ("opt_level", "amp_dtype"))
-        before = (saved.get(RECORD) or " ".join((device.type, *_meant(
-            saved.get("opt_level"), saved.get("amp_dtype"), device)))).split()
+        before = _before(saved, device)
         if unchanged and before[0] == device.type:
             level, half = before[1:]
             slow = slow and level != "O0"
@@ -61,6 +61,16 @@ def _choose(o, device, saved):
         changed = f"the run computed in {_shown(*before)} so far, from here on in {now}."
         note = f"{note} {changed[0].upper()}{changed[1:]}" if note else changed
     return level, half, note
+
+
+def _before(saved, device):
+    """Returns [kind of device, level, name of the half type] of a checkpoint; an older one keeps no record of them."""
+    words = str(saved.get(RECORD)).split()
+    if len(words) == 3 and words[0] in DEVICES and words[1] in OPT_LEVELS and words[2] in HALVES:
+        return words
+    level, half = saved.get("opt_level"), saved.get("amp_dtype")
+    return [device.type, *_meant(level if level in (*OPT_LEVELS, "auto") else None,
+                                 half if half in tuple(HALVES) else None, device)]
 
 
 def _meant(level, half, device):

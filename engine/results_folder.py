@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.folder_lock import WRITER_FILE, only_writer
+from utils.folder_lock import move_aside, only_writer
 from utils.links import leads_into
 from utils.names import printable
 
@@ -52,25 +51,8 @@ def prepare(options: argparse.Namespace, held: contextlib.ExitStack) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(only_writer(folder, "--name"))
-        earlier = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        if earlier:
-            aside = _new_folder_beside(folder.resolve())
-            for path in earlier:
-                path.rename(aside / path.name)
-            (aside / WRITER_FILE).touch()  # as in `folder`: marks results, which are never faces (utils/file_list.py)
-            print(f"{printable(folder)} held earlier results: moved to {printable(aside)}.", flush=True)
+        move_aside(folder, "results")
         (folder / "restored").mkdir()
     except OSError as error:
         raise UserError(f"--results_dir: cannot write into {printable(folder)}: {error.strerror}.") from None
     return folder
-
-
-def _new_folder_beside(folder):
-    """Makes and returns FOLDER.previous, FOLDER.previous.2, ...: the first that does not exist."""
-    for number in itertools.count(1):
-        aside = folder.with_name(f"{folder.name}.previous" + (f".{number}" if number > 1 else ""))
-        try:
-            aside.mkdir()
-        except FileExistsError:
-            continue
-        return aside

@@ -84,7 +84,8 @@ class Tester:
         self.device = distributed.join_ranks(o)
         self.chosen = choose_precision(o, self.device)
         self.restorer = Restorer.load(Path(o.pretrain_model_path), self.device, self.chosen.precision,
-                                      description=describe(vars(o)), batch_size=o.batch_size)
+                                      description=describe(vars(o)), batch_size=o.batch_size,
+                                      runtime=o.runtime)
         self.evaluated = choose_faces(o, self.restorer.recipe.prior_maps)
         self.dataset = self.evaluated.faces
         self.titles = {"input": input_title(o.dataset_name, o.degradation), "restored": o.name[:20]}

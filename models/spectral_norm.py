@@ -22,6 +22,16 @@ def add_spectral_norm(net: nn.Module) -> nn.Module:
     return net
 
 
+def remove_spectral_norm(net: nn.Module) -> nn.Module:
+    """Replaces what add_spectral_norm added by the normalised weights, as plain parameters. Returns `net`."""
+    for key, hook in list(net._forward_pre_hooks.items()):
+        if isinstance(hook, _NormaliseAll):
+            for layer in hook.layers:
+                hook.norm.remove(layer)
+            del net._forward_pre_hooks[key]
+    return net
+
+
 class _NormaliseAll:
     """The hook of the network.
 

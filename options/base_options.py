@@ -33,8 +33,8 @@ def new_parser(program, description):
     return Parser(usage=f"python {program} [options]", description=description, formatter_class=HelpFormatter)
 
 
-def add_common(parser):
-    """Adds the options that both programs share. Returns the argument groups (run, data)."""
+def add_model(parser):
+    """Adds the options that name the recipe and its preset. Returns their argument group."""
     run = parser.add_argument_group("what is run, and where")
     run.add_argument("--model", default="sparnet",
                      help="recipe to train or to restore with: sparnet, sparnethd, fsrnet or gpen; it brings its own "
@@ -43,6 +43,12 @@ def add_common(parser):
                      help="named set of options, or the path of a .yml file of `option: value` lines, of which `like: "
                           "NAME` takes another preset's; options on the command line override it; default: none; there "
                           "are " + ", ".join(preset_names()))
+    return run
+
+
+def add_common(parser):
+    """Adds the options that newtrain.py and newtest.py share. Returns the argument groups (run, data)."""
+    run = add_model(parser)
     run.add_argument("--name", default=None,
                      help="name of the run, and of its folder below the output folder; default: newtrain.py: the "
                           "preset's name, newtest.py: the name of the weights or of their folder")
@@ -62,6 +68,23 @@ def add_common(parser):
     run.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
                      help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange; "
                           "default: %(default)g")
+    data = add_inputs(parser)
+    data.add_argument("--workers", "--num_threads", type=at_least(0, largest=1024), default=default_workers(),
+                      help="processes per device that prepare batches; 0: the main process does; default: one per "
+                           "core, at most 4")
+    data.add_argument("--data_timeout", type=at_least(1.0, float, 1e6), default=DATA_TIMEOUT,
+                      help="seconds to wait for a batch of faces before the program ends with an error")
+    data.add_argument("--min_size", type=at_least(0, largest=100_000), default=0,
+                      help="shorter side in pixels from which on an image is used; smaller ones count as bad; 0: small "
+                           "ones are enlarged")
+    data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
+                      help="what to do with a damaged or too small image: replace it by its neighbour and report it, "
+                           "or stop the run at the first")
+    return run, data
+
+
+def add_inputs(parser):
+    """Adds the options that describe the network's inputs. Returns their argument group."""
     data = parser.add_argument_group("data")
     data.add_argument("--load_size", type=at_least(16, largest=SIZE), default=128,
                       help="side of the network's square input and output in pixels")
@@ -76,18 +99,7 @@ def add_common(parser):
                            "face128 itself, colorization grey, inpainting holes, others bicubic")
     data.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,
                       help="ratio of --load_size to the side of the small face, for --degradation bicubic")
-    data.add_argument("--workers", "--num_threads", type=at_least(0, largest=1024), default=default_workers(),
-                      help="processes per device that prepare batches; 0: the main process does; default: one per "
-                           "core, at most 4")
-    data.add_argument("--data_timeout", type=at_least(1.0, float, 1e6), default=DATA_TIMEOUT,
-                      help="seconds to wait for a batch of faces before the program ends with an error")
-    data.add_argument("--min_size", type=at_least(0, largest=100_000), default=0,
-                      help="shorter side in pixels from which on an image is used; smaller ones count as bad; 0: small "
-                           "ones are enlarged")
-    data.add_argument("--on_bad_image", choices=["replace", "stop"], default="replace",
-                      help="what to do with a damaged or too small image: replace it by its neighbour and report it, "
-                           "or stop the run at the first")
-    return run, data
+    return data
 
 
 def default_workers():

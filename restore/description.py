@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from data import find_degradation, prior_counts
 from models import find_recipe_options
+from utils import onnx_file
 from utils.errors import UserError, first_line, shown
 from utils.files import check_regular_file
 from utils.option_file import read_option_file
@@ -105,11 +106,17 @@ def read_description(path: str | Path) -> Description | None:
 
 
 def read_metadata(path: str | Path) -> Description | None:
-    """Returns the description in the metadata of the .safetensors file at `path`.
+    """Returns the description in the metadata of the .safetensors or .onnx file at `path`.
 
     None for other files, for absent ones, and for a .safetensors file without a description. Raises UserError for a
-    description that cannot be used.
+    description that cannot be used, and for an .onnx file without one: nothing else can describe it.
     """
+    if Path(path).suffix == onnx_file.SUFFIX and os.path.exists(path):
+        metadata = onnx_file.read_metadata(path)
+        if "model" not in metadata:
+            raise UserError(f"{path}: it is no file of newexport.py: its metadata does not describe a restoring "
+                            f"network.")
+        return description_of_metadata(metadata, str(path))
     if Path(path).suffix != ".safetensors" or not os.path.exists(path):
         return None
     check_regular_file(path)

@@ -18,10 +18,12 @@ from data import find_degradation, input_reader
 from models import build_recipe
 from models.base_model import BaseModel
 from models.weights import count_parameters, load_weights
-from restore.description import OPTIONS_FILE, Description, read_description
+from restore.deployed import DeployedNetwork, check_same_network, deployed_recipe
+from restore.description import OPTIONS_FILE, Description, read_description, read_metadata
 from utils import amp
 from utils.errors import UserError, nearest
 from utils.images import BadImage, quantize, to_tensor_range
+from utils.onnx_file import RUNTIMES, SUFFIX
 from utils.pretrained import find_pretrained, pretrained_names
 
 BATCH_SIZE = 16  # as newtest.py's --batch_size
@@ -60,21 +62,28 @@ class Restorer:
 
     @classmethod
     def load(cls, name: str | Path, device: str | torch.device = "auto", precision: str | Precision | None = None, *,
-             description: Description | None = None, batch_size: int = BATCH_SIZE) -> Restorer:
+             description: Description | None = None, batch_size: int = BATCH_SIZE,
+             runtime: str | None = None) -> Restorer:
         """Returns a Restorer with trained weights, ready to be called.
 
-        name: weights that ship with the project (a folder of pretrained/), or the path of a .safetensors or .pth file.
+        name: weights that ship with the project (a folder of pretrained/), or the path of a .safetensors or .pth file,
+        or of an .onnx file of newexport.py, which computes on the CPU in the precision that it was exported with.
         device: auto, npu, cuda, cpu, or one card as cuda:1.
         precision: None or "float32" (O0); "O1" or "O2", with the device's usual half type; "float16" or "bfloat16": O2
         with that type.
         description: of the network; None: from the file's metadata, or from an options.yml beside it.
         batch_size: images per pass of the network. A tied FSRNet normalises by the batch: with 1 it restores each face
         as if it were alone.
+        runtime: of an .onnx file: onnx (ONNX Runtime, the default) or openvino.
 
         Raises UserError for unknown names, missing or damaged files, weights that no description is known of or that
         do not fit it, weights that restore no faces, and devices that are not there.
         """
         path = find_weights(name)
+        if path.suffix == SUFFIX:
+            return cls._load_deployed(path, precision, description, batch_size, runtime or RUNTIMES[0])
+        if runtime:
+            raise UserError(f"{path}: runtime {runtime} computes {SUFFIX} files of newexport.py, not weights.")
         description = description or read_description(path)
         if description is None:
             raise UserError(f"{path}: nothing says which network these weights are of. Give newtest.py --preset NAME, "
@@ -90,6 +99,16 @@ class Restorer:
         amp.prepare_inference(network, level, half)
         return cls(recipe, device, description, batch_size)
 
+    @classmethod
+    def _load_deployed(cls, path, precision, description, batch_size, runtime):
+        found, device = read_metadata(path), torch.device("cpu")
+        if find_precision(precision, device).opt_level != "O0":
+            raise UserError(f"{path}: its precision was chosen when it was exported (newexport.py --precision). Leave "
+                            f"out the precision (--opt_level).")
+        if description:
+            check_same_network(path, found, description)
+        return cls(deployed_recipe(path, runtime), device, description or found, batch_size)
+
     @property
     def network(self) -> torch.nn.Module:
         """The network that restores."""
@@ -98,7 +117,8 @@ class Restorer:
     @property
     def parameters(self) -> int:
         """Number of the network's parameters."""
-        return count_parameters(self.network)
+        network = self.network
+        return network.parameter_count if isinstance(network, DeployedNetwork) else count_parameters(network)
 
     @property
     def task(self) -> str:

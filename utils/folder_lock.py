@@ -2,6 +2,7 @@
 """One writer per folder. The operating system releases the lock when the process ends, also when it is killed."""
 import contextlib
 import errno
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from utils.errors import UserError
 from utils.files import write_file
+from utils.names import printable
 
 LOCK_FILE, WRITER_FILE = ".lock", ".writer"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # a shared file system without locks says one of these
@@ -37,6 +39,32 @@ def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def move_aside(folder: Path, what: str) -> None:
+    """Moves what `folder` holds, hidden files excepted, to FOLDER.previous, or FOLDER.previous.2 and so on; says so.
+
+    The caller holds the folder's lock. what: the word for the content, e.g. results.
+    """
+    earlier = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if not earlier:
+        return
+    aside = _new_folder_beside(folder.resolve())
+    for path in earlier:
+        path.rename(aside / path.name)
+    (aside / WRITER_FILE).touch()  # as in `folder`: marks results, which are never faces (utils/file_list.py)
+    print(f"{printable(folder)} held earlier {what}: moved to {printable(aside)}.", flush=True)
+
+
+def _new_folder_beside(folder):
+    """Makes and returns FOLDER.previous, FOLDER.previous.2, ...: the first that does not exist."""
+    for number in itertools.count(1):
+        aside = folder.with_name(f"{folder.name}.previous" + (f".{number}" if number > 1 else ""))
+        try:
+            aside.mkdir()
+        except FileExistsError:
+            continue
+        return aside
 
 
 def refuse_if_in_use(folder: str | os.PathLike, option: str) -> None:

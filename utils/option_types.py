@@ -98,6 +98,25 @@ def at_least(smallest, kind=int, largest=None):
     return convert
 
 
+def list_of(kind):
+    """Returns an argparse type: a comma-separated list, each part converted by `kind`; repeated parts count once."""
+    def convert(value):
+        return list(dict.fromkeys(kind(part.strip()) for part in text(value).split(",")))
+    convert.__name__ = "list"
+    return convert
+
+
+def one_of(known):
+    """Returns an argparse type: one of the words `known`."""
+    def convert(value):
+        if value not in known:
+            raise argparse.ArgumentTypeError(f"'{shown(value)}' is unknown; there are {', '.join(known)}."
+                                             + nearest(value, known))
+        return value
+    convert.__name__ = "text"
+    return convert
+
+
 def below_one(value):
     """Returns a number in [0, 1), e.g. the decay of a moving average."""
     number = at_least(0, float)(value)
@@ -121,17 +140,6 @@ OLD_WORDS = {"augmentation": {"mended": "fixed"}}
 def current_word(option, value):
     """Returns what an option's value of an earlier version is called now; any other value unchanged."""
     return OLD_WORDS[option].get(value, value) if option in OLD_WORDS else value
-
-
-def one_of(names):
-    """Returns an argparse type: one of `names`; the error suggests the nearest of them."""
-    def convert(value):
-        if value not in names:
-            raise argparse.ArgumentTypeError(f"'{shown(value)}' is unknown; there are {', '.join(names)}."
-                                             + nearest(shown(value), names))
-        return value
-    convert.__name__ = "text"
-    return convert
 
 
 def augmentation(value):

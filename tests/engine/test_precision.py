@@ -69,3 +69,10 @@ def test_runs_and_evaluations_say_and_keep_what_they_compute_in(train, tmp_path,
     scores = json.loads((results / "scores.json").read_text())
     assert scores["opt_level"] == "O0" and scores["machine"].startswith("Test CPU, AVX2, no bf16, ")
     assert "O0 is taken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [{"precision": 0.5}, {"precision": "cpu O9 float8"}, {"opt_level": 2.0},
+                                    {"opt_level": ["O2"], "amp_dtype": {}}])
+def test_a_damaged_record_counts_as_none(processor, damage):
+    processor("AVX2")
+    assert chosen(saved={"opt_level": None, "amp_dtype": None, **damage})[:2] == ("O0", "bfloat16")

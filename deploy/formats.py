@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""The file formats of deployed networks: how each is written, and how it is loaded to be checked."""
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from utils.onnx_file import INPUT, OUTPUT, OnnxNetwork, checked_content
+
+OPSET = 17
+OPSETS = (13, 20)  # int8 per channel needs 13; torch's exporter ends at 20
+METADATA_FILE = "metadata.json"  # within TorchScript and torch.export files
+IR_VERSION = 8  # of opset 17; newer opsets need newer ones
+EXAMPLES = 2  # faces of the example input: with one, torch.export would take the batch for a constant
+
+
+class Format(NamedTuple):
+    """suffix: of the file's name. serialize(network, size, metadata, opset) -> bytes. load(path) -> function on arrays.
+
+    packages: what both need beside torch. load's function: float32 [N, 3, S, S] -> likewise.
+    """
+    suffix: str
+    packages: tuple[str, ...]
+    serialize: Callable[[nn.Module, int, Mapping[str, str], int], bytes]
+    load: Callable[[Path], Callable[[np.ndarray], np.ndarray]]
+
+
+def serialize_onnx(network: nn.Module, size: int, metadata: Mapping[str, str], opset: int = OPSET) -> bytes:
+    """Returns the ONNX model of an export form, with a dynamic batch: slimmed, checked, with a checksum.
+
+    size: side of the square input in pixels.
+    """
+    import onnx
+    import onnxslim
+    traced = BytesIO()
+    batch = {0: "batch"}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(network, (_example(size),), traced, dynamo=False, opset_version=opset, input_names=[INPUT],
+                          output_names=[OUTPUT], dynamic_axes={INPUT: batch, OUTPUT: batch})
+        model = onnxslim.slim(onnx.load_from_string(traced.getvalue()))
+    model.ir_version = max(IR_VERSION, onnx.helper.find_min_ir_version_for(model.opset_import))
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return checked_content(model.SerializeToString())
+
+
+def serialize_torchscript(network: nn.Module, size: int, metadata: Mapping[str, str], opset: int) -> bytes:
+    """Returns the traced network as a TorchScript file; metadata: JSON in its extra file METADATA_FILE."""
+    content = BytesIO()
+    with _quiet(), torch.no_grad():
+        traced = torch.jit.freeze(torch.jit.trace(network, _example(size), check_trace=False))
+        torch.jit.save(traced, content, _extra_files={METADATA_FILE: json.dumps(metadata)})
+    return content.getvalue()
+
+
+def serialize_pt2(network: nn.Module, size: int, metadata: Mapping[str, str], opset: int) -> bytes:
+    """Returns the network as a file of torch.export with a dynamic batch; metadata as in TorchScript."""
+    content = BytesIO()
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(network, (_example(size),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        torch.export.save(program, content, extra_files={METADATA_FILE: json.dumps(metadata)})
+    return content.getvalue()
+
+
+def _example(size):
+    return torch.linspace(-1, 1, EXAMPLES * 3 * size * size).reshape(EXAMPLES, 3, size, size)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences warnings of exporters: of a deprecation, and of shapes that are constant here on purpose."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _load_onnx(path):
+    return OnnxNetwork(path, threads=torch.get_num_threads())
+
+
+def _load_torchscript(path):
+    return _on_arrays(torch.jit.load(str(path), map_location="cpu"))
+
+
+def _load_pt2(path):
+    return _on_arrays(torch.export.load(str(path)).module())
+
+
+def _on_arrays(network):
+    def compute(faces):
+        with torch.no_grad():
+            return network(torch.from_numpy(faces)).numpy()
+    return compute
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "onnxslim", "onnxruntime"), serialize_onnx, _load_onnx),
+    "torchscript": Format(".torchscript.pt", (), serialize_torchscript, _load_torchscript),
+    "pt2": Format(".pt2", (), serialize_pt2, _load_pt2),
+}
