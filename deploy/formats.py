@@ -98,7 +98,8 @@ def _load_torchscript(path):
 
 
 def _load_pt2(path):
-    return _on_arrays(torch.export.load(str(path)).module())
+    with open(path, "rb") as file:  # torch looks at a name's ending, which is another while the file is written
+        return _on_arrays(torch.export.load(file).module())
 
 
 def _on_arrays(network):

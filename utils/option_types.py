@@ -101,7 +101,7 @@ def at_least(smallest, kind=int, largest=None):
 def list_of(kind):
     """Returns an argparse type: a comma-separated list, each part converted by `kind`; repeated parts count once."""
     def convert(value):
-        return list(dict.fromkeys(kind(part.strip()) for part in text(value).split(",")))
+        return list(dict.fromkeys(kind(part) for part in text(value).split(",")))
     convert.__name__ = "list"
     return convert
 
