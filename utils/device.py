@@ -4,6 +4,7 @@
 It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) where possible and adds only what that
 interface lacks. Nothing here falls back silently.
 """
+import functools
 import os
 import platform
 import random
@@ -126,6 +127,12 @@ def default_half(device):
 def memory_format(device):
     """Returns channels_last on CUDA and CPU, where it is faster, and contiguous on NPU, which lacks channels_last."""
     return torch.contiguous_format if device.type == "npu" else torch.channels_last
+
+
+@functools.cache
+def has_avx512():
+    """Returns whether this machine's processor has AVX-512 and torch uses it."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def synchronize(device):
