@@ -57,8 +57,8 @@ class SteppedTrainer(Trainer):
 def bare_step(options, device, opt_level, half, average=None, combine_grad=True, layout=None):
     """Returns a function that takes a batch and trains on it like the Trainer, without log and checks.
 
-    average: argument of amp.initialize. layout: memory format; None: the Trainer's. Without combine_grad, DistributedDataParallel averages the gradients of a
-    recipe with one optimizer.
+    average: argument of amp.initialize. layout: memory format; None: the Trainer's. Without combine_grad,
+    DistributedDataParallel averages the gradients of a recipe with one optimizer.
     """
     recipe = build_training_recipe(options)
     recipe.state = {name: value.to(device) for name, value in recipe.state.items()}

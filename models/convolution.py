@@ -80,10 +80,12 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(large, small, size, stride, padding):
-    """Returns sum over pixels p of small[:, i, p] large[:, j, stride p + tap - padding]: [c_small, c_large, size, size].
+    """Returns the sums over images and pixels p of small[i, p] large[j, stride p + tap - padding].
 
-    It is the gradient of the weights of a convolution of the images `large` with `small` as the gradient of its output,
-    or of a transposed convolution of `small` with `large` as that gradient. Both are [N, C, H, W].
+    Shape: [channels i of `small`, channels j of `large`, size, size].
+
+    This is the gradient of the weights of a convolution of `large`, [N, C, H, W], with `small` as the gradient of its
+    output, or of a transposed convolution of `small` with `large` as that gradient.
 
     In channels_last, the taps of one row of the kernel lie beside each other in memory. So for each row, a strip of the
     image becomes a matrix [pixels, size * c_large] by one copy, and the sum is one product of matrices.
