@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 import utils.device
 
-FEWEST_CHANNELS = 32  # with fewer, or with small images, torch's gradient is faster (benchmarks/layout.py)
-FEWEST_PIXELS = 256
+FEWEST_CHANNELS = 16  # with fewer, or with small images, torch's gradient is not slower
+FEWEST_PIXELS = 64
 STRIP = 2 ** 16  # values of a strip of the image; it stays in the processor's second cache
 
 
@@ -69,13 +69,16 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         by_x, by_weight, by_bias = ctx.needs_input_grad[:3]
-        own = by_weight and not torch.is_grad_enabled()  # with create_graph, aten's can be differentiated again
-        found = list(torch.ops.aten.convolution_backward(gradient, x, weight, ctx.bias_sizes, *ctx.settings,
-                                                         (by_x, by_weight and not own, by_bias)))
+        if torch.is_grad_enabled():  # create_graph: aten's can be differentiated again
+            own, wanted = False, (by_x, by_weight, by_bias)
+        else:
+            own, wanted = by_weight, (by_x, False, False)
+        found = list(torch.ops.aten.convolution_backward(gradient, x, weight, ctx.bias_sizes, *ctx.settings, wanted))
         if own:
             (stride, _), (padding, _), _, transposed, *_ = ctx.settings
             large, small = (gradient, x) if transposed else (x, gradient)
             found[1] = weight_gradient(large, small, weight.shape[-1], stride, padding)
+            found[2] = gradient.sum((0, 2, 3)) if by_bias else None  # with torch's, it would compute the weights' too
         return *found, None, None, None, None
 
 
