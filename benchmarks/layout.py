@@ -24,14 +24,14 @@ from benchmarks.train_step import bare_step, fixed_batch, plain_loop
 from models import build_recipe
 from options.train_options import parse_train
 from utils.errors import run_main
-from utils.option_types import at_least, tool_parser
+from utils.option_types import BATCH, at_least, tool_parser
 
 RECIPES = {  # name: newtrain.py's words
     "v16": ("--preset=sparnet_celeba", "--batch_size=2"),
     "light": ("--preset=sparnet_light_attn3d", "--batch_size=8"),
     "half": ("--preset=sparnet_half_width", "--batch_size=8"),
     "sparnethd_256": ("--preset=sparnethd_256_small", "--batch_size=2"),
-    "fsrnet": ("--preset=fsrnet_celebamask", "--batch_size=1", "--optimizer=adam"),
+    "fsrnet": ("--preset=fsrnet_celebamask", "--batch_size=4", "--optimizer=adam"),
     "gpen_256": ("--preset=gpen_256_narrow", "--batch_size=2", "--lambda_id=0", "--lambda_r1=0", "--lambda_path=0"),
 }
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -62,10 +62,10 @@ def restoring_jobs(options, device):
 PURPOSES = {"training": training_jobs, "restoring": restoring_jobs}
 
 
-def measure(name, purpose, rounds):
-    """Returns one row of the table."""
+def measure(name, purpose, rounds, batch_size=None):
+    """Returns one row of the table; batch_size: None for the recipe's."""
     device = torch.device("cpu")
-    options = parse_train(list(RECIPES[name]))
+    options = parse_train([*RECIPES[name], *([f"--batch_size={batch_size}"] if batch_size else [])])
     jobs = PURPOSES[purpose](options, device)
     alternate(jobs, 1, device)  # warm up
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -83,6 +83,8 @@ def main():
                         help="recipes to measure (default: all)")
     parser.add_argument("--purpose", nargs="+", choices=PURPOSES, default=list(PURPOSES),
                         help="what to measure (default: training restoring)")
+    parser.add_argument("--batch_size", type=at_least(1, largest=BATCH), default=None,
+                        help="faces per step (default: 2 to 8, by recipe)")
     parser.add_argument("--threads", type=at_least(1, largest=1024), default=1, help="torch's threads (default: 1)")
     parser.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=7,
                         help="number of alternating rounds (default: 7)")
@@ -91,7 +93,7 @@ def main():
     torch.set_num_threads(a.threads)
     rows = []
     for name, purpose in itertools.product(a.recipe, a.purpose):
-        rows.append(measure(name, purpose, a.rounds))
+        rows.append(measure(name, purpose, a.rounds, a.batch_size))
         print(rows[-1], file=sys.stderr, flush=True)  # the whole table takes minutes
     show(f"Memory layouts on {machine(torch.device('cpu'))}, {torch.backends.cpu.get_cpu_capability()}; medians of "
          f"{a.rounds} alternating rounds", rows, a.json)

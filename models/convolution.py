@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Convolutions of networks that are trained: torch's, with another gradient of the weights where torch's is slow.
 
-On a CPU without AVX-512, torch (oneDNN 3.12) convolves channels_last images up to twice as fast as contiguous ones, in
-the forward pass and for the gradient of the input; but it computes the gradient of the weights up to four times as
-slowly, because it reads single channels of pixels that lie far apart. There, this gradient is computed as products of
-matrices (weight_gradient). It differs from torch's by float rounding only. Everywhere else nothing is changed.
+On a CPU with AVX2 and without AVX-512, torch (oneDNN 3.12) convolves channels_last images faster than contiguous ones,
+in the forward pass and for the gradient of the input; but it computes the gradient of the weights up to four times as
+slowly, because it reads values of one channel, which lie far apart. There, this gradient is computed as products of
+matrices (weight_gradient). It differs from torch's by float rounding only. Elsewhere nothing is changed.
 """
 import torch
 from torch import nn
@@ -18,14 +18,14 @@ STRIP = 2 ** 16  # values of a strip of the image; it stays in the processor's s
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d for training."""
+    """torch.nn.Conv2d for training: square settings, zero padding, no dilation, one group."""
 
     def _conv_forward(self, input, weight, bias):
         return conv2d(input, weight, bias, self.stride[0], self.padding[0])
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch.nn.ConvTranspose2d for training; it has no argument output_size."""
+    """torch.nn.ConvTranspose2d for training: as Conv2d, and it is called without output_size."""
 
     def forward(self, input):
         return conv_transpose2d(input, self.weight, self.bias, self.stride[0], self.padding[0], self.output_padding[0])
@@ -50,7 +50,7 @@ def _is_slow(x, weight):
     return (x.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad
             and x.dtype == weight.dtype == torch.float32 and weight.shape[-1] > 1
             and min(weight.shape[:2]) >= FEWEST_CHANNELS and x.shape[2] * x.shape[3] >= FEWEST_PIXELS
-            and x.is_contiguous(memory_format=torch.channels_last) and not utils.device.has_avx512()
+            and x.is_contiguous(memory_format=torch.channels_last) and utils.device.cpu_capability() == "AVX2"
             and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing())
 
