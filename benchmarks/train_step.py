@@ -8,7 +8,8 @@ trainer   Trainer.fit's loop: loader, augmentation, copy to the device, step, ch
 fed       the same network, layout, precision, loader and copy to the device, without the Trainer's log, checks and
           timing
 bare      like fed, but repeats one batch
-plain     float32, NCHW, torch.optim's Adam or RMSprop as in the published code, repeats one batch
+plain     float32, NCHW, the networks in the plain form (benchmarks/plain_forms.py), torch.optim's Adam or RMSprop as in
+          the published code, repeats one batch
 The time to write a checkpoint is measured separately and divided by the default --save_latest_freq.
 """
 import contextlib
@@ -24,6 +25,7 @@ import torch
 
 import utils.device
 from benchmarks.measuring import alternate, machine, median_ratio, show
+from benchmarks.plain_forms import plain_form
 from data.drawn.builtin_faces import write_faces
 from engine.evaluate import to_device
 from engine.trainer import Trainer
@@ -52,18 +54,18 @@ class SteppedTrainer(Trainer):
             self.window_began = time.perf_counter()
 
 
-def bare_step(options, device, opt_level, half, average=None, combine_grad=True):
+def bare_step(options, device, opt_level, half, average=None, combine_grad=True, layout=None):
     """Returns a function that takes a batch and trains on it like the Trainer, without log and checks.
 
-    average: argument of amp.initialize. Without combine_grad, DistributedDataParallel averages the gradients of a
-    recipe with one optimizer.
+    average: argument of amp.initialize. layout: memory format; None: the Trainer's. Without combine_grad,
+    DistributedDataParallel averages the gradients of a recipe with one optimizer.
     """
     recipe = build_training_recipe(options)
     recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
     optimizers = {}
     for name, spec in recipe.optimizers.items():
-        layout = utils.device.memory_format(device)
-        nets = [recipe.networks[role].to(device, memory_format=layout) for role in spec.roles]
+        layout = layout or utils.device.memory_format(device)
+        nets = [recipe.networks[role].to(device, memory_format=layout).train() for role in spec.roles]
         plain = utils.device.make_optimizer(spec, spec.parameter_groups(recipe.networks), device, opt_level)
         optimizers[name] = amp.initialize(nets, plain, opt_level, options.loss_scale, combine_grad, half,
                                            average=average, buckets=len(recipe.optimizers) == 1)[1]
@@ -97,16 +99,16 @@ def plain_optimizer(spec, params):
     return {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[spec.kind](params, **spec.numbers())
 
 
-def plain_loop(options, trainer, steps):
-    """Returns a function that takes `steps` plain steps: float32, NCHW, torch's optimizers."""
+def plain_loop(options, device, steps):
+    """Returns a function that takes `steps` plain steps: float32, NCHW, plain networks, torch's optimizers."""
     recipe = build_training_recipe(options)
-    recipe.state = {name: value.to(trainer.device) for name, value in recipe.state.items()}
+    recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
     optimizers = {}
     for name, spec in recipe.optimizers.items():
         for role in spec.roles:
-            recipe.networks[role].to(trainer.device).train()
+            plain_form(recipe.networks[role]).to(device).train()
         optimizers[name] = plain_optimizer(spec, spec.parameter_groups(recipe.networks))
-    batch = fixed_batch(options, trainer.device, torch.contiguous_format)
+    batch = fixed_batch(options, device, torch.contiguous_format)
     numbers = itertools.count()
 
     def run():
@@ -146,7 +148,7 @@ def measure(preset, batch_size, opt_level, device, steps, rounds, workers, folde
     one = fixed_batch(options, device, utils.device.memory_format(device))
     others = {"fed": bare_loop(options, trainer, steps, (to_device(b, device) for b in trainer._train_loader())),
               "bare": bare_loop(options, trainer, steps, itertools.repeat(one)),
-              "plain": plain_loop(options, trainer, steps)}
+              "plain": plain_loop(options, device, steps)}
     alternate(others, 1, device)  # warm up
     seconds = {"trainer": [], **{name: [] for name in others}}
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.convolution import Conv2d, conv_transpose2d
+
 NORM_TYPES = ("bn", "in", "none")
 RELU_TYPES = ("leakyrelu", "relu", "none")
 SCALES = ("none", "down", "up")
@@ -75,7 +77,7 @@ def _upsampling_matrix():
     return torch.kron(axis, axis)
 
 
-class UpConv2d(nn.Conv2d):
+class UpConv2d(Conv2d):
     """Nearest x2 upsampling, reflection padding and a 3x3 convolution: [N, Cin, H, W] -> [N, Cout, 2H, 2W].
 
     Computed as one transposed 4x4 convolution of stride 2 on the small input: 4 multiplications per output and channel
@@ -93,7 +95,7 @@ class UpConv2d(nn.Conv2d):
         kernel = (self.weight.flatten(2) @ self.upsampling).reshape(c_out, c_in, 4, 4).transpose(0, 1)
         # Reflecting the enlarged image by one pixel repeats the edge pixel of the small one.
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=3)
+        return conv_transpose2d(x, kernel, self.bias, stride=2, padding=3)
 
 
 class ConvLayer(nn.Module):
@@ -112,7 +114,7 @@ class ConvLayer(nn.Module):
             self.conv2d = UpConv2d(c_in, c_out, bias=bias)
         else:
             self.pad = nn.ReflectionPad2d(1)
-            self.conv2d = nn.Conv2d(c_in, c_out, 3, stride=2 if scale == "down" else 1, bias=bias)
+            self.conv2d = Conv2d(c_in, c_out, 3, stride=2 if scale == "down" else 1, bias=bias)
         self.norm = make_norm(norm_type, c_out)
         # In place is safe: the backward pass of a convolution or normalization does not need its output. It saves a
         # tenth of the memory kept for the backward pass.

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.base_model import ChecksWeights
+from models.convolution import Conv2d, ConvTranspose2d
 
 HOURGLASS_DEPTH = 3
 
@@ -38,8 +39,8 @@ class FSRNet(ChecksWeights, nn.Module):
         self.fsr_enc = Encoder(width, enc_blocks, tied)
         self.pre_net = PriorNet(width, hourglasses)
         self.fsr_dec = Decoder(3 * width, width, 3, tied)
-        self.prior_conv1 = nn.Conv2d(2 * width, hmaps_ch, 1) if hmaps_ch else None
-        self.prior_conv2 = nn.Conv2d(2 * width, pmaps_ch, 1) if pmaps_ch else None
+        self.prior_conv1 = Conv2d(2 * width, hmaps_ch, 1) if hmaps_ch else None
+        self.prior_conv2 = Conv2d(2 * width, pmaps_ch, 1) if pmaps_ch else None
 
     def forward(self, x):
         coarse = self.csr_net(x)
@@ -100,7 +101,7 @@ def _residual_blocks(channels, count, tied):
 
 
 def _padded_conv(c_in, c_out):
-    return nn.ReflectionPad2d(1), nn.Conv2d(c_in, c_out, 3, bias=False)
+    return nn.ReflectionPad2d(1), Conv2d(c_in, c_out, 3, bias=False)
 
 
 def _norm_relu(channels):
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
 
     def __init__(self, width, blocks, tied):
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False), *_norm_relu(width))
+        self.conv1 = nn.Sequential(Conv2d(3, width, 3, stride=2, padding=1, bias=False), *_norm_relu(width))
         self.res_blocks = _residual_blocks(width, blocks, tied)
         self.conv2 = nn.Sequential(*_padded_conv(width, width), nn.Tanh())
 
@@ -150,9 +151,9 @@ class Decoder(nn.Module):
 
     def __init__(self, c_in, width, blocks, tied):
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(c_in, width, 3, padding=1, bias=False), *_norm_relu(width))
+        self.conv1 = nn.Sequential(Conv2d(c_in, width, 3, padding=1, bias=False), *_norm_relu(width))
         self.deconv1 = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1, bias=False), *_norm_relu(width))
+            ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1, bias=False), *_norm_relu(width))
         self.res_blocks = _residual_blocks(width, blocks, tied)
         self.conv2 = nn.Sequential(*_padded_conv(width, 3), nn.Tanh())
 
@@ -165,7 +166,7 @@ class PriorNet(nn.Module):
 
     def __init__(self, width, hourglasses):
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False), *_norm_relu(width))
+        self.conv1 = nn.Sequential(Conv2d(3, width, 7, stride=2, padding=3, bias=False), *_norm_relu(width))
         self.res_blocks = nn.Sequential(Bottleneck(width, 2 * width), *_residual_blocks(2 * width, 2, tied=False))
         self.hg_blocks = nn.Sequential(*(PriorHourGlass(2 * width) for _ in range(hourglasses)))
 
@@ -179,10 +180,10 @@ class Bottleneck(nn.Module):
     def __init__(self, c_in, c_out):
         super().__init__()
         width = c_out // 2
-        self.convBlock = nn.Sequential(*_norm_relu(c_in), nn.Conv2d(c_in, width, 1),
-                                       *_norm_relu(width), nn.Conv2d(width, width, 3, padding=1),
-                                       *_norm_relu(width), nn.Conv2d(width, c_out, 1))
-        self.skipConv = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
+        self.convBlock = nn.Sequential(*_norm_relu(c_in), Conv2d(c_in, width, 1),
+                                       *_norm_relu(width), Conv2d(width, width, 3, padding=1),
+                                       *_norm_relu(width), Conv2d(width, c_out, 1))
+        self.skipConv = nn.Identity() if c_in == c_out else Conv2d(c_in, c_out, 1)
 
     def forward(self, x):
         return self.skipConv(x) + self.convBlock(x)
@@ -226,11 +227,11 @@ class FSRGANDiscriminator(nn.Module):
     def __init__(self, width=64):
         super().__init__()
         widths = [width * factor for factor in self.WIDTHS]
-        layers = [nn.Conv2d(3, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers = [Conv2d(3, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         for i, (c_in, c_out) in enumerate(zip(widths, widths[1:], strict=False)):
-            layers += [nn.Conv2d(c_in, c_out, 3, stride=1 if i % 2 else 2, padding=1), nn.BatchNorm2d(c_out),
+            layers += [Conv2d(c_in, c_out, 3, stride=1 if i % 2 else 2, padding=1), nn.BatchNorm2d(c_out),
                        nn.LeakyReLU(0.2, inplace=True)]
-        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+        self.model = nn.Sequential(*layers, Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, x, logits=False):
         scores = self.model(x)

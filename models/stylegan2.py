@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.base_model import PrecisionNeeds
+from models.convolution import conv2d, conv_transpose2d
 from models.precision import widened, without_autocast
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -103,7 +104,7 @@ class EqualConv2d(nn.Module):
         self.scale, self.stride, self.padding = (c_in * size ** 2) ** -0.5, stride, padding
 
     def forward(self, x):
-        return F.conv2d(x, self.weight * self.scale, stride=self.stride, padding=self.padding)
+        return conv2d(x, self.weight * self.scale, stride=self.stride, padding=self.padding)
 
 
 class BiasedLeakyReLU(nn.Module):
@@ -204,9 +205,9 @@ class ModulatedConv2d(Modulated):
         style, demodulation = self.modulate(latent)
         x = torch.mul(x, style.to(dtype=x.dtype)[:, :, None, None], out=memory_of(x))
         if self.blur is None:
-            return F.conv2d(x, self.kernel(), padding=1), demodulation
+            return conv2d(x, self.kernel(), padding=1), demodulation
         # Merging the blur into the convolution (a 6x6 kernel) would take 4 times the multiplications.
-        return self.blur(F.conv_transpose2d(x, self.kernel(), stride=2)), demodulation
+        return self.blur(conv_transpose2d(x, self.kernel(), stride=2)), demodulation
 
 
 class Noise(nn.Module):

@@ -41,8 +41,16 @@ def test_defaults_by_device():
     cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
     assert (utils.device.default_opt_level(cpu), utils.device.default_opt_level(cuda)) == ("O0", "O2")
     assert (utils.device.default_half(cpu), utils.device.default_half(cuda)) == (torch.bfloat16, torch.float16)
-    assert utils.device.memory_format(torch.device("cuda")) == torch.channels_last
     assert utils.device.pick_device("cpu", 3) == cpu
+
+
+@pytest.mark.parametrize(("kind", "capability", "layout"), [
+    ("cpu", "AVX2", torch.channels_last), ("cpu", "AVX512", torch.channels_last),
+    ("cpu", "DEFAULT", torch.contiguous_format), ("cuda", "DEFAULT", torch.channels_last),
+    ("npu", "AVX512", torch.contiguous_format)])
+def test_layout_by_device_and_processor(kind, capability, layout, monkeypatch):
+    monkeypatch.setattr(utils.device, "cpu_capability", lambda: capability)
+    assert utils.device.memory_format(Namespace(type=kind)) == layout
 
 
 def test_cuda_cards_are_counted(monkeypatch):

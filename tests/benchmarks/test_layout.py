@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""benchmarks/layout.py at toy size, and the plain form that it measures against."""
+import copy
+
+import pytest
+import torch
+
+from benchmarks import layout
+from benchmarks.plain_forms import plain_form
+from models import create_network
+
+
+@pytest.mark.parametrize("purpose", layout.PURPOSES)
+def test_a_row(purpose, monkeypatch):
+    words = ("--preset=sparnet_builtin", "--load_size=64", "--min_ch=4", "--max_ch=4", "--hourglass_ch=4",
+             "--bottleneck_size=16", "--batch_size=2")
+    monkeypatch.setitem(layout.RECIPES, "half", words)
+    row = layout.measure("half", purpose, 2, batch_size=1)
+    assert row["recipe"] == "half" and row["batch"] == 1 and row["chosen"] in layout.LAYOUTS
+    assert all(row[f"{form} faster"] > 0 for form in layout.LAYOUTS)
+
+
+@pytest.mark.parametrize("norm_type", ["bn", "in"])
+def test_the_plain_form_is_the_same_network(norm_type):
+    torch.manual_seed(0)
+    net = create_network("sparnet_compact", norm_type=norm_type, res_depth=0).double()
+    plain = plain_form(copy.deepcopy(net))
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(net(x.contiguous(memory_format=torch.channels_last)), plain(x))
