@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import utils.device
+from utils.processor import processor
 
 FEWEST_CHANNELS = 16  # with fewer, or with small images, torch's gradient is not slower
 FEWEST_PIXELS = 64
@@ -50,9 +50,14 @@ def _is_slow(x, weight):
     return (x.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad
             and x.dtype == weight.dtype == torch.float32 and weight.shape[-1] > 1
             and min(weight.shape[:2]) >= FEWEST_CHANNELS and x.shape[2] * x.shape[3] >= FEWEST_PIXELS
-            and x.is_contiguous(memory_format=torch.channels_last) and utils.device.cpu_capability() == "AVX2"
+            and x.is_contiguous(memory_format=torch.channels_last) and _has_avx2_alone()
             and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing())
+
+
+def _has_avx2_alone():
+    abilities = processor().abilities
+    return "AVX2" in abilities and "AVX-512" not in abilities
 
 
 class _Convolution(torch.autograd.Function):

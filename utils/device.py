@@ -4,7 +4,6 @@
 It uses torch's generic interface (torch.accelerator, torch.Event, torch.amp) where possible and adds only what that
 interface lacks. Nothing here falls back silently.
 """
-import functools
 import os
 import random
 
@@ -20,7 +19,6 @@ try:  # Ascend: registers the device `npu` with torch
     import torch_npu
 except ImportError:
     torch_npu = None
-
 
 
 def pick_device(name="auto", index=None):
@@ -134,21 +132,15 @@ def default_half(device):
 
 
 def memory_format(device):
-    """Returns channels_last on CUDA and on a CPU with AVX2 or AVX-512, and contiguous elsewhere.
+    """Returns channels_last on CUDA and on a CPU with vector instructions, and contiguous elsewhere.
 
     An NPU lacks channels_last. On a CPU, every network restores faster in channels_last: 1.1 to 1.6 times with AVX2.
-    It also trains faster, with AVX2 because of models/convolution.py. Without AVX2 both are slower. Measured by
-    benchmarks/layout.py (benchmarks/RESULTS.md).
+    It also trains faster, with AVX2 because of models/convolution.py. On x86 without AVX2 both are slower. Measured by
+    benchmarks/layout.py (benchmarks/RESULTS.md), not on ARM.
     """
-    if device.type == "cuda" or device.type == "cpu" and cpu_capability().startswith("AVX"):
+    if device.type == "cuda" or device.type == "cpu" and processor().has_vectors:
         return torch.channels_last
     return torch.contiguous_format
-
-
-@functools.cache
-def cpu_capability():
-    """Returns the instructions that torch uses on this machine's processor: DEFAULT, AVX2, AVX512 or others."""
-    return torch.backends.cpu.get_cpu_capability()
 
 
 def synchronize(device):

@@ -24,6 +24,11 @@ class Processor(NamedTuple):
     abilities: tuple
 
     @property
+    def has_vectors(self):
+        """Whether it computes with vectors of at least 8 numbers (x86) or 4 (ARM)."""
+        return not {"AVX2", "AVX-512", "NEON"}.isdisjoint(self.abilities)
+
+    @property
     def has_bf16(self):
         """Whether it multiplies bfloat16 numbers. Without such instructions mixed precision is slower than float32."""
         return not {"bf16", "AMX"}.isdisjoint(self.abilities)

@@ -3,7 +3,6 @@
 import statistics
 import time
 from functools import partial
-from types import SimpleNamespace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,7 +38,7 @@ def against_plain(options, device, level, toy):
     def ours():
         for _ in range(steps):
             step(batch)
-    jobs = {"ours": ours, "plain": plain_loop(options, SimpleNamespace(device=device), steps)}
+    jobs = {"ours": ours, "plain": plain_loop(options, device, steps)}
     alternate(jobs, 1, device)  # warm up
     seconds = alternate(jobs, 1 if toy else ROUNDS, device)
     per_step = statistics.median(seconds["ours"]) / steps

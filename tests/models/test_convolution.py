@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import utils.device
 from models import convolution
+from utils.processor import Processor
 
 CASES = [  # transposed, size, stride, padding, output padding
     (False, 3, 1, 0, 0), (False, 3, 1, 1, 0), (False, 3, 2, 0, 0), (False, 7, 2, 3, 0), (False, 4, 1, 2, 0),
@@ -14,7 +14,7 @@ CASES = [  # transposed, size, stride, padding, output padding
 
 @pytest.fixture(autouse=True)
 def with_avx2(monkeypatch):
-    monkeypatch.setattr(utils.device, "cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(convolution, "processor", lambda: Processor("Test CPU", ("AVX2",)))
 
 
 def inputs(transposed, size):
@@ -77,6 +77,6 @@ def test_it_is_used_only_where_torchs_is_slow(monkeypatch):
     assert not is_own(x.bfloat16(), weight.bfloat16())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not is_own(x, weight)
-    for other in ("DEFAULT", "AVX512"):
-        monkeypatch.setattr(utils.device, "cpu_capability", lambda found=other: found)
+    for abilities in ((), ("AVX2", "AVX-512"), ("NEON",)):
+        monkeypatch.setattr(convolution, "processor", lambda abilities=abilities: Processor("Test CPU", abilities))
         assert not is_own(x, weight)

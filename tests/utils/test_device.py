@@ -44,12 +44,12 @@ def test_defaults_by_device():
     assert utils.device.pick_device("cpu", 3) == cpu
 
 
-@pytest.mark.parametrize(("kind", "capability", "layout"), [
-    ("cpu", "AVX2", torch.channels_last), ("cpu", "AVX512", torch.channels_last),
-    ("cpu", "DEFAULT", torch.contiguous_format), ("cuda", "DEFAULT", torch.channels_last),
-    ("npu", "AVX512", torch.contiguous_format)])
-def test_layout_by_device_and_processor(kind, capability, layout, monkeypatch):
-    monkeypatch.setattr(utils.device, "cpu_capability", lambda: capability)
+@pytest.mark.parametrize(("kind", "abilities", "layout"), [
+    ("cpu", ["AVX2"], torch.channels_last), ("cpu", ["AVX2", "AVX-512"], torch.channels_last),
+    ("cpu", ["NEON"], torch.channels_last), ("cpu", [], torch.contiguous_format),
+    ("cuda", [], torch.channels_last), ("npu", ["AVX2"], torch.contiguous_format)])
+def test_layout_by_device_and_processor(kind, abilities, layout, processor):
+    processor(*abilities)
     assert utils.device.memory_format(Namespace(type=kind)) == layout
 
 
