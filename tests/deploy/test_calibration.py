@@ -3,16 +3,14 @@
 import math
 
 import numpy as np
+import onnx
 import pytest
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from deploy import calibration  # noqa: E402
-from deploy.calibration import Histogram, choose_ranges, collect  # noqa: E402
-from deploy.session import open_session  # noqa: E402
-from tests.helpers.onnx_models import small_network  # noqa: E402
-from utils.errors import UserError  # noqa: E402
+from deploy import calibration
+from deploy.calibration import Histogram, choose_ranges, collect
+from deploy.session import open_session
+from tests.helpers.onnx_models import small_network
+from utils.errors import UserError
 
 BINS = calibration.BINS
 

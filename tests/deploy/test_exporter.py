@@ -15,7 +15,7 @@ from deploy.exporter import Exporter
 from deploy.formats import FORMATS, METADATA_FILE
 from options.export_options import parse_export
 from restore.restorer import Restorer
-from tests.helpers.deployed import SMALL, save_recipe
+from tests.helpers.deployed import SMALL, assert_atc_reads, save_recipe
 from utils.errors import UserError
 from utils.onnx_file import checked_content, read_metadata
 
@@ -26,8 +26,8 @@ def export(weights, folder, *words, status=0):
     return json.loads((folder / "export.json").read_text())["files"]
 
 
-@pytest.mark.parametrize("name", ["sparnethd", "fsrnet", "gpen"])
-def test_every_network_becomes_onnx(tmp_path, name, capsys):
+@pytest.mark.parametrize("name", ["sparnethd", "fsrnet", "gpen"])  # SPARNet: test_int8_export.py
+def test_every_network_becomes_onnx_with_operators_that_atc_reads(tmp_path, name, capsys):
     options = SMALL[name] | ({"tied": True} if name == "fsrnet" else {})
     row, = export(save_recipe(tmp_path, options), tmp_path / "out", "--batch", "2,1")
     said = capsys.readouterr().out
@@ -39,6 +39,7 @@ def test_every_network_becomes_onnx(tmp_path, name, capsys):
     assert (model.opset_import[0].version, model.ir_version) == (17, 8)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     assert not {"Shape", "If", "Loop", "Expand", "Identity"} & {node.op_type for node in model.graph.node}
+    assert_atc_reads(model)
 
 
 def test_all_formats_and_precisions(tmp_path):
@@ -96,7 +97,7 @@ def test_an_earlier_export_is_moved_aside_and_other_files_are_refused(tmp_path, 
 @pytest.mark.parametrize("words, message", [
     (["--formats", "onxx"], "'onxx' is unknown; there are onnx, torchscript, pt2.* Did you mean onnx"),
     (["--formats", "onnx,"], "argument --formats: '' is unknown; there are onnx"),
-    (["--precision", "int8"], "argument --precision: 'int8' is unknown; there are fp32, fp16"),
+    (["--precision", "int4"], "argument --precision: 'int4' is unknown; there are fp32, fp16, int8"),
     (["--opset", "11"], "argument --opset: 11 is below 13"), (["--opset", "21"], "--opset: 21 is above 20"),
     (["--batch", "0"], "argument --batch: 0 is below 1"), (["--batch", "1,x"], "argument --batch: invalid list value"),
     (["--batch", "65"], "argument --batch: 65 is above 64"), (["--name", "../x"], "must be a plain folder name"),

@@ -1,17 +1,16 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """int8 files: where they quantize, how exactly, and what does not become int8."""
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 
-onnx = pytest.importorskip("onnx")
-ort = pytest.importorskip("onnxruntime")
-
-from deploy import int8  # noqa: E402
-from deploy.calibration import choose_ranges, collect  # noqa: E402
-from deploy.session import open_session  # noqa: E402
-from tests.helpers.onnx_models import small_network  # noqa: E402
-from utils.errors import UserError  # noqa: E402
-from utils.processor import Processor  # noqa: E402
+from deploy import int8
+from deploy.calibration import choose_ranges, collect
+from deploy.session import open_session
+from tests.helpers.onnx_models import small_network
+from utils.errors import UserError
+from utils.processor import Processor
 
 FACES = [np.random.default_rng(i).uniform(-1, 1, (1, 3, 24, 24)).astype(np.float32) for i in range(4)]
 

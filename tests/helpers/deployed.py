@@ -5,6 +5,7 @@ from safetensors.torch import save_file
 
 from models import build_recipe
 from restore.description import describe
+from tests.helpers.paths import ROOT
 
 SMALL = {
     "sparnet": {"model": "sparnet", "load_size": 32, "min_ch": 4, "max_ch": 8, "hourglass_ch": 4, "res_depth": 0,
@@ -56,3 +57,10 @@ def save_recipe(folder, options, **known):
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / "w.safetensors", replace(describe(options), **known).metadata())
     return folder / "w.safetensors"
+
+
+def assert_atc_reads(model):
+    """Holds every operator against the list of Ascend's ONNX parser."""
+    known = set((ROOT / "tests/fixtures/ascend_onnx_operators.txt").read_text(encoding="utf-8").split())
+    assert not {node.op_type for node in model.graph.node} - known
+    assert {node.domain for node in model.graph.node} == {""}
