@@ -3,8 +3,9 @@
 
     python -m benchmarks.gpen_restore --json benchmarks/results/gpen_restore_cpu.json
 
-Restoring: gpen_512, float32 and half precision (O2), batches of one and four faces. Learning: gpen_256_narrow and its
-discriminator in float32, both phases forward and backward, without an optimizer, four faces. The two forms alternate.
+Restoring: gpen_512, float32 and, where the device computes with it, half precision (O2), batches of one and four faces.
+Learning: gpen_256_narrow and its discriminator in float32, both phases forward and backward, without an optimizer, four
+faces. The two forms alternate.
 `faster` is the median over rounds of grouped / project time. `than one by one` is the median of the time per face in
 batches of the smallest size / in this batch. GB is the peak memory of a separate process; on a CPU this is all of its
 memory. OMP_NUM_THREADS sets the number of threads.
@@ -23,6 +24,7 @@ from models import create_network
 from utils import amp
 from utils.errors import run_main
 from utils.option_types import at_least, tool_parser
+from utils.processor import processor
 
 FORMS = ("project", "grouped")
 
@@ -111,8 +113,8 @@ def main():
     device = utils.device.pick_device(a.device)
     utils.device.set_up(device)
     torch.manual_seed(0)
-    rows = [row for job, precision, batches in ((restoring, "O0", [1, 4]), (restoring, "O2", [1, 4]),
-                                                (learning, "O0", [4]))
+    half = [] if device.type == "cpu" and not processor().has_bf16 else [(restoring, "O2", [1, 4])]
+    rows = [row for job, precision, batches in ((restoring, "O0", [1, 4]), *half, (learning, "O0", [4]))
             for row in measure(job, precision, batches, device, a.rounds)]
     show(f"GPEN on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)
 

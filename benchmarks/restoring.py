@@ -62,6 +62,7 @@ def main():
         "network ms/face": statistics.median(seconds["network"]) / count * 1e3,
         "newtest ms/face": statistics.median(seconds["newtest"]) / count * 1e3,
         "newtest / network": median_ratio(seconds["newtest"], seconds["network"]),
+        "network / newtest": median_ratio(seconds["network"], seconds["newtest"]),
         "machine": machine(device)}], options.json)
 
 
