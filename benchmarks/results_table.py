@@ -50,17 +50,27 @@ def section(records):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def main():
-    tool_parser(__doc__).parse_args()
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8"))
-               for path in sorted((FOLDER / "results").glob("*.json"))}
+def read_records():
+    """Returns {name of the JSON file: its content}."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((FOLDER / "results").glob("*.json"))}
+
+
+def results(records):
+    """Returns the content of RESULTS.md."""
     tables = defaultdict(lambda: defaultdict(list))
     for record in records.values():
         tables[record.get("processor", EARLIER)][(record["title"], *record["rows"][0])].append(record)
-    text = "".join(f"\n## {processor}\n" + "".join(map(section, of_processor.values()))
-                   for processor, of_processor in sorted(tables.items(), key=lambda item: item[0] == EARLIER))
-    write_file(FOLDER / "RESULTS.md", HEAD + summary.table(records) + NOTES + text)
-    print(f"{FOLDER / 'RESULTS.md'}: {sum(map(len, tables.values()))} tables")
+    return HEAD + summary.table(records) + NOTES + "".join(
+        f"\n## {processor}\n" + "".join(map(section, of_processor.values()))
+        for processor, of_processor in sorted(tables.items(), key=lambda item: item[0] == EARLIER))
+
+
+def main():
+    tool_parser(__doc__).parse_args()
+    text = results(read_records())
+    write_file(FOLDER / "RESULTS.md", text)
+    print(f"{FOLDER / 'RESULTS.md'}: {text.count('### ')} tables")
 
 
 if __name__ == "__main__":

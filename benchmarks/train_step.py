@@ -54,11 +54,11 @@ class SteppedTrainer(Trainer):
             self.window_began = time.perf_counter()
 
 
-def bare_step(options, device, opt_level, half, average=None, combine_grad=True, layout=None):
+def bare_step(options, device, opt_level, half, average=None, combine_grad=True, layout=None, compiled=False):
     """Returns a function that takes a batch and trains on it like the Trainer, without log and checks.
 
-    average: argument of amp.initialize. layout: memory format; None: the Trainer's. Without combine_grad,
-    DistributedDataParallel averages the gradients of a recipe with one optimizer.
+    average: argument of amp.initialize. layout: memory format; None: the Trainer's. compiled: by torch.compile. Without
+    combine_grad, DistributedDataParallel averages the gradients of a recipe with one optimizer.
     """
     recipe = build_training_recipe(options)
     recipe.state = {name: value.to(device) for name, value in recipe.state.items()}
@@ -71,6 +71,9 @@ def bare_step(options, device, opt_level, half, average=None, combine_grad=True,
                                            average=average, buckets=len(recipe.optimizers) == 1)[1]
     if any(optimizer.needs_ddp for optimizer in optimizers.values()):
         recipe.networks = {role: distributed.wrap(net, accumulate=1) for role, net in recipe.networks.items()}
+    if compiled:
+        for net in recipe.networks.values():
+            net.compile()
 
     numbers = itertools.count()
 
