@@ -6,13 +6,14 @@
 """
 import sys
 
-from deploy.exporter import Exporter
 from options.export_options import parse_export
 from utils.errors import run_main
 
 
 def main():
-    return Exporter(parse_export(sys.argv[1:])).run()
+    options = parse_export(sys.argv[1:])
+    from deploy.exporter import Exporter  # not at the top: torch takes seconds to import, --help needs none
+    return Exporter(options).run()
 
 
 if __name__ == "__main__":

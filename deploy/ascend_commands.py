@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from deploy.int8_export import Calibrated
 
 ROOT = Path(__file__).parents[1]
-SOC = "Ascend310P3"
 BATCHES = (1, 4, 8, 16, 32)  # of the throughput
 CALIBRATION_FACES = 32  # that AMCT and msModelSlim read
 MSMODELSLIM = {"minmax": 0, "percentile": 1, "kl": 2, "mse": 0}  # its calib_method; it has no mse

@@ -10,20 +10,17 @@ equal bins between them. The memory is that of the bins and of one face's activa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import onnx
 
 from deploy.session import open_session
 from utils.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    import onnx
-
 BINS = 2048
 LEVELS = 256  # of int8 and uint8
 PERCENTILE = 99.99  # of the values lie in the range that `percentile` chooses
-FEWEST = 8  # faces of a calibration
 CANDIDATES = 128  # clipping thresholds that mse and kl try
 
 
@@ -47,7 +44,6 @@ def collect(model: onnx.ModelProto, faces: Sequence[np.ndarray], tensors: Iterab
 
     Raises UserError if the network's values are not finite, or if an input does not fit it.
     """
-    import onnx  # not at the top: the options name METHODS, also where onnx is not installed
     tensors = list(dict.fromkeys(tensors))
     name = model.graph.input[0].name
     watched = onnx.ModelProto()

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from data import input_reader
 from data.seg2face_dataset import PALETTE
+from deploy.choices import INT8
 from deploy.export_form import HalfForm, export_form, restores_by_batch
 from deploy.faces import Faces, faces_of, inputs_of
 from deploy.formats import FORMATS
@@ -59,7 +60,6 @@ class Precision(NamedTuple):
 
 
 PRECISIONS = {"fp32": Precision("", lambda form: form), "fp16": Precision("_fp16", HalfForm)}
-INT8 = "int8"  # made of the float32 ONNX model (deploy/int8_export.py)
 
 
 class Exporter:

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from deploy.choices import OPSET
 from utils.onnx_file import INPUT, OUTPUT, OnnxNetwork, checked_content
 
-OPSET = 17
-OPSETS = (13, 20)  # int8 per channel needs 13; torch's exporter ends at 20
 METADATA_FILE = "metadata.json"  # within TorchScript and torch.export files
 IR_VERSION = 8  # of opset 17; newer opsets need newer ones
 EXAMPLES = 2  # faces of the example input: with one, torch.export would take the batch for a constant

@@ -12,7 +12,8 @@ import onnx
 import torch
 
 from deploy import int8
-from deploy.calibration import FEWEST, choose_ranges, collect
+from deploy.calibration import choose_ranges, collect
+from deploy.choices import FEWEST
 from deploy.faces import Faces, evenly, faces_of
 from metrics.psnr_ssim import mean_psnr, score
 from restore.description import Description

@@ -5,14 +5,27 @@
 
 deploy/evaluation.py starts it. Only the runtime that is measured is imported.
 """
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from utils.errors import run_main
+from utils.option_types import BATCH, SIZE, at_least, file_path, tool_parser
 
-def main(path, runtime, batch, size):
-    faces = np.zeros((int(batch), 3, int(size), int(size)), np.float32)
+
+def main():
+    parser = tool_parser(__doc__)
+    parser.add_argument("file", type=file_path, help="weights or an .onnx file")
+    parser.add_argument("runtime", choices=["onnx", "openvino", "torch"], help="what restores with it")
+    parser.add_argument("batch", type=at_least(1, largest=BATCH), help="faces at once")
+    parser.add_argument("size", type=at_least(1, largest=SIZE), help="side of the faces in pixels")
+    a = parser.parse_args()
+    print(peak_memory(a.file, a.runtime, a.batch, a.size))
+
+
+def peak_memory(path, runtime, batch, size):
+    """Returns the largest resident memory of this process so far, in MB, after two batches."""
+    faces = np.zeros((batch, 3, size, size), np.float32)
     if runtime == "torch":
         import torch
 
@@ -31,8 +44,8 @@ def main(path, runtime, batch, size):
     for _ in range(2):
         restore()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    print(int(status["VmHWM"].split()[0]) / 1024)
+    return int(status["VmHWM"].split()[0]) / 1024
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_main(main)

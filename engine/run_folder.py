@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.files import is_temporary, write_file
 from utils.folder_lock import only_writer
 from utils.names import printable
-from utils.option_types import current_word
+from utils.option_types import check_name, current_word
 
 # A resumed run may change these options without a warning: they do not affect what is learned.
 FREE_TO_CHANGE = {
@@ -59,12 +59,6 @@ def output_folders(options: Namespace) -> tuple[Path, ...]:
     runs = Path(options.checkpoints_dir)  # its runs by themselves, too: it may be the folder of faces
     cache = [Path(options.cache_folder)] if options.cache_folder else []
     return runs, runs / options.name, *(path.parent for path in sorted(runs.glob(f"*/{OPTIONS_FILE}"))), *cache
-
-
-def check_name(name: str) -> None:
-    """Raises UserError, naming --name, unless `name` is a plain folder name."""
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise UserError(f"--name {name!r} must be a plain folder name, without slashes.")
 
 
 def is_restarted(folder: Path) -> bool:

@@ -23,7 +23,6 @@ from engine import results_folder
 from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
 from engine.precision import choose_precision
-from engine.run_folder import check_name
 from engine.score_report import ScoreReport
 from metrics.perceptual import PerceptualMetrics
 from metrics.protocols import choose_protocols
@@ -34,6 +33,7 @@ from utils.background import in_background
 from utils.errors import UserError
 from utils.files import WriteError
 from utils.images import grid, output_names, quantize, save_image
+from utils.option_types import check_name
 from utils.pretrained import sha256
 from utils.version import VERSION, commit
 

@@ -4,15 +4,11 @@ import argparse
 import os
 import re
 
-from deploy.ascend_commands import SOC
-from deploy.calibration import FEWEST, METHODS
-from deploy.exporter import INT8, PRECISIONS
-from deploy.formats import FORMATS, OPSET, OPSETS
-from engine.run_folder import check_name
+from deploy.choices import FEWEST, FORMATS, METHODS, OPSET, OPSETS, PRECISIONS, SOC
 from options.base_options import add_inputs, add_model, new_parser
 from options.weights_options import add_network, add_weights, find_source, parse_described
 from utils.errors import shown
-from utils.option_types import BATCH, at_least, list_of, one_of
+from utils.option_types import BATCH, at_least, check_name, list_of, one_of
 
 ROUNDS = 15  # of the timing
 SENSITIVE = 0.01  # dB
@@ -28,7 +24,7 @@ def export_parser(model):
                      help="first part of the files' names; default: the name of the weights or of their folder")
     run.add_argument("--formats", type=list_of(one_of(FORMATS)), default=["onnx"],
                      help=f"file formats, separated by commas: {', '.join(FORMATS)}; default: onnx")
-    run.add_argument("--precision", type=list_of(one_of([*PRECISIONS, INT8])), default=["fp32"],
+    run.add_argument("--precision", type=list_of(one_of(PRECISIONS)), default=["fp32"],
                      help="precisions, separated by commas: fp32 (float32), fp16 (float16 with float32 input and "
                           "output), int8 (ONNX only, needs --calibroot); default: fp32")
     run.add_argument("--opset", type=at_least(OPSETS[0], largest=OPSETS[1]), default=OPSET,

@@ -158,3 +158,9 @@ def profile_steps(value):
 
 
 profile_steps.__name__ = "FROM:TO"  # in --help
+
+
+def check_name(name: str) -> None:
+    """Raises UserError, naming --name, unless `name` is a plain folder name."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise UserError(f"--name {name!r} must be a plain folder name, without slashes.")

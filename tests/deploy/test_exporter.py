@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from deploy import exporter
+from deploy import calibration, choices, exporter
 from deploy.exporter import Exporter
 from deploy.formats import FORMATS, METADATA_FILE
 from options.export_options import parse_export
@@ -64,6 +64,11 @@ def test_all_formats_and_precisions(tmp_path):
     assert expected.items() <= found.items() and len(found["weights_sha256"]) == 64
     described = Restorer.load(tmp_path / "out" / "net_fp16.onnx").description
     assert described == Restorer.load(weights, "cpu").description and described.alignment == "ffhq"
+
+
+def test_the_options_name_what_there_is():
+    assert tuple(FORMATS) == choices.FORMATS and (*exporter.PRECISIONS, choices.INT8) == choices.PRECISIONS
+    assert tuple(calibration.METHODS) == choices.METHODS
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, capsys):

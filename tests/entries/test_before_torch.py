@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from models import RECIPES
+from options.export_options import export_parser
 from options.test_options import test_parser as restoring_parser
 from options.train_options import train_parser
 from tests.helpers.paths import ROOT
@@ -68,7 +69,8 @@ for words in {calls}:
 
 def test_help_and_errors_in_options_need_no_torch():
     """Users wait seconds for torch. All options of all recipes are still in --help."""
-    calls = {(program, *words): status for program in ("newtrain.py", "newtest.py") for status, words in (
+    programs = "newtrain.py", "newtest.py", "newexport.py"
+    calls = {(program, *words): status for program in programs for status, words in (
         *((0, ("--model", model, "--help")) for model in RECIPES), (2, ("--epochs", "3")), (2, ("--opt_level", "x")),
         (2, ("--degradation", "grey", "--dataset_name", "seg2face")))}
     done = subprocess.run([sys.executable, "-c", WORDS.format(calls=[list(words) for words in calls])], cwd=ROOT,
@@ -76,7 +78,7 @@ def test_help_and_errors_in_options_need_no_torch():
     for words, status in calls.items():
         assert f"{list(words)} {status} False\n" in done.stdout, (done.stdout[-300:], done.stderr)
     for model in RECIPES:
-        for parser in (train_parser(model), restoring_parser(model)[0]):
+        for parser in (train_parser(model), restoring_parser(model)[0], export_parser(model)[0]):
             assert all(f" {action.option_strings[0]}" in done.stdout for action in parser._actions)
 
 
