@@ -49,14 +49,14 @@ def move_aside(folder: Path, what: str) -> None:
     earlier = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if not earlier:
         return
-    aside = _new_folder_beside(folder.resolve())
+    aside = new_folder_beside(folder.resolve())
     for path in earlier:
         path.rename(aside / path.name)
     (aside / WRITER_FILE).touch()  # as in `folder`: marks results, which are never faces (utils/file_list.py)
     print(f"{printable(folder)} held earlier {what}: moved to {printable(aside)}.", flush=True)
 
 
-def _new_folder_beside(folder):
+def new_folder_beside(folder):
     """Makes and returns FOLDER.previous, FOLDER.previous.2, ...: the first that does not exist."""
     for number in itertools.count(1):
         aside = folder.with_name(f"{folder.name}.previous" + (f".{number}" if number > 1 else ""))
