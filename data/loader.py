@@ -7,15 +7,17 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from data import DATA_TIMEOUT
 from data.face_folder import Place
 from utils import distributed
-from utils.errors import UserError
+from utils.errors import UserError, limit_reached
 from utils.names import printable
 from utils.signals import ENDING, Stopped, WaitTimedOut, bounded_wait, deferred
 
@@ -129,10 +131,22 @@ class Loader(DataLoader):
             self._kill(workers)
             raise
         except (RuntimeError, OSError, EOFError) as error:
+            self._end_unfinished_start(error)
             message = self._explain(error, workers)
             if not message:
                 raise
             raise self._failed(workers, message) from None
+
+    def check_worker_number_rationality(self):
+        """Silences torch's two warnings about more workers than cores: their number is the user's choice."""
+
+    def _end_unfinished_start(self, error):
+        """Kills the workers of an iterator whose construction failed; its clean-up would fail with a traceback."""
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            batches = frame.f_locals.get("self")
+            if frame.f_code.co_name == "__init__" and isinstance(batches, _BaseDataLoaderIter):
+                self._kill(getattr(batches, "_workers", []))
+                batches._shutdown = True
 
     @staticmethod
     def _kill(workers):
@@ -159,6 +173,9 @@ class Loader(DataLoader):
             return (f"{SHARED_MEMORY} ({total / 1e6:.0f} MB, {free / 1e6:.0f} MB of it free) is too small for the "
                     f"batches of {self.num_workers} workers: enlarge it (docker run --shm-size=8g, or mount -o "
                     f"remount,size=8g {SHARED_MEMORY}), or use --workers 0.")
+        message = limit_reached(error)
+        if message:
+            return message
         for worker in workers:
             worker.join(1.0 / len(workers))  # a broken connection is noticed earlier than the end of its process
         ended = [worker.exitcode for worker in workers if worker.exitcode is not None]

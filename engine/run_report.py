@@ -32,6 +32,9 @@ def greet(run: Trainer) -> None:
     warnings = [line for faces in (run.train_set, run.val_set) if faces for line in faces.warnings]
     for line in dict.fromkeys(warnings):
         run.log.say(f"warning: {line}")
+    if o.warmup_steps >= run.total_steps:
+        run.log.say(f"warning: --warmup_steps {o.warmup_steps} is not below the {run.total_steps} steps of this "
+                    f"training: its learning rate stays below --lr {o.lr:g}.")
     ranks = distributed.world_size()
     several = f" ({ranks} ranks of {run.images_per_step // ranks})" if distributed.launched() else ""
     step = run.progress.step

@@ -32,6 +32,7 @@ from utils import distributed
 from utils.background import in_background
 from utils.errors import UserError
 from utils.files import WriteError
+from utils.folder_lock import require_folder
 from utils.images import grid, output_names, quantize, save_image
 from utils.option_types import check_name
 from utils.pretrained import sha256
@@ -187,6 +188,8 @@ class Tester:
                         ) -> tuple[dict[int, list[np.ndarray]], dict[int, str]]:
         """Writes the restored faces; returns {index: [pictures for samples.png]} of the first, {index: failure}."""
         samples, unwritten = {}, {}
+        if distributed.is_main():  # other hosts need not share the folder
+            require_folder(self.folder)  # it would be made again, with the remaining faces only
         for place, index in enumerate(faces.indices):
             try:
                 save_image(restored[place], self.folder / "restored" / self.names[index])
@@ -229,6 +232,7 @@ class Tester:
         """Prints the summary and writes samples.png, scores.json and faces.csv; results: of all ranks."""
         for line in self.bad.report():
             print(line)
+        require_folder(self.folder)
         if not results.restored:
             raise UserError(f"none of the {len(self.dataset)} images could be restored.", status=1)
         if results.samples:

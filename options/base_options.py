@@ -11,6 +11,8 @@ from utils.background import usable_cores
 from utils.errors import UserError, shown
 from utils.option_types import SECONDS, SIZE, Parser, at_least, boolean
 
+FLOAT32_ONLY = "--opt_level is O0, which computes in float32"  # why half precision's options are not read
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Formats help in two columns; shows an option's type as its metavar and omits defaults of None and False.

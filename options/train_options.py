@@ -6,7 +6,16 @@ from data import AUGMENTATIONS, prior_counts, unread_by_data
 from engine.schedule import LR_SCALES, POLICIES
 from metrics.protocols import PROTOCOLS, check_size, protocol_named
 from models import find_recipe_options
-from options.base_options import add_common, new_parser, parse, peek_model, refuse_unread, set_recipe_defaults
+from options.base_options import (
+    FLOAT32_ONLY,
+    add_common,
+    new_parser,
+    parse,
+    peek_model,
+    refuse_unread,
+    set_recipe_defaults,
+    written_in,
+)
 from utils.errors import UserError
 from utils.option_types import (
     BATCH,
@@ -165,7 +174,8 @@ def parse_train(argv):
                         f"larger than {RATE:g}, or there are more than {MOST_DECAYS}; give fewer or smaller ones.")
     recipe = find_recipe_options(options.model)
     recipe.complete(options, prior_counts(options))
-    refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options))
+    without_effect = {name: why for name, why in _without_effect(options).items() if name in written_in(parser, argv)}
+    refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options) | without_effect)
     if options.name is None:
         options.name = Path(options.preset or recipe.preset or PUBLISHED_NAME).stem
     return options
@@ -176,3 +186,12 @@ def _unread(options):
     return unread_by_data(options) | {
         option: f"--lr_policy is {options.lr_policy}, only {' and '.join(policies)} read{'s' * (len(policies) == 1)} it"
         for option, policies in POLICIES_THAT_READ.items() if options.lr_policy not in policies}
+
+
+def _without_effect(options):
+    """Returns {option name: reason} of those that nothing reads here, which a file may set for calls that do."""
+    found = dict.fromkeys(("amp_dtype", "loss_scale"), FLOAT32_ONLY) if options.opt_level == "O0" else {}
+    if not (options.valroot or options.val_count):
+        found |= dict.fromkeys(("val_max", "val_protocol", "val_batch_size"),
+                               "without --valroot or --val_count nothing is validated on")
+    return found

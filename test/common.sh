@@ -250,7 +250,7 @@ train_and_report() {
     add_option amp_dtype "$amp_dtype"
     add_option profile_steps "$profile_steps"
     add_option print_freq "$print_freq"
-    add_option val_max "$val_max"
+    [[ " ${options[*]} " == *" --val_count=0 "* ]] || add_option val_max "$val_max"
     check_run newtrain.py "${options[@]}"
     move_aside
     if [ "$1$train_steps$train_epochs" = perf ]; then

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.degradations import grey
-from utils.errors import UserError, run_main
+from utils.errors import UserError, run_main, shown
 from utils.files import WriteError
 from utils.images import BadImage, Skipped, list_images, output_names, read_rgb, save_image
 from utils.option_types import tool_parser
@@ -24,10 +24,26 @@ def check_apart(source, target):
         raise UserError(f"TARGET {target} and FACES {source}: one folder contains the other; choose a separate TARGET.")
 
 
+def check_new(target):
+    """Raises UserError if the folder `target` holds anything but hidden files: it might not be of this tool.
+
+    Files of an earlier call are refused, too: if its FACES were others, they would be taken for inputs of this call.
+    """
+    target = Path(target)
+    try:
+        there = [path for path in target.iterdir() if not path.name.startswith(".")] if target.is_dir() else []
+    except OSError as error:
+        raise UserError(f"TARGET {shown(target)}: it cannot be read: {error.strerror}.") from None
+    if there:
+        raise UserError(f"TARGET {shown(target)}: it already holds files, e.g. {shown(min(there).name)}: choose a new "
+                        f"or an empty folder.")
+
+
 def copy_grey(folder, target, skipped=None):
     """Writes the copies and returns their number. Images that cannot be read or written go to `skipped`."""
     skipped = skipped or Skipped()
     check_apart(folder, target)
+    check_new(target)
     paths = list_images(folder, "FACES")
     copied = 0
     for path, name in zip(paths, output_names(paths, folder), strict=True):
@@ -46,7 +62,7 @@ def copy_grey(folder, target, skipped=None):
 def main():
     parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of images, searched recursively")
-    parser.add_argument("target", help="output folder for the copies; must not overlap FACES")
+    parser.add_argument("target", help="output folder for the copies, new or empty; must not overlap FACES")
     a = parser.parse_args()
     skipped = Skipped()
     print(f"{a.target}: {copy_grey(a.faces, a.target, skipped)} grey copies")

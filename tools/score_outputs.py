@@ -32,6 +32,7 @@ from metrics.protocols import USUAL, protocol_named
 from tools.grey_copies import check_apart
 from utils.errors import UserError, first_line, run_main
 from utils.files import check_regular_file, read_regular_file
+from utils.folder_lock import require_folder
 from utils.images import BadImage, Skipped, grid, output_names, quantize, save_image
 from utils.names import printable
 from utils.option_types import SIZE, at_least, file_path, text, tool_parser
@@ -113,6 +114,7 @@ def score(options, faces, names, files, skipped):
             continue
         low, high = (np.asarray(sample[key]) if key in sample else None for key in ("lr", "hr"))
         picture = quantize(restored, "round")[0]
+        require_folder(Path(options.target))
         save_image(picture, Path(options.target) / "restored" / f"{name}.png")
         if len(shown) < SHOWN:
             shown.append([low, picture, *([] if high is None else [high])])

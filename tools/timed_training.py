@@ -6,10 +6,11 @@
     python -m tools.timed_training (the same again)              # continues exactly, if `work` still exists
     python -m tools.timed_training (the same) --resume_from out  # continues on another machine
 
-Unpacks the faces (tools/pack_faces.py) into --work. Runs newtrain.py in O2 with the options after `--` and
---max_minutes. Writes the results to --out, in files of at most --part_mb: log, metrics.jsonl, images, the best weights
-(before the first validation: the latest) as float16 safetensors, and the complete checkpoint, from which the next call
-continues exactly. If the checkpoint exceeds --back_mb it stays in --work, and a message says so.
+Unpacks the faces (tools/pack_faces.py) into --work, again if the zip file has changed. Runs newtrain.py in O2 with the
+options after `--` and --max_minutes. Writes the results to --out, in files of at most --part_mb: log, metrics.jsonl,
+images, the best weights (before the first validation: the latest) as float16 safetensors, and the complete checkpoint,
+from which the next call continues exactly. If the checkpoint exceeds --back_mb it stays in --work, and a message says
+so.
 Exit status: that of newtrain.py; also 0 if the minutes ended before the training did.
 """
 import os
@@ -17,13 +18,17 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from engine.checkpoint import list_states
+from engine.run_folder import check_name
 from options.base_options import peek
+from options.train_options import parse_train
 from tools.export_weights import export
 from utils.errors import UserError, first_line, run_main, shown
-from utils.files import replacing
+from utils.files import check_regular_file, replacing
+from utils.folder_lock import new_folder_beside
 from utils.links import leads_into
 from utils.option_types import at_least, file_path, tool_parser
 
@@ -33,18 +38,38 @@ WEIGHTS_AND_STATES = ("best_net_G.safetensors", "latest_net_G.safetensors", "sta
 
 
 def unpack(archive, folder):
-    """Unpacks a zip file of faces into `folder`, unless that exists, and returns the folder."""
+    """Unpacks a zip file of faces into `folder`, unless that holds just these faces, and returns the folder.
+
+    Anything else in the folder's place is moved aside: faces of another archive, or files that are not this tool's.
+    """
     folder, unfinished = Path(folder), Path(f"{folder}.part")
-    if folder.exists():
-        return folder
-    shutil.rmtree(unfinished, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as faces:
+            if contents(folder) == packed_contents(faces):
+                return folder
+            shutil.rmtree(unfinished, ignore_errors=True)
             faces.extractall(unfinished)  # extracts names with '..' and absolute names inside the folder, too
     except Exception as error:  # a corrupted archive may raise almost anything: zlib.error, NotImplementedError
         raise UserError(f"{archive}: cannot be unpacked into {folder}: {first_line(error)}") from None
+    if os.path.lexists(folder):
+        aside = new_folder_beside(folder)
+        aside.rmdir()  # the name may now go to a file or a link, too
+        folder.rename(aside)
+        print(f"{folder} does not hold the faces of {archive}: moved to {aside}.", flush=True)
     unfinished.rename(folder)
     return folder
+
+
+def contents(folder):
+    """Returns the sorted [(name, bytes, CRC)] of all files below `folder`, without hidden ones."""
+    files = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return sorted((path.name, len(content), zlib.crc32(content)) for path in files for content in [path.read_bytes()])
+
+
+def packed_contents(archive):
+    """Returns what `contents` returns once the zipfile.ZipFile is unpacked."""
+    entries = ((os.path.basename(info.filename), info.file_size, info.CRC) for info in archive.infolist())
+    return sorted(entry for entry in entries if entry[0] and not entry[0].startswith("."))  # a folder's name is ""
 
 
 def split(path, folder, part_bytes):
@@ -142,15 +167,22 @@ def main():
     name = peek(words, "name")
     if not name:
         raise UserError("--name NAME is required: add it after the `--`.")
-    run = a.work / name
-    check_out(a.out, [run, a.work / "train", a.work / "val"])
-    faces, val = unpack(a.faces, a.work / "train"), unpack(a.val, a.work / "val")
+    check_name(name)
+    faces, val, run = a.work / "train", a.work / "val", a.work / name
+    if run in (faces, val):
+        raise UserError(f"--name {name}: {run} is the folder of the faces: choose another name.")
+    options = ["--opt_level", "auto", *words, "--dataroot", str(faces), "--valroot", str(val), "--checkpoints_dir",
+               str(a.work), "--max_minutes", str(a.minutes)]
+    parse_train(options)
+    check_out(a.out, [run, faces, val])
+    for archive in (a.faces, a.val):
+        check_regular_file(archive)
+    unpack(a.faces, faces)
+    unpack(a.val, val)
     if a.resume_from and not list_states(run):
         join(a.resume_from, run)
     resume = ["--continue_train"] if list_states(run) else []
-    done = subprocess.run([
-        sys.executable, str(ROOT / "newtrain.py"), "--opt_level", "auto", *words, "--dataroot", str(faces), "--valroot",
-        str(val), "--checkpoints_dir", str(a.work), "--max_minutes", str(a.minutes), *resume])
+    done = subprocess.run([sys.executable, str(ROOT / "newtrain.py"), *options, *resume])
     if list_states(run):
         bring_back(run, a.out, a.part_mb, a.back_mb)
     return done.returncode

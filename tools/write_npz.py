@@ -18,7 +18,7 @@ import torch
 from data import input_reader
 from data.face_folder import Place
 from engine.evaluation_set import choose_faces
-from tools.grey_copies import check_apart
+from tools.grey_copies import check_apart, check_new
 from utils.errors import UserError, run_main
 from utils.files import WriteError, replacing, write_file
 from utils.images import BadImage, Skipped, list_images, output_names, to_tensor_range
@@ -44,6 +44,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, 
     """
     skipped = skipped or Skipped()
     check_apart(folder, target)
+    check_new(target)
     target = Path(target)
     faces = faces or input_reader(dataset_name)(list_images(folder, "FACES"), load_size, on_bad_image="stop")
     paths = faces.paths
@@ -69,7 +70,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, 
 def main():
     parser = tool_parser(__doc__)
     parser.add_argument("faces", help="folder of input images: degraded faces; for seg2face, parsing maps")
-    parser.add_argument("target", help="output folder for the .npz files; must not overlap FACES")
+    parser.add_argument("target", help="output folder for the files, new or empty; must not overlap FACES")
     parser.add_argument("--load_size", type=at_least(16, largest=SIZE), default=512,
                         help="side of the network's square input, in pixels (default: 512)")
     parser.add_argument("--dataset_name", default="blind",

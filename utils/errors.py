@@ -12,7 +12,7 @@ from utils.names import printable
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 LIMITS = (errno.EAGAIN, errno.EMFILE, errno.ENFILE)  # no further process or open file is allowed
-NO_THREAD = "can't start new thread"  # Python's message where no further thread is allowed
+LIMIT_MESSAGES = "can't start new thread|[Tt]oo many open files"  # of Python and torch where there is no error number
 NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
 NEAR = 0.75  # of difflib's ratio: 1 is the same word; below it a suggestion would only mislead
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
@@ -85,16 +85,23 @@ def run_main(main, leave=None):
     (leave or end_process)(status)
 
 
+def limit_reached(error):
+    """Returns what to do about an error because no further process or open file is allowed; None for another one."""
+    reason = getattr(error, "strerror", None) or first_line(error)
+    if getattr(error, "errno", None) not in LIMITS and not re.search(LIMIT_MESSAGES, reason):
+        return None
+    return (f"a limit of the system is reached: {shown(reason)}. Raise the limit of processes or open files "
+            f"(ulimit -u, ulimit -n, docker run --pids-limit), or reduce --workers.")
+
+
 def _of_the_system(error):
     """Returns what to do about an error that a full disk, too little memory or a limit causes; None for another one."""
-    number = getattr(error, "errno", None)
-    if number in DISK_ERRORS:
+    if getattr(error, "errno", None) in DISK_ERRORS:
         return (f"could not write{f' {error.filename}' if error.filename else ''}: {error.strerror}. What was written "
                 f"before is untouched; a training goes on with --continue_train.")
-    if number in LIMITS or NO_THREAD in str(error):
-        reason = getattr(error, "strerror", None) or first_line(error)
-        return (f"a limit of the system is reached: {shown(reason)}. Raise the limit of processes or open files "
-                f"(ulimit -u, ulimit -n, docker run --pids-limit), or reduce --workers.")
+    message = limit_reached(error)
+    if message:
+        return message
     if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
         return f"not enough memory: {shown(first_line(error), 200)}. Reduce --batch_size, --load_size or --workers."
     return None

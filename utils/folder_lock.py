@@ -23,22 +23,30 @@ def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
     """Holds the lock of an existing folder during the block.
 
     option: the one that chooses the folder, for the message. Raises UserError, which names the writing process, if
-    another process holds the lock; nothing in the folder has then changed. A file system that has no locks gets a
-    printed warning instead.
+    another process holds the lock; nothing in the folder has then changed; also if the folder was removed during the
+    block. A file system that has no locks gets a printed warning instead.
     """
     folder = Path(folder)
     lock = _acquire(folder, option)
     if lock is None:
         print(f"warning: {folder} is on a file system without locks: no other process may write into it now.",
               flush=True)
-        yield
-        return
     try:
         write_file(folder / WRITER_FILE, f"process {os.getpid()} on host {os.uname().nodename}, since "
                                          f"{time.strftime('%Y-%m-%d %H:%M:%S')},")
         yield
+        require_folder(folder)
     finally:
-        lock.release()
+        if lock:
+            lock.release()
+
+
+def require_folder(folder: Path) -> None:
+    """Raises UserError if a folder that only_writer holds was removed or moved: what was written is then lost."""
+    if not (folder / WRITER_FILE).exists():
+        raise UserError(f"{printable(folder)} was removed, moved or emptied while this process wrote into it: its "
+                        f"files are lost or incomplete. Run the command again, and leave the folder alone meanwhile.",
+                        status=1)
 
 
 def move_aside(folder: Path, what: str) -> None:
@@ -49,14 +57,14 @@ def move_aside(folder: Path, what: str) -> None:
     earlier = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if not earlier:
         return
-    aside = _new_folder_beside(folder.resolve())
+    aside = new_folder_beside(folder.resolve())
     for path in earlier:
         path.rename(aside / path.name)
     (aside / WRITER_FILE).touch()  # as in `folder`: marks results, which are never faces (utils/file_list.py)
     print(f"{printable(folder)} held earlier {what}: moved to {printable(aside)}.", flush=True)
 
 
-def _new_folder_beside(folder):
+def new_folder_beside(folder):
     """Makes and returns FOLDER.previous, FOLDER.previous.2, ...: the first that does not exist."""
     for number in itertools.count(1):
         aside = folder.with_name(f"{folder.name}.previous" + (f".{number}" if number > 1 else ""))

@@ -1,10 +1,13 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Batches: each image once per epoch for any number of workers, and corrupted images replaced."""
+import gc
 import itertools
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 
 from data import find_dataset
 from data.face_folder import Place
-from data.loader import BadImages, InOrder, TrainingOrder, collate, hold_out, make_loader
+from data.loader import BadImages, InOrder, NoBatch, TrainingOrder, collate, hold_out, make_loader
 from tests.helpers.faces import celeba_set, write_faces
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import HUNG
@@ -141,6 +144,31 @@ def test_a_signal_while_the_workers_start_ends_the_run(tmp_path, monkeypatch):
     for worker in multiprocessing.active_children():
         worker.join(HUNG)
         assert worker.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("spare", [1, 6, 12])  # files: for the first queue, between two workers, for the batches only
+def test_too_many_open_files_are_one_line(tmp_path, monkeypatch, spare):
+    faces = celeba_set(sorted(write_faces(tmp_path, 12).iterdir()), load_size=32)
+    tracebacks, limits = [], resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: tracebacks.append(found.exc_value))
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    free = itertools.filterfalse(used.__contains__, itertools.count())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, spare, None)), limits[1]))
+    try:
+        with pytest.raises(NoBatch, match="a limit of the system is reached: .*or reduce --workers") as raised:
+            batches(faces, InOrder(12, 1), workers=4)
+        message = str(raised.value)
+        del raised
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "oo many open files" in message and "\n" not in message and tracebacks == []
+
+
+def test_more_workers_than_cores_are_no_warning_of_torch(tmp_path, recwarn):
+    faces = celeba_set(sorted(write_faces(tmp_path, 1).iterdir()), load_size=32)
+    make_loader(faces, InOrder(1, 1), workers=900).check_worker_number_rationality()
+    assert not recwarn.list
 
 
 def test_the_end_of_the_log_counts_the_images_of_all_ranks(monkeypatch):

@@ -24,3 +24,9 @@ def test_schedules_are_really_stepped(train):
         _, folder = train("--train_steps", 5, "--lr_policy", policy, "--lr", 1, *words, name=policy)
         seen = {r["step"]: r["lr"] for r in read_metrics(folder) if r["kind"] == "train"}
         assert [seen[s] for s in (2, 4, 5)] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_warm_up_that_outlasts_the_training_is_one_warning(train, capsys):
+    for warmup, warnings in ((2, 1), (1, 0)):
+        train("--train_steps", 2, "--warmup_steps", warmup, name=f"run{warmup}")
+        assert capsys.readouterr().out.count("warning: --warmup_steps 2 is not below the 2 steps of this") == warnings

@@ -268,6 +268,19 @@ def test_a_full_disk_ends_the_run(tmp_path, weights, monkeypatch):
         restore(tmp_path, weights[0], "--dataroot", write_faces(tmp_path / "faces", 3, size=(4, 4)))
 
 
+@pytest.mark.parametrize("removed", ["000.png", "002.png", "samples.png"])
+def test_results_that_are_removed_meanwhile_fail_the_run(tmp_path, weights, monkeypatch, removed):
+    def remove(array, path):
+        save_image(array, path)
+        if path.name == removed:
+            shutil.rmtree(tmp_path / "results")
+    monkeypatch.setattr(tester, "save_image", remove)
+    faces = write_faces(tmp_path / "faces", 3, size=(4, 4))
+    with pytest.raises(UserError, match="results/t was removed, moved or emptied while this process wrote") as error:
+        restore(tmp_path, weights[0], "--dataroot", faces, "--batch_size", 1)
+    assert error.value.status == 1
+
+
 def test_earlier_results_are_moved_aside_and_nothing_is_lost(tmp_path, weights):
     faces = write_faces(tmp_path / "faces", 2, size=(32, 32))
     folder = restore(tmp_path, weights[0], "--gtroot", faces)

@@ -62,6 +62,11 @@ def test_only_options_that_a_program_has_are_suggested():
     ("--cache_folder x", "--cache_folder is not read here: --dataset_name celeba resizes"),
     ("--priors both", "--priors is not read here: --dataset_name celeba has no facial priors"),
     ("--model sparnethd --scale_factor 4", "--scale_factor is not read here"),
+    ("--opt_level O0 --amp_dtype float16", "--amp_dtype is not read here: --opt_level is O0, which computes"),
+    ("--loss_scale dynamic --opt_level=O0", "--loss_scale is not read here: --opt_level is O0"),
+    ("--val_max 5", "--val_max is not read here: without --valroot or --val_count nothing is validated on"),
+    ("--val_protocol rgb --val_count 0", "--val_protocol is not read here"),
+    ("--val_batch_size 2", "--val_batch_size is not read here"),
     ("--model sparnet --D_ch 3", "unknown option --D_ch"),
     ("--model sparnet --r1_every 3", "unknown option --r1_every")])
 def test_what_this_training_does_not_read_is_refused(words, message):
@@ -76,6 +81,19 @@ def test_what_this_training_does_not_read_is_refused(words, message):
     "--preset sparnethd_builtin --lr_policy constant", "--preset sparnethd_ffhq --lambda_pcp 0"])
 def test_what_a_preset_brings_is_not_refused(words):
     parse_train(words.split())
+
+
+def test_what_a_file_sets_for_other_calls_is_not_refused(tmp_path):
+    (tmp_path / "mine.yml").write_text("val_max: 5\nval_protocol: rgb\namp_dtype: bfloat16\nloss_scale: dynamic\n")
+    parse_train(["--preset", str(tmp_path / "mine.yml"), "--opt_level", "O0"])
+
+
+@pytest.mark.parametrize("words, message", [
+    ("--gtroot x --amp_dtype float16", "--amp_dtype is not read here: --opt_level is O0"),
+    ("--dataroot x --protocols rgb", "--protocols is not read here: without --gtroot nothing is scored")])
+def test_what_newtest_does_not_read_is_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        parse_test(["--pretrained", "sparnet", *words.split()])
 
 
 def test_what_somebody_wrote_in_a_preset_is_refused_as_well(tmp_path):

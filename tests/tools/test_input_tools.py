@@ -56,6 +56,22 @@ def test_nothing_is_written_into_the_input(tmp_path, nested, make):
         make(nested, tmp_path / "target")
 
 
+@pytest.mark.parametrize("make", [grey_copies.copy_grey, lambda *a: write_npz.write_inputs(*a, 32)])
+def test_a_target_that_holds_files_is_refused_unchanged(tmp_path, nested, make):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / ".hidden").touch()
+    for there in ("inputs.txt", "zz"):  # a file that would be replaced, and one that would be taken for a copy
+        (target / there).write_text("mine")
+        with pytest.raises(UserError, match=f"TARGET .*target: it already holds files, e.g. {there}: choose a new or"):
+            make(nested, target)
+        assert {path.name for path in target.iterdir()} == {".hidden", there}
+        (target / there).unlink()
+    assert make(nested, target) == 3
+    with pytest.raises(UserError, match="it already holds files"):  # of the earlier call
+        make(nested, target)
+
+
 def test_npz_files_hold_what_the_network_gets(tmp_path, nested, monkeypatch, capsys):
     target = tmp_path / "npz"
     monkeypatch.setattr(sys, "argv", ["write_npz", str(nested), str(target), "--load_size", "48"])

@@ -127,6 +127,33 @@ def test_only_results_of_earlier_calls_are_replaced(packed, in_time, tmp_path):
     timed_training.check_out(out, [])
 
 
+def test_other_faces_are_unpacked_again_and_nothing_is_lost(packed, tmp_path, capsys):
+    folder = tmp_path / "work" / "train"
+    assert timed_training.unpack(packed / "val.zip", folder) == folder
+    before = {path.name: path.stat() for path in folder.iterdir()}
+    timed_training.unpack(packed / "val.zip", folder)  # the same faces: nothing is done
+    assert {path.name: path.stat() for path in folder.iterdir()} == before and capsys.readouterr().out == ""
+    timed_training.unpack(packed / "train.zip", folder)
+    assert "does not hold the faces of" in capsys.readouterr().out and len(list(folder.glob("*.webp"))) == 10
+    assert {path.name for path in (tmp_path / "work" / "train.previous").iterdir()} == set(before)
+    (folder / "000.webp").write_bytes(b"damaged")
+    timed_training.unpack(packed / "train.zip", folder)
+    assert len(list(folder.iterdir())) == 10 and (folder / "000.webp").read_bytes() != b"damaged"
+    timed_training.unpack(packed / "train.zip", folder)
+    assert (tmp_path / "work" / "train.previous.2" / "000.webp").read_bytes() == b"damaged"
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--name", "train"], "--name train: .* is the folder of the faces"), (["--name", "a/b"], "must be a plain folder"),
+    (["--name", "run", "--lr", "x"], "--lr"), (["--name", "run", "--valroot", "f", "--val_count", "3"], "contradict")])
+def test_a_refused_instalment_unpacks_nothing(packed, monkeypatch, words, message):
+    monkeypatch.setattr(sys, "argv", ["tool", "--faces", f"{packed}/train.zip", "--val", f"{packed}/val.zip", "--out",
+                                      f"{packed}/out", "--work", f"{packed}/work", "--minutes", "1", "--", *words])
+    with pytest.raises(UserError, match=message):
+        timed_training.main()
+    assert not (packed / "work").exists()
+
+
 def test_a_damaged_archive_of_faces_is_one_line(packed):
     whole = bytearray((packed / "train.zip").read_bytes())
     whole[whole.index(b"PK\x01\x02") + 10] = 99  # a way of packing that nobody knows
