@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 
 from models import RECIPES
-from options.export_options import parse_export
+from options.export_options import export_parser, parse_export
 from options.test_options import parse_test
+from options.test_options import test_parser as restoring_parser
 from options.train_options import parse_train, train_parser
 from tests.helpers.paths import ROOT
 from tools import readme_results
@@ -121,6 +122,15 @@ def test_commands_of_newexport_parse():
     assert commands("newexport.py")
     for words in commands("newexport.py"):
         parse_export(words)
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line) for _, block in BLOCK.findall(page) for line in block.splitlines()]
+    described = [words[2:] for words in lines if words[:2] == ["python", "newexport.py"]]
+    assert len(described) > 4
+    known = set(export_parser("sparnet")[0]._option_string_actions)
+    for words in described:
+        assert {word for word in words if word.startswith("--")} <= known
+        if "MODEL" not in words:
+            parse_export(words)
 
 
 def test_the_example_preset_has_options_of_newtrain():
@@ -140,8 +150,10 @@ def test_arguments_of_the_scripts_exist():
 
 
 def test_options_named_in_the_text_exist():
-    known = {option for model in RECIPES for option in train_parser(model)._option_string_actions}
-    known |= {"--gtroot", "--protocols", "--max-restarts"}  # options of newtest.py and torchrun
+    known = {option for model in RECIPES
+             for parser in (train_parser(model), restoring_parser(model)[0], export_parser(model)[0])
+             for option in parser._option_string_actions}
+    known |= {"--max-restarts"}  # torchrun's
     for span in SPAN.findall(prose_of(ENGLISH)):
         assert set(re.findall(r"--[\w-]+", span)) <= known, span
 
