@@ -6,8 +6,8 @@
 # Sets output_dir, run_dir and log, and locks the output folder and the devices until the script ends.
 open_output() {
     local device
-    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
-    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
+    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: $(name_fault folder "$data_path")"
+    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: $(name_fault file "$pth_path")"
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
     trap "$at_exit" EXIT
@@ -22,6 +22,11 @@ open_output() {
     done
     run_dir=${output_path:-$output_dir}/$run_name
     log=$output_dir/train_$((node_rank * rank_size + ASCEND_DEVICE_ID)).log
+}
+
+# name_fault KIND PATH: prints why the path is not of that kind, file or folder.
+name_fault() {
+    [ -e "$2" ] && printf '%s is not a %s' "$2" "$1" || printf 'the %s %s does not exist' "$1" "$2"
 }
 
 # lock_folder FOLDER: locks FOLDER.lock, or exits. The lock is on an open file, which the training inherits: the kernel

@@ -132,6 +132,18 @@ def test_the_first_call_leaves_nothing_if_it_is_refused(checkout):
     assert done.status == 2 and not (checkout.repo / "test/output").exists()
 
 
+def test_a_python_without_the_packages_is_one_line(checkout, output, tmp_path):
+    before = snapshot(output.parent)
+    for name in ("bash", "dirname", "basename"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for message in ("there is no python3 in PATH", "/python3 lacks the packages torch, cv2: activate"):
+        done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces}", PATH=str(tmp_path))
+        assert done.status == 2 and message in done.err and len(done.err.splitlines()) == 1, done.err
+        assert snapshot(output.parent) == before
+        (tmp_path / "python3").write_text("#!/bin/bash\necho torch cv2\n")
+        (tmp_path / "python3").chmod(0o755)
+
+
 @pytest.fixture
 def place(tmp_path):
     """Returns a folder with faces, an output folder `0` to be moved, and links from one to the other."""
