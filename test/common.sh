@@ -55,12 +55,15 @@ add_option() {
 
 # Exits unless python3 and the packages that this project needs are there.
 require_python() {
-    local absent
     command -v python3 >/dev/null || die "there is no python3 in PATH: install it, or activate its environment"
-    ask absent python3 -c 'import sys; from importlib.util import find_spec
-print(*(name for name in sys.argv[1:] if not find_spec(name)))' $packages
-    [ -z "$absent" ] || die "$(command -v python3) lacks the packages ${absent// /, }: activate the environment that" \
-                            "has them, or install $repo_dir/requirements.txt"
+    # shellcheck disable=SC2086
+    supervise python3 -c 'import sys; from importlib.util import find_spec
+absent = [name for name in sys.argv[2:] if not find_spec(name)]
+if absent:
+    print(f"error: {sys.executable} lacks the packages {chr(44).join(absent)}: activate the environment that has them, "
+          f"or install {sys.argv[1]}", file=sys.stderr)
+    sys.exit(2)' "$repo_dir/requirements.txt" $packages >/dev/null
+    exit_if_failed $?
 }
 
 # -- data -----------------------------------------------------------------------------------------------------------
