@@ -114,6 +114,21 @@ def test_a_second_script_is_told_who_holds_the_folder(checkout, output):
     assert not lock.exists()
 
 
+def test_a_second_script_with_the_same_output_path_is_told_before_anything_is_moved(checkout, output):
+    holder = checkout.start("bash", "-c", f"{OPEN} --device_id=3 --output_path=shared; open_output; kill -STOP $$",
+                            "test/train_full_1p.sh")
+    wait_until(lambda: list(output.parent.glob("output_path_*.lock")), holder)
+    before = snapshot(output.parent)
+    same = checkout.script("train_full_1p.sh", f"--data_path={checkout.faces}", "--output_path=shared/")
+    assert same.status == 2 and len(same.err.splitlines()) == 1 and same.out == ""
+    assert f"shared//train_full_1p is in use by train_full_1p (process {holder.pid}, since 20" in same.err
+    assert "or use another --output_path=, device or copy" in same.err and snapshot(output.parent) == before
+    holder.send_signal(signal.SIGKILL)
+    checkout.finish(holder)
+    done = bash(checkout, f"{OPEN} --output_path=shared; open_output")
+    assert done.status == 0 and not list(output.parent.glob("output_path_*"))
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("script, words, message", [
