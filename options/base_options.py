@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Shared by newtrain.py and newtest.py: parser, common options, option files, and errors for unread options."""
 import argparse
-import os
 import re
 
 from data import DATA_TIMEOUT, DEGRADATIONS, find_dataset, find_degradation
 from options.presets import find_preset, is_own, preset_names, read_options, read_preset
 from options.suggestions import suggest
 from utils.background import usable_cores
+from utils.environment import number
 from utils.errors import UserError, shown
 from utils.option_types import SECONDS, SIZE, Parser, at_least, boolean
 
@@ -106,7 +106,7 @@ def add_inputs(parser):
 
 def default_workers():
     """Returns the number of usable cores per local rank, between 1 and 4."""
-    return max(1, min(4, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    return max(1, min(4, usable_cores() // number("LOCAL_WORLD_SIZE", 1, least=1)))
 
 
 def parse(parser, argv, beside=None, only=None, elsewhere=()):

@@ -14,8 +14,12 @@ several_hosts="nnodes node_rank master_addr master_port"
 # Arguments that other ModelZoo scripts know and these do not need: named in one line, then ignored.
 unused_arguments="over_dump over_dump_path data_dump_flag data_dump_step data_dump_path profiling_dump_path conda_name \
 autotune auto_tune bind_core more_path1 more_path2 more_path3 more_path4"
+# Set by a launcher or a platform for processes that it starts itself. The scripts start their own ones.
+launcher_variables="RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK ROLE_RANK MASTER_ADDR MASTER_PORT \
+TORCHELASTIC_RUN_ID TORCHELASTIC_RESTART_COUNT RANK_TABLE_FILE"
 flags="fp32 hf32 profiling"  # may be given without a value
 most_devices=128  # of one machine
+longest_message=1000  # characters
 
 rank_size=1  # devices of this machine; the _8p scripts set 8
 nnodes=1 node_rank=0 master_addr="" master_port=29500  # of the scripts for several hosts
@@ -26,6 +30,7 @@ opt_level="" amp_dtype="" profile_steps=""
 # Prints an error in one line, whatever is in the arguments, and exits.
 die() {
     local text=$*
+    [ ${#text} -le "$longest_message" ] || text="${text::longest_message / 2} ... ${text: -longest_message / 2}"
     printf 'error: %s\n' "${text//[[:cntrl:]]/?}" >&2
     exit 2
 }
@@ -58,6 +63,7 @@ parse_arguments() {
     done
     [ -z "$unused" ] || say "Not used by this project, ignored:$unused"
     choose_devices "$known" "$default_rank_size"
+    forget_launcher
     choose_precision
     is_true profiling && profile_steps=10:12
     return 0
@@ -91,11 +97,11 @@ make_absolute() {
     esac
 }
 
-# is_number NAME FROM TO: exits unless the variable NAME is a whole number in that range; removes leading zeros.
+# is_number NAME FROM TO [SHOWN]: exits unless the variable NAME is a whole number in that range; removes leading zeros.
 is_number() {
     [[ ${!1} =~ ^0*([0-9]{1,6})$ ]] && printf -v "$1" '%d' "$((10#${BASH_REMATCH[1]}))" &&
         [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ] ||
-        die "--$1= must be a number from $2 to $3, not '${!1}'"
+        die "${4:---$1=} must be a number from $2 to $3, not '${!1}'"
 }
 
 # Succeeds if the variable $1 holds a word for yes; exits if it holds neither a word for yes nor one for no.
@@ -110,6 +116,7 @@ is_true() {
 # choose_devices "KNOWN NAMES" DEFAULT: sets rank_size, and exports RANK_SIZE, the number of all processes, RANK_ID,
 # JOB_ID and ASCEND_DEVICE_ID. rank 0 writes the log; torchrun assigns a device to each rank.
 choose_devices() {
+    local shown=""
     is_number nnodes 1 10000
     [ -z "$node_rank" ] || is_number node_rank 0 $((nnodes - 1))
     is_number master_port 1 65535
@@ -126,10 +133,22 @@ choose_devices() {
     rank_size=${rank_size:-$2}
     is_number rank_size 1 "$most_devices"
     export RANK_SIZE=$((rank_size * nnodes)) RANK_ID=0 JOB_ID=10087
+    [ -n "$device_id" ] || shown="the environment variable ASCEND_DEVICE_ID"
     device_id=${device_id:-${ASCEND_DEVICE_ID:-0}}
     ! has "$1" rank_size || device_id=0
-    is_number device_id 0 9999
+    is_number device_id 0 9999 "$shown"
     export ASCEND_DEVICE_ID=$device_id
+}
+
+# Removes another launcher's variables from the environment: the training would wait for that launcher's processes, and
+# HCCL would read that launcher's table of ranks.
+forget_launcher() {
+    local name found=""
+    for name in $launcher_variables; do
+        [ -z "${!name+set}" ] || found+=" $name"
+        unset "$name"
+    done
+    [ -z "$found" ] || say "Not used, because this script starts all processes by itself:$found"
 }
 
 # Exits unless the number of hosts, this one's place and the first one's address are given.

@@ -26,6 +26,8 @@ val_max=1000          # faces to validate on after each epoch, evenly spread ove
 skipped_steps=10      # first steps of a training, excluded from the speed
 lines_of_failure=30   # log lines shown when a program fails
 
+packages="torch numpy PIL cv2 yaml safetensors filelock"  # by the names that Python imports
+
 print_freq=""
 run_name=$(basename -- "$0" .sh) run_dir="" output_dir="" log="" lock="" lock_files=() output_root=""
 output_root_is_new="" collects_ranks="" child="" signalled=""
@@ -49,6 +51,19 @@ say() {
 # add_option NAME VALUE: appends --NAME=VALUE to `options`; an empty VALUE keeps the program's default.
 add_option() {
     [ -z "$2" ] || options+=("--$1=$2")
+}
+
+# Exits unless python3 and the packages that this project needs are there.
+require_python() {
+    command -v python3 >/dev/null || die "there is no python3 in PATH: install it, or activate its environment"
+    # shellcheck disable=SC2086
+    supervise python3 -c 'import sys; from importlib.util import find_spec
+absent = [name for name in sys.argv[2:] if not find_spec(name)]
+if absent:
+    print(f"error: {sys.executable} lacks the packages {chr(44).join(absent)}: activate the environment that has them, "
+          f"or install {sys.argv[1]}", file=sys.stderr)
+    sys.exit(2)' "$repo_dir/requirements.txt" $packages >/dev/null
+    exit_if_failed $?
 }
 
 # -- data -----------------------------------------------------------------------------------------------------------
@@ -231,6 +246,7 @@ name_signal() {
 # speed over 100 steps (30 on a CPU), unless --train_steps= or --train_epochs= is given.
 train_and_report() {
     local options=() weights
+    require_python
     open_output
     if [ "$1" = perf ]; then
         # With this print_freq the first log line covers exactly the steps that the speed excludes.
@@ -284,6 +300,7 @@ end_other_node() {
 # evaluate_and_report: runs newtest.py with the parsed arguments, then prints the closing block.
 evaluate_and_report() {
     local options=()
+    require_python
     open_output
     choose_reference_faces
     batch_size=${batch_size:-16}

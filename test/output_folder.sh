@@ -6,8 +6,8 @@
 # Sets output_dir, run_dir and log, and locks the output folder and the devices until the script ends.
 open_output() {
     local device
-    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: the folder $data_path does not exist"
-    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: the file $pth_path does not exist"
+    [ -z "$data_path" ] || [ -d "$data_path" ] || die "--data_path: $(name_fault folder "$data_path")"
+    [ -z "$pth_path" ] || [ -f "$pth_path" ] || die "--pth_path: $(name_fault file "$pth_path")"
     cd -- "$repo_dir" || exit 1
     source "$test_dir/env_npu.sh"
     trap "$at_exit" EXIT
@@ -21,10 +21,18 @@ open_output() {
         [ -n "$output_name" ] || lock_folder "$output_root/$device"
     done
     run_dir=${output_path:-$output_dir}/$run_name
+    # Scripts on other devices may have the same --output_path; other nodes of this run do have it.
+    [ -z "$output_path" ] || [ "$node_rank" -ne 0 ] ||
+        lock_folder "$output_root/output_path_$(readlink -m -- "$run_dir" | cksum | tr ' ' _)" "$run_dir"
     log=$output_dir/train_$((node_rank * rank_size + ASCEND_DEVICE_ID)).log
 }
 
-# lock_folder FOLDER: locks FOLDER.lock, or exits. The lock is on an open file, which the training inherits: the kernel
+# name_fault KIND PATH: prints why the path is not of that kind, file or folder.
+name_fault() {
+    [ -e "$2" ] && printf '%s is not a %s' "$2" "$1" || printf 'the %s %s does not exist' "$1" "$2"
+}
+
+# lock_folder FOLDER [SHOWN]: locks FOLDER.lock, or exits with a message on SHOWN (default: FOLDER). The lock is on an open file, which the training inherits: the kernel
 # releases it when the last of them has ended.
 lock_folder() {
     local file=$1.lock holder reason
@@ -38,7 +46,8 @@ lock_folder() {
             0) ;;
             1)
                 holder=$(cat -- "$file")
-                die "$1 is in use by ${holder:-another script}: wait for its end, or use another device or copy"
+                die "${2:-$1} is in use by ${holder:-another script}: wait for its end, or use another" \
+                    "${2:+--output_path=, }device or copy"
                 ;;
             *) die "cannot lock $file: ${reason##*flock: }: flock (of util-linux) and a file system with locks are needed" ;;
         esac

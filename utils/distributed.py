@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import utils.device
 from utils import errors
+from utils.environment import number
 from utils.errors import LOST_CONTACT, UserError, first_line
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
@@ -31,7 +32,7 @@ _host_group = None
 
 
 def launched():
-    """Returns whether torchrun started this process. Raises UserError if only some of its variables are set."""
+    """Returns whether torchrun started this process. Raises UserError if its variables are missing or invalid."""
     missing = [name for name in VARIABLES if name not in os.environ]
     if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:
         return False
@@ -39,6 +40,8 @@ def launched():
         raise UserError(f"the environment looks like torchrun's, but {', '.join(missing)} is not set: "
                         f"start with `torchrun --nproc_per_node=N newtrain.py ...`, which sets "
                         f"{', '.join(VARIABLES)}.")
+    number("RANK", largest=number("WORLD_SIZE", least=1) - 1)
+    number("LOCAL_RANK")
     return True
 
 
@@ -238,7 +241,7 @@ def launch_id():
 
 def restarted():
     """Returns whether torchrun (--max-restarts) restarted this process after a failure."""
-    return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return launched() and number("TORCHELASTIC_RESTART_COUNT", 0) > 0
 
 
 LOST_CONTACT_WORDS = ("connection", "timed out", "timeout", "peer", "abort")  # in gloo's, NCCL's and HCCL's errors

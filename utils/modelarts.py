@@ -8,6 +8,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from utils.environment import number
 from utils.errors import UserError, shown
 from utils.files import replacing
 from utils.option_types import Parser
@@ -16,7 +17,7 @@ from utils.started_by import STARTED_BY
 
 CODE = Path(__file__).resolve().parents[1]
 LISTED = 20  # inputs named in the job's log
-MOST_DIGITS = 9  # of the platform's numbers
+OWN = {"data_path": "data_url", "output_path": "train_url"}  # {the scripts' argument: this program's}
 
 
 def run_job(kind, argv):
@@ -45,6 +46,12 @@ def run_job(kind, argv):
     output = Path("test/output")
     if on_platform() and Path(results).resolve().is_relative_to(output.resolve()):
         raise UserError(f"--train_url: {results} lies in {output}, which is copied there: choose another folder.")
+    if os.path.lexists(results) and not os.path.isdir(results):
+        raise UserError(f"--train_url: {shown(results)} is not a folder: choose another one.")
+    for argument in others:
+        name = argument.lstrip("-").split("=")[0]
+        if name in OWN:
+            raise UserError(f"{shown(argument)}: give --{OWN[name]} in place of --{name}.")
     list_inputs(data)
     make_line_ends_unix(CODE / "test")
     before = folders_in(output)
@@ -70,15 +77,15 @@ def choose_script(kind, env):
 
     RANK_SIZE: cards of all hosts; ASCEND_DEVICE_ID: this process's card on its host; MA_NUM_HOSTS, VC_TASK_INDEX:
     number of hosts and this host's place; VC_WORKER_HOSTS: the hosts' names. None: another process trains. Raises
-    UserError for a variable that is missing or no number.
+    UserError for a variable that is missing, no number, or contradicts the others.
     """
-    hosts = number(env, "MA_NUM_HOSTS", 1, least=1)
-    cards = number(env, "RANK_SIZE", hosts, least=1)
+    hosts = number("MA_NUM_HOSTS", 1, least=1, env=env)
+    cards = number("RANK_SIZE", hosts, least=1, env=env)
     if cards % hosts:
         raise UserError(f"RANK_SIZE={cards} is not a multiple of MA_NUM_HOSTS={hosts}.")
     if cards == 1:
         return f"train_{kind}_1p.sh", []
-    if number(env, "ASCEND_DEVICE_ID", 0):
+    if number("ASCEND_DEVICE_ID", 0, largest=cards // hosts - 1, env=env):
         return None, []
     per_host = [f"--rank_size={cards // hosts}"]
     if hosts == 1:
@@ -87,16 +94,9 @@ def choose_script(kind, env):
     if len(names) != hosts:
         raise UserError(f"MA_NUM_HOSTS={hosts}, but VC_WORKER_HOSTS names {len(names)} hosts: "
                         f"'{shown(','.join(names))}'.")
-    return f"train_{kind}_multinodes.sh", [f"--nnodes={hosts}", f"--node_rank={number(env, 'VC_TASK_INDEX')}",
-                                           f"--master_addr={names[0]}", *per_host]
-
-
-def number(env, name, default=None, least=0):
-    """Returns the variable as an integer; `default` if it is not set or empty. Raises UserError."""
-    text = env.get(name, "").strip() or ("" if default is None else str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) >= least):
-        raise UserError(f"the environment variable {name} must be a number from {least}, not '{shown(text)}'.")
-    return int(text)
+    place = number("VC_TASK_INDEX", largest=hosts - 1, env=env)
+    return f"train_{kind}_multinodes.sh", [f"--nnodes={hosts}", f"--node_rank={place}", f"--master_addr={names[0]}",
+                                           *per_host]
 
 
 def folders_in(output):

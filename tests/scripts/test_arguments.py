@@ -83,6 +83,27 @@ def test_wrong_arguments_are_one_line(words, message):
     assert status == 2 and out == "" and err.startswith(f"error: {message}") and err.count("\n") == 1
 
 
+def test_a_wrong_device_in_the_environment_is_named():
+    for value in ("x", " ", "-1", "99999"):
+        assert parse(env={"ASCEND_DEVICE_ID": value}.items())[2] == (
+            f"error: the environment variable ASCEND_DEVICE_ID must be a number from 0 to 9999, not '{value}'\n")
+    assert parse("--device_id=2", show="ASCEND_DEVICE_ID", env={"ASCEND_DEVICE_ID": "x"}.items())[0] == 0
+
+
+def test_another_launchers_variables_are_not_used():
+    env = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "", "RANK_TABLE_FILE": "/table.json"}
+    status, out, err = parse(show="{RANK-none} {RANK_TABLE_FILE-none}", env=env.items())
+    assert (status, err) == (0, "") and out.startswith(
+        "Not used, because this script starts all processes by itself: RANK WORLD_SIZE MASTER_ADDR RANK_TABLE_FILE\n")
+    assert out.count("=none") == 2
+
+
+def test_a_message_is_never_long():
+    status, _, err = parse("--data_path=" + "x" * 100_000, "--no_such")
+    assert status == 2 and "unknown argument --no_such" in err
+    assert len(parse("--" + "x" * 100_000)[2]) < 1100
+
+
 @pytest.mark.parametrize("given, path", [("a b/*", "{cwd}/a b/*"), ("/x\n", "/x\n"), ("~/f", "/home/me/f"),
                                          ("-x", "{cwd}/-x")])
 def test_paths_start_at_the_callers_folder(given, path):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 
 import pytest
 
@@ -113,6 +114,21 @@ def test_a_second_script_is_told_who_holds_the_folder(checkout, output):
     assert not lock.exists()
 
 
+def test_a_second_script_with_the_same_output_path_is_told_before_anything_is_moved(checkout, output):
+    holder = checkout.start("bash", "-c", f"{OPEN} --device_id=3 --output_path=shared; open_output; kill -STOP $$",
+                            "test/train_full_1p.sh")
+    wait_until(lambda: list(output.parent.glob("output_path_*.lock")), holder)
+    before = snapshot(output.parent)
+    same = checkout.script("train_full_1p.sh", f"--data_path={checkout.faces}", "--output_path=shared/")
+    assert same.status == 2 and len(same.err.splitlines()) == 1 and same.out == ""
+    assert f"shared//train_full_1p is in use by train_full_1p (process {holder.pid}, since 20" in same.err
+    assert "or use another --output_path=, device or copy" in same.err and snapshot(output.parent) == before
+    holder.send_signal(signal.SIGKILL)
+    checkout.finish(holder)
+    done = bash(checkout, f"{OPEN} --output_path=shared; open_output")
+    assert done.status == 0 and not list(output.parent.glob("output_path_*"))
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("script, words, message", [
@@ -130,6 +146,18 @@ def test_what_the_program_refuses_changes_nothing(checkout, output, script, word
 def test_the_first_call_leaves_nothing_if_it_is_refused(checkout):
     done = checkout.train("train_full_1p.sh", "--data_path=no such")
     assert done.status == 2 and not (checkout.repo / "test/output").exists()
+
+
+def test_a_python_without_the_packages_is_one_line(checkout, output, tmp_path):
+    before = snapshot(output.parent)
+    for name in ("bash", "dirname", "basename"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for message in ("there is no python3 in PATH", "lacks the packages torch,numpy,PIL,cv2"):
+        done = checkout.train("train_full_1p.sh", f"--data_path={checkout.faces}", PATH=str(tmp_path))
+        assert done.status == 2 and message in done.err and len(done.err.splitlines()) == 1, done.err
+        assert snapshot(output.parent) == before
+        (tmp_path / "python3").write_text(f"#!/bin/bash\nexec {os.path.realpath(sys.executable)} -S -I \"$@\"\n")
+        (tmp_path / "python3").chmod(0o755)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from engine import loss_log
 from engine.logger import read_metrics
 from engine.schedule import LR_SCALES
 from engine.trainer import Trainer
+from options.base_options import default_workers
 from options.train_options import parse_train
 from tests.helpers.faces import write_faces
 from tests.helpers.paths import ROOT
@@ -201,6 +202,19 @@ def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
     assert nobody.returncode == 1 and "Traceback" not in nobody.stderr
     assert re.search(r"^error: rank 1 of 2 could not join the others at 127.0.0.1:1 within 2 s \(--dist_timeout\)",
                      nobody.stderr, re.M)
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("WORLD_SIZE", "two", "WORLD_SIZE must be a number from 1, not 'two'"),
+    ("RANK", "2", "RANK must be a number from 0 to 1"),
+    ("LOCAL_RANK", "-1", "LOCAL_RANK must be a number from 0"), ("LOCAL_WORLD_SIZE", "0", "LOCAL_WORLD_SIZE must be")])
+def test_a_launchers_variables_are_numbers(monkeypatch, name, value, message):
+    for variable, usual in zip(distributed.VARIABLES, ("0", "2", "0", "127.0.0.1", "29500"), strict=True):
+        monkeypatch.setenv(variable, usual)
+    assert distributed.launched()
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"the environment variable {message}"):
+        default_workers(), distributed.launched()
 
 
 def test_a_loss_that_is_not_finite_is_named_by_the_rank_that_has_it(monkeypatch):

@@ -31,6 +31,8 @@ def test_card_0_of_each_host_starts_one_training(env, script, words):
     ({"VC_WORKER_HOSTS": "first.svc"}, "VC_WORKER_HOSTS names 1 hosts"),
     ({"MA_NUM_HOSTS": "2", "RANK_SIZE": "1"}, "RANK_SIZE=1 is not a multiple of MA_NUM_HOSTS=2"),
     ({"RANK_SIZE": "9" * 5000}, "RANK_SIZE must be a number from 1"),
+    ({"VC_TASK_INDEX": "2"}, "VC_TASK_INDEX must be a number from 0 to 1, not '2'"),
+    ({"ASCEND_DEVICE_ID": "8"}, "ASCEND_DEVICE_ID must be a number from 0 to 7, not '8'"),
     ({"RANK_SIZE": "8\n\x1b"}, "not .8.n.x1b"),
 ])
 def test_wrong_variables(change, message):
@@ -42,6 +44,16 @@ def test_wrong_variables(change, message):
 def test_an_empty_argument_is_no_folder(words):
     with pytest.raises(UserError, match=f"argument {words[0].split('=')[0]}: the value is empty"):
         run_job("full", words)
+
+
+def test_what_the_script_would_misread_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.modelarts.run", lambda command: pytest.fail("started"))
+    (tmp_path / "file").touch()
+    for words, message in ((["--train_url", f"{tmp_path}/file"], "--train_url: .*file is not a folder"),
+                           (["--data_path", "x"], "--data_path: give --data_url in place of --data_path"),
+                           (["--output_path=x"], "--output_path=x: give --train_url in place of")):
+        with pytest.raises(UserError, match=message):
+            run_job("full", words)
 
 
 def test_values_are_joined_with_their_names_only():
