@@ -23,7 +23,7 @@ class Line(NamedTuple):
     preset: str | None = None
 
 
-def training(job, recipe, preset):
+def training(job, recipe, preset=None):
     return Line(f"{job}: training step", "layout_avx2", {"recipe": recipe, "purpose": "training"}, "{chosen} s",
                 "plain s", "{chosen} faster", PLAIN, preset=preset)
 
@@ -38,14 +38,14 @@ LINES = [
     training("SPARNet-Light, batch 8", "light", "sparnet_light_attn3d"),
     training("FSRNet, batch 4", "fsrnet", "fsrnet_celebamask"),
     training("SPARNetHD 256, batch 2", "sparnethd_256", "sparnethd_256_small"),
-    training("GPEN 256 narrow, batch 2", "gpen_256", "gpen_256_narrow"),
+    training("GPEN 256 narrow, batch 2", "gpen_256"),
     restoring("SPARNet-Light, batch 8", "light"),
     restoring("FSRNet, batch 4", "fsrnet"),
     Line("GPEN 512: restoring a face", "gpen_restore_avx2", {"job": "restoring", "precision": "O0", "faces": 1},
          "project s/face", "grouped s/face", "faster", "grouped convolutions, as published"),
     Line("newtest.py: a face, two cores", "restoring_2_cores", {"cores": 2}, "newtest ms/face", "network ms/face",
          "network / newtest", "the network alone", "ms"),
-    Line("SPARNet, batch 1: a step in O0", "precision_avx2", {"preset": "sparnet_half_width"}, "O0", "O2", "O2 / O0",
+    Line("SPARNet, half width, batch 1: a step in O0", "precision_avx2", {"preset": "sparnet_half_width"}, "O0", "O2", "O2 / O0",
          "O2, which `auto` avoids here"),
 ]
 
@@ -79,4 +79,4 @@ def limit(preset, records):
         return "not profiled"
     rates, shares = (find(records[name]["rows"], {"preset": preset}) for name in ("ceilings_avx2",
                                                                                  "ceilings_avx2_profile"))
-    return f"convolution {shares['convolution']}; the step reaches {rates['share of it']} of a matrix product's rate"
+    return f"convolution {shares['convolution']}; {rates['share of it']} of a matrix product's rate (batch 2)"
