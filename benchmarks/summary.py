@@ -45,8 +45,8 @@ LINES = [
          "project s/face", "grouped s/face", "faster", "grouped convolutions, as published"),
     Line("newtest.py: a face, two cores", "restoring_2_cores", {"cores": 2}, "newtest ms/face", "network ms/face",
          "network / newtest", "the network alone", "ms"),
-    Line("SPARNet, half width, batch 1: a step in O0", "precision_avx2", {"preset": "sparnet_half_width"}, "O0", "O2", "O2 / O0",
-         "O2, which `auto` avoids here"),
+    Line("SPARNet, half width, batch 1: a step in O0", "precision_avx2", {"preset": "sparnet_half_width"}, "O0", "O2",
+         "O2 / O0", "O2, which `auto` avoids here"),
 ]
 
 
