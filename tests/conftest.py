@@ -149,8 +149,10 @@ def npu(monkeypatch):
 
 @pytest.fixture
 def same_rounding(monkeypatch):
-    """Lets the CPU and the simulated NPU compute equal bits: both with torch's Adam and without channels_last."""
+    """Lets the CPU and the simulated NPU compute equal bits: torch's Adam and convolutions, and no channels_last."""
     import utils.device
+    from models import convolution
+    monkeypatch.setattr(convolution, "_is_slow", lambda x, weight: False)
     monkeypatch.setattr(utils.device, "memory_format", lambda device: torch.contiguous_format)
     monkeypatch.setattr(utils.device, "adam", lambda params, device, level, **options: torch.optim.Adam(
         params, fused=True, **options))

@@ -286,7 +286,7 @@ def parse_and_build_test(weights, faces):
     recipe.check_restores()
 
 
-def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_path):
+def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_path, faces):
     """The public code saves g, g_ema and d in one file. The generator starts from g_ema."""
     torch.manual_seed(8)
     nets = {"g": network(), "g_ema": network(), "d": Discriminator(16, 1, 0.016)}
@@ -296,7 +296,7 @@ def test_training_goes_on_from_released_generator_and_discriminator(train, tmp_p
     saved = state(folder)["networks"]
     assert same(saved["G"], nets["g_ema"].state_dict()) == "" and same(saved["D"], nets["d"].state_dict()) == ""
     with pytest.raises(UserError, match="--pretrain_d_path: --model sparnet trains no discriminator"):
-        Trainer(parse_train(["--dataroot", str(tmp_path.parent), "--device", "cpu", "--pretrain_d_path", "x.pth",
+        Trainer(parse_train(["--dataroot", str(faces), "--device", "cpu", "--pretrain_d_path", "x.pth",
                              "--batch_size", "1", "--checkpoints_dir", str(tmp_path)]))
 
 

@@ -117,7 +117,7 @@ def test_a_second_script_is_told_who_holds_the_folder(checkout, output):
 def test_a_second_script_with_the_same_output_path_is_told_before_anything_is_moved(checkout, output):
     holder = checkout.start("bash", "-c", f"{OPEN} --device_id=3 --output_path=shared; open_output; kill -STOP $$",
                             "test/train_full_1p.sh")
-    wait_until(lambda: list(output.parent.glob("output_path_*.lock")), holder)
+    wait_until(lambda: any(lock.read_text() for lock in output.parent.glob("output_path_*.lock")), holder)
     before = snapshot(output.parent)
     same = checkout.script("train_full_1p.sh", f"--data_path={checkout.faces}", "--output_path=shared/")
     assert same.status == 2 and len(same.err.splitlines()) == 1 and same.out == ""

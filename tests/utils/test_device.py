@@ -70,7 +70,7 @@ def test_cuda_cards_are_counted(monkeypatch):
 def test_ranks_take_the_card_of_their_place(monkeypatch):
     from utils import distributed
     for name in distributed.VARIABLES:
-        monkeypatch.setenv(name, "0")
+        monkeypatch.setenv(name, "1" if "SIZE" in name else "0")
     for device, card in (("cuda:1", None), ("auto", 1)):
         with pytest.raises(UserError, match="for one process; under torchrun each takes the card of its LOCAL_RANK"):
             distributed.join_ranks(Namespace(device=device, device_id=card, dist_timeout=1))
