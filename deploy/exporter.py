@@ -30,6 +30,7 @@ from restore.restorer import Restorer
 from utils.errors import UserError
 from utils.files import replacing, write_file
 from utils.folder_lock import move_aside, only_writer
+from utils.images import Skipped
 from utils.links import leads_into
 from utils.names import printable
 from utils.onnx_file import INPUT, OUTPUT, SUFFIX, import_package
@@ -83,15 +84,19 @@ class Exporter:
                 "alignment", "commit", "data", "licence")})
         self.restorer = Restorer.load(self.weights, "cpu", description=self.description)
         self.int8 = self.faces = None
+        self.skipped = Skipped()
         if INT8 in o.precision:
             from deploy.int8_export import Int8Export  # not at the top: it needs onnxruntime
-            self.int8 = Int8Export(o, self.description)
+            self.int8 = Int8Export(o, self.description, self.skipped)
         if o.gtroot or o.dataroot:
-            self.faces = evaluation_faces(o, self.description)
+            self.faces = evaluation_faces(o, self.description, self.skipped)
         self._check_folder()
 
     def run(self) -> int:
-        """Writes and compares all files. Returns the exit status: 0, or 1 if one differs too much and is not kept."""
+        """Writes and compares all files.
+
+        Returns the exit status: 0, or 1 if a file differs too much and is not kept, or a face could not be read.
+        """
         with contextlib.ExitStack() as held:
             self._claim_folder(held)
             recipe, size = self.restorer.recipe, self.description.input_size
@@ -115,7 +120,7 @@ class Exporter:
                 rows += found
                 self._record(rows)
             self._finish(rows, calibrated)
-        return int(not all(row["kept"] for row in rows))
+        return max(self.skipped.exit_status(), int(not all(row["kept"] for row in rows)))
 
     def _finish(self, rows, calibrated) -> None:
         """Evaluates the ONNX files that were kept, and writes Ascend's folder beside a float32 one."""
@@ -201,14 +206,14 @@ class Exporter:
         return found | ({"palette": json.dumps(PALETTE.tolist())} if reader == "map_inputs" else {})
 
 
-def evaluation_faces(options: argparse.Namespace, described: Description) -> Faces:
+def evaluation_faces(options: argparse.Namespace, described: Description, skipped: Skipped) -> Faces:
     """Returns the faces of the evaluation: --dataroot with its references in --gtroot, or made of --gtroot alone."""
     o = options
     if not o.gtroot:
         raise UserError("--dataroot: the files are compared with references: give --gtroot FOLDER, too.")
     if o.dataroot:
-        return inputs_of(o.dataroot, "--dataroot", described, o.max_images, o.gtroot)
-    found = faces_of(o.gtroot, "--gtroot", described, o.max_images)
+        return inputs_of(o.dataroot, "--dataroot", described, o.max_images, skipped, references=o.gtroot)
+    found = faces_of(o.gtroot, "--gtroot", described, o.max_images, skipped)
     if not found.has_references:
         raise UserError(f"--gtroot {printable(o.gtroot)}: it has no references; a folder of clean faces is needed.")
     return found

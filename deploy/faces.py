@@ -15,7 +15,7 @@ from data.face_folder import FaceFolder, Place
 from restore.description import Description
 from utils.errors import UserError, first_line, shown
 from utils.files import check_regular_file, read_regular_file
-from utils.images import BadImage, to_tensor_range
+from utils.images import BadImage, Skipped, to_tensor_range
 from utils.names import printable
 
 LARGEST_LIST = 2 ** 28  # bytes
@@ -39,13 +39,24 @@ class Faces(Sequence):
 
 
 class FolderFaces(Faces):
-    """Faces of a folder, as a dataset of newtest.py gives them. Raises BadImage for a file that cannot be read."""
+    """Faces of a folder, as a dataset of newtest.py gives them.
 
-    def __init__(self, dataset: FaceFolder, has_references: bool) -> None:
-        self._dataset, self.names, self.has_references = dataset, list(dataset.paths), has_references
+    Every face is read once at the start: those that cannot be read go to `skipped` and are left out.
+    """
+
+    def __init__(self, dataset: FaceFolder, has_references: bool, skipped: Skipped) -> None:
+        self._dataset, self._places, self.has_references = dataset, list(range(len(dataset.paths))), has_references
+        readable = []
+        for place in self._places:
+            try:
+                self._sample(place)
+                readable.append(place)
+            except BadImage as error:
+                skipped.add(error)
+        self._places, self.names = readable, [dataset.paths[place] for place in readable]
 
     def _sample(self, place):
-        sample = self._dataset[Place(0, place)]
+        sample = self._dataset[Place(0, self._places[place])]
         if "lr" not in sample or sample.get("unscored"):
             raise BadImage(*sample["notes"][-1][1:])
         return sample
@@ -64,6 +75,8 @@ class NpzFaces(Faces):
 
     def __init__(self, paths: Sequence[str], size: int) -> None:
         self.names, self._size = list(paths), size
+        for path in paths:
+            read_npz(path, size)
 
     def __getitem__(self, place: int) -> np.ndarray:
         return read_npz(self.names[place], self._size)
@@ -112,11 +125,13 @@ def evenly(count: int, available: int) -> np.ndarray:
     return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(int))
 
 
-def faces_of(folder: str | os.PathLike, option: str, described: Description, count: int, fewest: int = 1) -> Faces:
+def faces_of(folder: str | os.PathLike, option: str, described: Description, count: int, skipped: Skipped,
+             fewest: int = 1) -> Faces:
     """Returns `count` evenly spaced faces of a folder of clean faces: references, and inputs degraded as in training.
 
     folder: or a list (.txt) of .npz inputs, which have no references. option: its name, for messages.
-    fewest: number of faces that are needed. Raises UserError if there are fewer, or no folder.
+    skipped: gets the images that cannot be read. fewest: number of faces that are needed. Raises UserError if there are
+    fewer, or no folder.
     """
     if os.path.isfile(folder) and Path(folder).suffix == ".txt":
         paths = read_list(folder, option)
@@ -126,26 +141,33 @@ def faces_of(folder: str | os.PathLike, option: str, described: Description, cou
     paths = dataset.list_faces(folder, option)
     _check_number(len(paths), fewest, option, folder)
     if not dataset.trains:
-        return inputs_of(folder, option, described, count)
+        return inputs_of(folder, option, described, count, skipped, fewest)
     arguments = {"load_size": described.input_size, "scale_factor": described.scale_factor, "augmentation": "none",
                  "on_bad_image": "stop"}
     if dataset.degradable:
         arguments["degradation"] = described.degradation
     if dataset.takes_priors:
         arguments["priors"] = "none"
-    return FolderFaces(dataset(paths.at(evenly(count, len(paths))), **arguments), has_references=True)
+    found = FolderFaces(dataset(paths.at(evenly(count, len(paths))), **arguments), True, skipped)
+    _check_number(len(found), fewest, option, folder, "faces that can be read")
+    return found
 
 
-def inputs_of(folder: str | os.PathLike, option: str, described: Description, count: int,
-              references: str | os.PathLike | None = None) -> Faces:
-    """Returns faces of a folder of degraded inputs; references: folder of the pictures that they should become."""
+def inputs_of(folder: str | os.PathLike, option: str, described: Description, count: int, skipped: Skipped,
+              fewest: int = 1, references: str | os.PathLike | None = None) -> Faces:
+    """Returns faces of a folder of degraded inputs, as faces_of.
+
+    references: folder of the pictures that they should become.
+    """
     reader = input_reader(described.task, described.degradation)
     paths = reader.list_faces(folder, option)
     paired = find_dataset(described.task).list_faces(references, "--gtroot") if references else None
-    return FolderFaces(reader(paths.at(evenly(count, len(paths))), load_size=described.input_size, references=paired,
-                              on_bad_image="stop"), has_references=bool(paired))
+    found = FolderFaces(reader(paths.at(evenly(count, len(paths))), load_size=described.input_size, references=paired,
+                               on_bad_image="stop"), bool(paired), skipped)
+    _check_number(len(found), fewest, option, folder, "faces that can be read")
+    return found
 
 
-def _check_number(found: int, fewest: int, option: str, folder: str | os.PathLike) -> None:
+def _check_number(found: int, fewest: int, option: str, folder: str | os.PathLike, what: str = "faces") -> None:
     if found < fewest:
-        raise UserError(f"{option}: {printable(folder)} has {found} faces; {fewest} or more are needed.")
+        raise UserError(f"{option}: {printable(folder)} has {found} {what}; {fewest} or more are needed.")

@@ -20,6 +20,7 @@ from restore.description import Description
 from utils import strict_json
 from utils.errors import UserError
 from utils.files import write_file
+from utils.images import Skipped
 from utils.onnx_file import DIGEST, checked_content
 
 PROTOCOL = "rgb"  # of the sensitivity: it fits every size and task
@@ -45,7 +46,7 @@ class Int8Export:
     Raises UserError for a calibration folder that is missing or has too few faces: before anything is written.
     """
 
-    def __init__(self, options: argparse.Namespace, described: Description) -> None:
+    def __init__(self, options: argparse.Namespace, described: Description, skipped: Skipped) -> None:
         self.options = o = options
         if "onnx" not in o.formats:
             raise UserError("--precision int8 is for --formats onnx only: TorchScript and torch.export files have no "
@@ -53,7 +54,7 @@ class Int8Export:
         if not o.calibroot:
             raise UserError("--precision int8 needs faces for the calibration: --calibroot FACES, a folder of some "
                             "hundred faces like those of the training, or a list (.txt) of .npz inputs.")
-        self.faces = faces_of(o.calibroot, "--calibroot", described, o.calibration_faces, FEWEST)
+        self.faces = faces_of(o.calibroot, "--calibroot", described, o.calibration_faces, skipped, FEWEST)
         self.bits = int8.choose_weight_bits() if o.weight_bits is None else o.weight_bits
         warning = int8.saturation_warning(self.bits)
         if warning:

@@ -1,5 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The faces of a calibration: folders, lists of .npz files, and what is wrong with them."""
+import os
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,13 @@ from restore.description import Description
 from tests.helpers.faces import write_faces
 from tools.write_npz import write_inputs
 from utils.errors import UserError
+from utils.images import Skipped
 
 SMALL = Description(input_size=32)
 
 
 def test_faces_are_degraded_as_in_training_and_have_references(faces):
-    found = faces_of(faces, "--calibroot", SMALL, 4)
+    found = faces_of(faces, "--calibroot", SMALL, 4, Skipped())
     assert len(found) == 4 and found.has_references
     assert found[0].shape == (1, 3, 32, 32) and found[0].dtype == np.float32 and np.abs(found[0]).max() <= 1
     assert found.reference(3).shape == (32, 32, 3) and found.reference(3).dtype == np.uint8
@@ -22,22 +25,31 @@ def test_faces_are_degraded_as_in_training_and_have_references(faces):
 
 def test_a_list_of_npz_files_holds_the_same_inputs(tmp_path, faces):
     write_inputs(faces, tmp_path / "npz", 32, "celeba")
-    found = faces_of(tmp_path / "npz" / "inputs.txt", "--calibroot", SMALL, 100)
-    straight = inputs_of(faces, "--dataroot", SMALL, 100)
+    found = faces_of(tmp_path / "npz" / "inputs.txt", "--calibroot", SMALL, 100, Skipped())
+    straight = inputs_of(faces, "--dataroot", SMALL, 100, Skipped())
     assert len(found) == len(straight) == 10 and not found.has_references
     assert all(np.array_equal(a, b) for a, b in zip(found, straight, strict=True))
 
 
 def test_bad_folders_are_one_line(tmp_path, faces):
     with pytest.raises(UserError, match="--calibroot: the folder .*none does not exist"):
-        faces_of(tmp_path / "none", "--calibroot", SMALL, 8)
+        faces_of(tmp_path / "none", "--calibroot", SMALL, 8, Skipped())
     with pytest.raises(UserError, match="--calibroot: .* has 10 faces; 20 or more are needed"):
-        faces_of(faces, "--calibroot", SMALL, 20, fewest=20)
+        faces_of(faces, "--calibroot", SMALL, 20, Skipped(), fewest=20)
     broken = write_faces(tmp_path / "faces", 2)
     (broken / "001.png").write_bytes(b"no picture")
-    found = faces_of(broken, "--calibroot", SMALL, 2)
-    with pytest.raises(UserError, match="001.png: cannot identify an image"):
-        list(found)
+    with pytest.raises(UserError, match="has 1 faces that can be read; 2 or more"):
+        faces_of(broken, "--calibroot", SMALL, 2, Skipped(), fewest=2)
+
+
+def test_a_bad_image_costs_one_image(tmp_path, capsys):
+    folder, skipped = write_faces(tmp_path / "faces", 4), Skipped()
+    (folder / "001.png").write_bytes(b"no picture")
+    found = faces_of(folder, "--calibroot", SMALL, 4, skipped)
+    assert [os.path.basename(name) for name in found.names] == ["000.png", "002.png", "003.png"]
+    rest = faces_of(write_faces(tmp_path / "whole", 4), "--calibroot", SMALL, 4, Skipped())
+    assert np.array_equal(found[1], rest[2]) and np.array_equal(found.reference(1), rest.reference(2))
+    assert skipped.exit_status() == 1 and "001.png: cannot identify an image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content, match", [
@@ -54,7 +66,7 @@ def test_bad_npz_files_are_one_line(tmp_path, content, match):
         path.write_bytes(content)
     (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
     with pytest.raises(UserError, match=match) as error:
-        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)[0]
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())[0]
     assert "\n" not in str(error.value) and "a.npz" in str(error.value)
 
 
@@ -65,10 +77,10 @@ def test_a_damaged_npz_file_is_found(tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
     with pytest.raises(UserError, match="a.npz"):
-        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)[0]
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())[0]
 
 
 def test_an_empty_list_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("\n\n", encoding="utf-8")
     with pytest.raises(UserError, match="names no file"):
-        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8)
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())

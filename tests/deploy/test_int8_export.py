@@ -56,7 +56,7 @@ def test_int8_files_describe_themselves_and_restore(exported):
         assert int(found["weight_bits"]) == int8.choose_weight_bits() and found["model"] == "sparnet"
     low = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
     whole, quantized = (OnnxNetwork(out / row["file"])(low) for row in rows[:2])
-    assert 0 < np.abs(whole - quantized).mean() < 0.1 * np.abs(whole).mean()
+    assert 0 < np.abs(whole - quantized).mean() < 0.3 * np.abs(whole).mean()
     record = json.loads((out / "calibration.json").read_text(encoding="utf-8"))
     model = onnx.load(out / f"{NAME}.onnx")
     assert {row["layer"] for row in record["sensitivity"]} == set(int8.convolutions(model))
