@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,10 @@ def _openvino(module, path, threads):
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = module.Core().compile_model(path, "CPU", settings)
+    # In a thread of its own: OpenVINO gives the compiling thread a stack for signals, which it frees with the network,
+    # in whatever thread that happens. The next signal of the compiling thread, e.g. SIGTERM, would then be a crash.
+    with ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(module.Core().compile_model, path, "CPU", settings).result()
 
     def compute(faces):
         return compiled.create_infer_request().infer({INPUT: faces})[OUTPUT]

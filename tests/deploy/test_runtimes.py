@@ -90,6 +90,27 @@ def test_it_runs_where_torch_cannot_be_imported(sparnet, pictures, tmp_path):
     assert close(np.load(tmp_path / "faces.npy"), Restorer.load(sparnet[0], "cpu")(pictures[0]))
 
 
+SIGNALLED = """
+import os, signal, sys, threading
+import numpy as np
+from utils.onnx_file import OnnxNetwork
+networks = [OnnxNetwork(sys.argv[1], sys.argv[2], threads=1)]
+networks[0](np.zeros((1, 3, 32, 32), np.float32))
+thread = threading.Thread(target=networks.clear)  # frees the network
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("noted", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_signal_after_a_network_was_freed_in_another_thread_is_no_crash(sparnet, runtime):
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(sparnet[1]), runtime], capture_output=True, text=True,
+                          timeout=HUNG, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "noted\n"), done.stderr
+
+
 @pytest.mark.parametrize("task", ["colorization", "seg2face"])
 def test_tasks_prepare_their_inputs_as_the_restorer_does(tmp_path, task):
     weights, path = deployed(tmp_path, SMALL["gpen"] | {"dataset_name": task})
