@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import inspect
 import os
+import signal
 import sys
 from datetime import timedelta
 
@@ -22,6 +23,7 @@ import utils.device
 from utils import errors
 from utils.environment import number
 from utils.errors import LOST_CONTACT, UserError, first_line
+from utils.signals import ending_in_time, exit_status
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -75,14 +77,22 @@ def start(device, timeout_seconds):
     # first import (torch.optim imports it), even after destroy_process_group.
     importlib.import_module("torch.distributed.nn.functional")
     try:
-        dist.init_process_group(dist.get_default_backend_for_device(device), timeout=device_timeout,
-                                **_fresh_store(timeout))
-        _host_group = dist.group.WORLD if device.type == "cpu" else dist.new_group(backend="gloo", timeout=timeout)
-        dist.barrier(group=_host_group)
+        with ending_in_time(_leave_unjoined):
+            dist.init_process_group(dist.get_default_backend_for_device(device), timeout=device_timeout,
+                                    **_fresh_store(timeout))
+            _host_group = dist.group.WORLD if device.type == "cpu" else dist.new_group(backend="gloo", timeout=timeout)
+            dist.barrier(group=_host_group)
     except (RuntimeError, ValueError) as error:  # DistStoreError, DistNetworkError are RuntimeErrors
         where = ":".join(os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} could not join the others at {where} "
                         f"within {timeout_seconds:g} s (--dist_timeout): {first_line(error)}", status=1) from None
+
+
+def _leave_unjoined(received):
+    """Ends a process that a signal reached while it waits for ranks to join, which may be gone."""
+    print(f"stopped by {signal.Signals(received).name} while waiting for the other ranks; nothing was changed",
+          file=sys.stderr, flush=True)
+    os._exit(exit_status(received))
 
 
 def hccl_times(timeout_seconds, environ):

@@ -8,6 +8,7 @@ for something that may never come is put into `bounded_wait`.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -75,6 +76,39 @@ def deferred() -> Iterator[None]:
         yield
     if received:
         signal.raise_signal(received[-1])
+
+
+@contextlib.contextmanager
+def ending_in_time(leave) -> Iterator[None]:
+    """An ENDING signal in the block ends the process within GRACE seconds, even if the block waits outside of Python.
+
+    leave(number) must end the process; a thread calls it if the signal's handler has not ended the block by then, e.g.
+    because C++ code waits for a rank that is gone. For blocks before which there is nothing to save.
+    """
+    if threading.current_thread() is not threading.main_thread():  # it receives no signals
+        yield
+        return
+    ended = threading.Event()
+    numbers, written = os.pipe()
+
+    def watch():
+        while received := os.read(numbers, 1):
+            if received[0] in ENDING:
+                if not ended.wait(GRACE):
+                    leave(received[0])
+                return
+    os.set_blocking(written, False)
+    previous = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(previous)
+        os.close(written)
+        watcher.join()
+        os.close(numbers)
 
 
 class StopSignals:
