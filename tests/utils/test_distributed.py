@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,33 @@ def test_a_rendezvous_that_fails_is_one_clear_line(tmp_path, faces):
     assert nobody.returncode == 1 and "Traceback" not in nobody.stderr
     assert re.search(r"^error: rank 1 of 2 could not join the others at 127.0.0.1:1 within 2 s \(--dist_timeout\)",
                      nobody.stderr, re.M)
+
+
+JOIN = """
+import torch
+from utils import distributed
+from utils.errors import run_main
+def main():
+    print("joins", flush=True)
+    distributed.start(torch.device("cpu"), 100_000)  # longer than the test waits
+run_main(main)
+"""
+
+
+def test_a_signal_ends_a_rank_that_waits_for_one_that_never_comes():
+    """torch connects in C++, where no handler runs: the signal would wait for --dist_timeout."""
+    process = subprocess.Popen([warm_python(), "-c", JOIN], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env=os.environ | {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2",
+                                                            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"})
+    assert process.stdout.readline() == "joins\n"
+    time.sleep(1)  # it is in C++ by now; if not, the handler runs at once and the test is weaker, not wrong
+    os.kill(forked_pid(process), signal.SIGTERM)
+    try:
+        _, err = process.communicate(timeout=HUNG)
+    finally:
+        if process.poll() is None:
+            os.kill(forked_pid(process), signal.SIGKILL)
+    assert process.returncode == 128 + signal.SIGTERM and err.splitlines()[-1].startswith("stopped by SIGTERM")
 
 
 @pytest.mark.parametrize("name, value, message", [
