@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from benchmarks import layout
+from benchmarks import layout, weight_gradient
 from benchmarks.plain_forms import plain_form
 from models import create_network
 
@@ -27,3 +27,12 @@ def test_the_plain_form_is_the_same_network(norm_type):
     plain = plain_form(copy.deepcopy(net))
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     torch.testing.assert_close(net(x.contiguous(memory_format=torch.channels_last)), plain(x))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_gradients_that_are_compared_are_the_same(stride):
+    torch.manual_seed(0)
+    forms = weight_gradient.jobs(2, 16, 24, 10, stride)
+    found = [forms["own"](), *(forms[name]()[1] for name in ("contiguous", "channels_last"))]
+    for gradient in found:
+        assert gradient.shape == (24, 16, 3, 3) and (gradient - found[1]).abs().max() <= 1e-5 * found[1].abs().max()
