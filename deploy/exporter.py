@@ -83,6 +83,7 @@ class Exporter:
             self.description = replace(self.description, **{name: getattr(known, name) for name in (
                 "alignment", "commit", "data", "licence")})
         self.restorer = Restorer.load(self.weights, "cpu", description=self.description)
+        self.weights_sha256 = sha256(self.weights)
         self.int8 = self.faces = None
         self.skipped = Skipped()
         if INT8 in o.precision:
@@ -139,7 +140,7 @@ class Exporter:
     def _record(self, rows) -> None:
         """Writes RECORD, which also marks the folder as one of exports: it comes before the first file."""
         write_file(self.folder / RECORD, json.dumps({
-            "weights": str(self.weights), "weights_sha256": sha256(self.weights), "version": VERSION,
+            "weights": str(self.weights), "weights_sha256": self.weights_sha256, "version": VERSION,
             "commit": commit(), "command": shlex.join(["python", *sys.argv]), "files": rows}, indent=1) + "\n")
 
     def _check_folder(self) -> None:
@@ -147,9 +148,11 @@ class Exporter:
         folder, shown = self.folder, printable(self.folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--output_path {shown}: it is a file; a folder is needed.")
-        if leads_into(self.weights, os.path.realpath(folder)):
-            raise UserError(f"--output_path {shown}: the weights {printable(self.weights)} lie in it. Choose another "
-                            f"folder.")
+        o = self.options
+        for what, path in (("the weights", self.weights), ("--calibroot", o.calibroot), ("--gtroot", o.gtroot),
+                           ("--dataroot", o.dataroot)):
+            if path and leads_into(path, os.path.realpath(folder)):  # it would be moved aside
+                raise UserError(f"--output_path {shown}: it contains {what} {printable(path)}. Choose another folder.")
         try:
             others = folder.is_dir() and [path for path in folder.iterdir() if not path.name.startswith(".")]
         except OSError as error:
@@ -202,7 +205,7 @@ class Exporter:
             "input_name": INPUT, "output_name": OUTPUT, "layout": "float32 NCHW", "value_range": "-1 to 1",
             "colour_order": "RGB", "input_kind": reader, "precision": precision, "name": self.options.name,
             "network": type(self.restorer.network).__name__, "parameters": str(self.restorer.parameters),
-            "weights_sha256": sha256(self.weights), "exported_by": f"{VERSION} {commit()}".strip()}
+            "weights_sha256": self.weights_sha256, "exported_by": f"{VERSION} {commit()}".strip()}
         return found | ({"palette": json.dumps(PALETTE.tolist())} if reader == "map_inputs" else {})
 
 
