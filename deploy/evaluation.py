@@ -21,7 +21,7 @@ import torch
 from deploy.faces import Faces
 from deploy.int8 import runner, saturation_warning
 from deploy.session import open_session
-from metrics.protocols import PROTOCOLS, USUAL
+from metrics.protocols import usual_protocols
 from metrics.psnr_ssim import decibels, mean_score, score
 from restore.restorer import Restorer
 from utils import strict_json
@@ -141,7 +141,7 @@ def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Fa
     faces: with references. batch: the second batch size of the timing. Computes in one thread.
     """
     size = faces[0].shape[-1]
-    protocols = [name for name in USUAL if PROTOCOLS[name].smallest <= size]
+    protocols = [protocol.name for protocol in usual_protocols(size)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -150,10 +150,9 @@ def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Fa
         times = {}
         for count in (1, batch):
             inputs = np.concatenate([faces[place % len(faces)] for place in range(count)])
-            times[count] = dict(zip(map(id, timed), milliseconds([row.compute for row in timed], inputs, rounds),
-                                    strict=True))
-        table = [_row(row, accuracy(row.compute, faces, protocols), {n: t.get(id(row)) for n, t in times.items()},
-                      {n: t[id(rows[0])] for n, t in times.items()}, size) for row in rows]
+            times[count] = dict(zip(timed, milliseconds([row.compute for row in timed], inputs, rounds), strict=True))
+        table = [_row(row, accuracy(row.compute, faces, protocols), {n: t.get(row) for n, t in times.items()},
+                      {n: t[rows[0]] for n, t in times.items()}, size) for row in rows]
     finally:
         torch.set_num_threads(threads)
     for row in table:

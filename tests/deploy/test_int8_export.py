@@ -208,7 +208,7 @@ def test_npz_inputs_calibrate_without_sensitivity(exported, tmp_path, capsys):
     export(weights, tmp_path / "out", "--name", "net", "--precision", "int8", "--weight_bits", 8, "--calibration",
            "minmax", "--calibroot", tmp_path / "npz" / "inputs.txt")
     said = capsys.readouterr().out
-    assert "has no references (.npz inputs): the layers' sensitivity is not measured" in said
+    assert "has no references (a list of inputs): the layers' sensitivity is not measured" in said
     assert ("warning: --weight_bits 8: this processor has no VNNI" in said) == (int8.choose_weight_bits() == 7)
     assert not (tmp_path / "out" / "ascend").exists()  # there is no float32 model
 
