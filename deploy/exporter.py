@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +34,7 @@ from utils.links import leads_into
 from utils.names import printable
 from utils.onnx_file import INPUT, OUTPUT, SUFFIX, import_package
 from utils.pretrained import sha256
-from utils.version import VERSION, commit
+from utils.version import VERSION, command, commit
 
 RECORD = "export.json"
 BATCHES = (1, 3)  # at which every file is compared
@@ -131,7 +130,7 @@ class Exporter:
             from deploy import evaluation
             o = self.options
             table = evaluation.evaluate(self.weights, self.restorer, files, self.faces, max([*o.batch, 4]), o.rounds)
-            evaluation.write_table(table, self.folder, shlex.join(["python", *sys.argv]))
+            evaluation.write_table(table, self.folder, command())
             table = evaluation.markdown(table)
         if any(row["precision"] == "fp32" and row["format"] == "onnx" and row["kept"] for row in rows):
             from deploy import ascend_commands
@@ -141,7 +140,7 @@ class Exporter:
         """Writes RECORD, which also marks the folder as one of exports: it comes before the first file."""
         write_file(self.folder / RECORD, json.dumps({
             "weights": str(self.weights), "weights_sha256": self.weights_sha256, "version": VERSION,
-            "commit": commit(), "command": shlex.join(["python", *sys.argv]), "files": rows}, indent=1) + "\n")
+            "commit": commit(), "command": command(), "files": rows}, indent=1) + "\n")
 
     def _check_folder(self) -> None:
         """Raises UserError if the output folder cannot be used; changes nothing."""
