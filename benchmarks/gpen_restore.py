@@ -24,7 +24,6 @@ from models import create_network
 from utils import amp
 from utils.errors import run_main
 from utils.option_types import at_least, tool_parser
-from utils.processor import processor
 
 FORMS = ("project", "grouped")
 
@@ -113,7 +112,7 @@ def main():
     device = utils.device.pick_device(a.device)
     utils.device.set_up(device)
     torch.manual_seed(0)
-    half = [] if device.type == "cpu" and not processor().has_bf16 else [(restoring, "O2", [1, 4])]
+    half = [] if utils.device.best_opt_level(device) == "O0" else [(restoring, "O2", [1, 4])]
     rows = [row for job, precision, batches in ((restoring, "O0", [1, 4]), *half, (learning, "O0", [4]))
             for row in measure(job, precision, batches, device, a.rounds)]
     show(f"GPEN on {machine(device)}; medians of {a.rounds} alternating rounds", rows, a.json)

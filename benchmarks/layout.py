@@ -13,12 +13,11 @@ ONEDNN_MAX_CPU_ISA (convolutions: SSE41, AVX2, AVX512_CORE).
 import itertools
 import statistics
 import sys
-import time
 
 import torch
 
 import utils.device
-from benchmarks.measuring import alternate, machine, median_ratio, show
+from benchmarks.measuring import alternate, machine, median_ratio, quiet_clock, show
 from benchmarks.plain_forms import plain_form
 from benchmarks.train_step import bare_step, fixed_batch, plain_loop
 from models import build_recipe
@@ -68,8 +67,7 @@ def measure(name, purpose, rounds, batch_size=None):
     options = parse_train([*RECIPES[name], *([f"--batch_size={batch_size}"] if batch_size else [])])
     jobs = PURPOSES[purpose](options, device)
     alternate(jobs, 1, device)  # warm up
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds = alternate(jobs, rounds, device, clock)
+    seconds = alternate(jobs, rounds, device, quiet_clock(device))
     chosen = utils.device.memory_format(device)
     return {"recipe": name, "purpose": purpose, "batch": options.batch_size,
             **{f"{form} s": statistics.median(values) for form, values in seconds.items()},

@@ -33,6 +33,11 @@ def alternate(jobs, rounds, device, clock=time.perf_counter):
     return seconds
 
 
+def quiet_clock(device):
+    """Returns the process's CPU time for one thread of a CPU, which other programs disturb less; else the clock."""
+    return time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+
+
 def median_ratio(slow, fast):
     """Returns the median over rounds of slow / fast; the ratio varies less than the times on a noisy machine."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))

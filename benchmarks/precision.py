@@ -6,12 +6,9 @@ A CPU with one thread (OMP_NUM_THREADS=1) is timed by its process time, which ot
     python -m benchmarks.precision [--preset sparnet_half_width sparnet_light_attn3d] [--batch_size 2] [--json FILE]
 """
 import statistics
-import time
-
-import torch
 
 import utils.device
-from benchmarks.measuring import alternate, machine, median_ratio, show
+from benchmarks.measuring import alternate, machine, median_ratio, quiet_clock, show
 from benchmarks.train_step import bare_step, fixed_batch
 from options.train_options import parse_train
 from utils.errors import run_main
@@ -31,8 +28,7 @@ def measure(preset, batch_size, device, rounds):
 
     jobs = {level: job(level) for level in LEVELS}
     alternate(jobs, 1, device)  # warm up
-    one_thread = device.type == "cpu" and torch.get_num_threads() == 1
-    seconds = alternate(jobs, rounds, device, time.process_time if one_thread else time.perf_counter)
+    seconds = alternate(jobs, rounds, device, quiet_clock(device))
     return {"preset": preset, "batch": batch_size, **{level: statistics.median(seconds[level]) for level in LEVELS},
             **{f"{level} / O0": median_ratio(seconds[level], seconds["O0"]) for level in LEVELS[1:]},
             "machine": machine(device)}

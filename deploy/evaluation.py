@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """One table of deployed files: accuracy beside float32, time per face, memory and size, in each runtime.
 
-    rows, notes = Evaluation(...).run()
+    table = evaluate(weights, Restorer.load(weights), files, faces)
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import torch
 from deploy.faces import Faces
 from deploy.int8 import runner, saturation_warning
 from deploy.session import open_session
-from metrics.protocols import PROTOCOLS, USUAL
+from metrics.protocols import usual_protocols
 from metrics.psnr_ssim import decibels, mean_score, score
 from restore.restorer import Restorer
 from utils import strict_json
@@ -33,50 +34,49 @@ from utils.processor import processor
 from utils.version import commit
 
 ROOT = Path(__file__).parents[1]
-ACCURACY_BATCH = 8  # faces
+ACCURACY_PIXELS = 8 * 128 ** 2  # of the batches whose accuracy is measured
 NAMES = {"torch": "PyTorch", "onnx": "ONNX Runtime", "openvino": "OpenVINO", "om": "ais_bench"}
 Compute = Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, S, S] -> likewise
 
 
 class Candidate(NamedTuple):
-    """One row of the table. compute: restores a batch. timed: whether its time and memory are measured."""
+    """One row of the table. load: returns the function that restores a batch. timed: whether time and memory count."""
     file: Path
     runtime: str
     precision: str
     how: str  # "as deployed" or "emulated"
-    compute: Compute
+    load: Callable[[], Compute]
     timed: bool = True
 
 
-def candidates(weights: Path, restorer: Restorer, files: Iterable[Path]) -> tuple[list[Candidate], list[str]]:
-    """Returns (the rows to measure, notes on what is absent): the weights in torch, and each .onnx or .om file.
+def candidates(files: Iterable[Path]) -> tuple[list[Candidate], list[str]]:
+    """Returns (the rows of .onnx and .om files, notes on what is absent). Nothing is loaded yet.
 
     An int8 file is a row of the runtime that it was made for, and a row of its exact emulation.
     """
-    notes, rows = [], [Candidate(weights, "torch", "fp32", "as deployed", in_torch(restorer))]
+    rows, notes = [], []
     for path in files:
         if path.suffix == ".om":
             if importlib.util.find_spec("ais_bench"):
-                rows.append(Candidate(path, "om", "as compiled", "as deployed", in_ais_bench(path)))
+                rows.append(Candidate(path, "om", "as compiled", "as deployed", partial(in_ais_bench, path)))
             else:
                 notes.append(f"{path.name}: absent, the package ais_bench (Ascend) cannot be imported.")
             continue
         metadata = read_metadata(path)
         precision = metadata.get("precision", "fp32")
         runtimes = ["openvino" if "openvino" in path.stem else "onnx"] if precision == "int8" else ["onnx", "openvino"]
-        for runtime in runtimes:
-            try:
-                network = OnnxNetwork(path, runtime, threads=1)
-            except UserError as error:
-                notes.append(f"{path.name}: absent in {NAMES[runtime]}: {error}")
-                continue
-            rows.append(Candidate(path, runtime, precision, "as deployed", network))
+        rows += [Candidate(path, runtime, precision, "as deployed", partial(OnnxNetwork, path, runtime, threads=1))
+                 for runtime in runtimes]
         if precision == "int8":
-            emulated = runner(open_session(path, emulated=True))
-            rows.append(Candidate(path, "onnx", precision, "emulated", emulated, timed=False))
+            rows.append(Candidate(path, "onnx", precision, "emulated", partial(in_emulation, path), timed=False))
             warning = saturation_warning(int(metadata.get("weight_bits", 8)))
             notes += [f"{path.name}: {warning}"] if warning else []
     return rows, notes
+
+
+def in_emulation(path: Path) -> Compute:
+    """Returns an int8 model computed without the processor's int8 kernels."""
+    return runner(open_session(path, emulated=True))
 
 
 def in_torch(restorer: Restorer) -> Compute:
@@ -100,8 +100,9 @@ def in_ais_bench(path: Path) -> Compute:
 def accuracy(compute: Compute, faces: Faces, protocols: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Returns {protocol: (mean PSNR, mean SSIM)} over all faces."""
     scores: dict[str, list] = {protocol: [] for protocol in protocols}
-    for start in range(0, len(faces), ACCURACY_BATCH):
-        places = range(start, min(start + ACCURACY_BATCH, len(faces)))
+    count = max(1, ACCURACY_PIXELS // faces[0].shape[-1] ** 2)
+    for start in range(0, len(faces), count):
+        places = range(start, min(start + count, len(faces)))
         restored = np.ascontiguousarray(compute(np.concatenate([faces[i] for i in places])), np.float32)
         for face, place in zip(torch.from_numpy(restored), places, strict=True):
             for protocol in protocols:
@@ -138,22 +139,21 @@ def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Fa
              rounds: int = 15) -> dict[str, Any]:
     """Returns the table as {"rows": [...], "notes": [...], ...}; every row is compared with the first: torch, float32.
 
-    faces: with references. batch: the second batch size of the timing. Computes in one thread.
+    faces: with references. batch: the second batch size of the timing. Computes in one thread. Each file is loaded for
+    its own row only: several large networks at once would not fit into the memory.
     """
-    size = faces[0].shape[-1]
-    protocols = [name for name in USUAL if PROTOCOLS[name].smallest <= size]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows, notes = candidates(weights, restorer, files)
-        timed = [row for row in rows if row.timed]
-        times = {}
-        for count in (1, batch):
-            inputs = np.concatenate([faces[place % len(faces)] for place in range(count)])
-            times[count] = dict(zip(map(id, timed), milliseconds([row.compute for row in timed], inputs, rounds),
-                                    strict=True))
-        table = [_row(row, accuracy(row.compute, faces, protocols), {n: t.get(id(row)) for n, t in times.items()},
-                      {n: t[id(rows[0])] for n, t in times.items()}, size) for row in rows]
+        rows, notes = candidates(files)
+        in_float32 = in_torch(restorer)
+        first = Candidate(weights, "torch", "fp32", "as deployed", lambda: in_float32)
+        table = [_measured(first, in_float32, in_float32, faces, batch, rounds)]
+        for row in rows:
+            try:
+                table.append(_measured(row, row.load(), in_float32, faces, batch, rounds))
+            except UserError as error:
+                notes.append(f"{row.file.name}: absent in {NAMES[row.runtime]}: {error}")
     finally:
         torch.set_num_threads(threads)
     for row in table:
@@ -163,16 +163,20 @@ def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Fa
             "torch": torch.__version__, "batch": batch, "rounds": rounds, "rows": table, "notes": notes}
 
 
-def _row(candidate, scores, times, of_torch, size):
+def _measured(candidate, compute, in_float32, faces, batch, rounds):
+    """Returns the row of one candidate; in_float32: the network in torch, which alternates with it."""
+    size = faces[0].shape[-1]
+    scores = accuracy(compute, faces, [protocol.name for protocol in usual_protocols(size)])
     found = {"file": candidate.file.name, "runtime": NAMES[candidate.runtime], "precision": candidate.precision,
              "how": candidate.how, "bytes": candidate.file.stat().st_size,
              "scores": {name: {"psnr": psnr, "ssim": ssim} for name, (psnr, ssim) in scores.items()}}
-    for batch, values in times.items():
-        if values:
-            found[f"batch {batch}"] = {
-                "median_ms": statistics.median(values), "p95_ms": float(np.percentile(values, 95)),
-                "times_torch": statistics.median(a / b for a, b in zip(of_torch[batch], values, strict=True)),
-                "peak_mb": peak_memory(candidate, batch, size)}
+    for count in (1, batch) if candidate.timed else ():
+        inputs = np.concatenate([faces[place % len(faces)] for place in range(count)])
+        of_torch, own = milliseconds([in_float32, compute], inputs, rounds)
+        found[f"batch {count}"] = {
+            "median_ms": statistics.median(own), "p95_ms": float(np.percentile(own, 95)),
+            "times_torch": statistics.median(a / b for a, b in zip(of_torch, own, strict=True)),
+            "peak_mb": peak_memory(candidate, count, size)}
     return found
 
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +34,7 @@ from utils.links import leads_into
 from utils.names import printable
 from utils.onnx_file import INPUT, OUTPUT, SUFFIX, import_package
 from utils.pretrained import sha256
-from utils.version import VERSION, commit
+from utils.version import VERSION, command, commit
 
 RECORD = "export.json"
 BATCHES = (1, 3)  # at which every file is compared
@@ -83,6 +82,7 @@ class Exporter:
             self.description = replace(self.description, **{name: getattr(known, name) for name in (
                 "alignment", "commit", "data", "licence")})
         self.restorer = Restorer.load(self.weights, "cpu", description=self.description)
+        self.weights_sha256 = sha256(self.weights)
         self.int8 = self.faces = None
         self.skipped = Skipped()
         if INT8 in o.precision:
@@ -130,7 +130,7 @@ class Exporter:
             from deploy import evaluation
             o = self.options
             table = evaluation.evaluate(self.weights, self.restorer, files, self.faces, max([*o.batch, 4]), o.rounds)
-            evaluation.write_table(table, self.folder, shlex.join(["python", *sys.argv]))
+            evaluation.write_table(table, self.folder, command())
             table = evaluation.markdown(table)
         if any(row["precision"] == "fp32" and row["format"] == "onnx" and row["kept"] for row in rows):
             from deploy import ascend_commands
@@ -139,17 +139,19 @@ class Exporter:
     def _record(self, rows) -> None:
         """Writes RECORD, which also marks the folder as one of exports: it comes before the first file."""
         write_file(self.folder / RECORD, json.dumps({
-            "weights": str(self.weights), "weights_sha256": sha256(self.weights), "version": VERSION,
-            "commit": commit(), "command": shlex.join(["python", *sys.argv]), "files": rows}, indent=1) + "\n")
+            "weights": str(self.weights), "weights_sha256": self.weights_sha256, "version": VERSION,
+            "commit": commit(), "command": command(), "files": rows}, indent=1) + "\n")
 
     def _check_folder(self) -> None:
         """Raises UserError if the output folder cannot be used; changes nothing."""
         folder, shown = self.folder, printable(self.folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--output_path {shown}: it is a file; a folder is needed.")
-        if leads_into(self.weights, os.path.realpath(folder)):
-            raise UserError(f"--output_path {shown}: the weights {printable(self.weights)} lie in it. Choose another "
-                            f"folder.")
+        o = self.options
+        for what, path in (("the weights", self.weights), ("--calibroot", o.calibroot), ("--gtroot", o.gtroot),
+                           ("--dataroot", o.dataroot)):
+            if path and leads_into(path, os.path.realpath(folder)):  # it would be moved aside
+                raise UserError(f"--output_path {shown}: it contains {what} {printable(path)}. Choose another folder.")
         try:
             others = folder.is_dir() and [path for path in folder.iterdir() if not path.name.startswith(".")]
         except OSError as error:
@@ -202,7 +204,7 @@ class Exporter:
             "input_name": INPUT, "output_name": OUTPUT, "layout": "float32 NCHW", "value_range": "-1 to 1",
             "colour_order": "RGB", "input_kind": reader, "precision": precision, "name": self.options.name,
             "network": type(self.restorer.network).__name__, "parameters": str(self.restorer.parameters),
-            "weights_sha256": sha256(self.weights), "exported_by": f"{VERSION} {commit()}".strip()}
+            "weights_sha256": self.weights_sha256, "exported_by": f"{VERSION} {commit()}".strip()}
         return found | ({"palette": json.dumps(PALETTE.tolist())} if reader == "map_inputs" else {})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +11,17 @@ import torch
 
 from data import find_dataset, input_reader
 from data.face_folder import FaceFolder, Place
+from deploy.arrays import read_array, read_list
 from restore.description import Description
-from utils.errors import UserError, first_line, shown
-from utils.files import check_regular_file, read_regular_file
+from utils.errors import UserError
 from utils.images import BadImage, Skipped, to_tensor_range
 from utils.names import printable
-
-LARGEST_LIST = 2 ** 28  # bytes
 
 
 class Faces(Sequence):
     """float32 [1, 3, S, S], RGB, -1 (black) to 1 (white): the inputs of a network, read anew at each access.
 
-    names: the faces' files. reference(place): the uint8 [S, S, 3] picture that a face should become.
+    names: the faces' files.
     """
 
     names: list[str]
@@ -70,54 +67,16 @@ class FolderFaces(Faces):
         return self._sample(place)["hr"] if self.has_references else super().reference(place)
 
 
-class NpzFaces(Faces):
-    """Faces of .npz files as tools/write_npz.py writes them. Raises UserError for a file that is damaged or not one."""
+class ArrayFaces(Faces):
+    """Faces of files of arrays (deploy/arrays.py). Raises BadImage for a file that is damaged or not one."""
 
     def __init__(self, paths: Sequence[str], size: int) -> None:
         self.names, self._size = list(paths), size
         for path in paths:
-            read_npz(path, size)
+            read_array(path, size)
 
     def __getitem__(self, place: int) -> np.ndarray:
-        return read_npz(self.names[place], self._size)
-
-
-def read_npz(path: str | os.PathLike, size: int | None = None) -> np.ndarray:
-    """Returns the one array of an .npz file, float32 [1, 3, S, S]; size: what S must be.
-
-    Raises UserError for a file that is missing, damaged, holds several arrays, or an array of another shape or type.
-    """
-    check_regular_file(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(getattr(file, "files", ()))
-            array = file[keys[0]] if len(keys) == 1 else None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UserError(f"{shown(path, 300)}: it cannot be read as .npz: {first_line(error)}.") from None
-    except Exception as error:  # zlib and others raise their own types for damaged data
-        raise UserError(f"{shown(path, 300)}: it is damaged: {first_line(error)}.") from None
-    if array is None:
-        raise UserError(f"{shown(path, 300)}: it holds {len(keys)} arrays ({shown(', '.join(keys))}); one is needed.")
-    side = size or (array.shape[-1] if array.ndim else 0)
-    if array.ndim == 3:
-        array = array[None]
-    if array.dtype.kind != "f" or array.shape != (1, 3, side, side):
-        raise UserError(f"{shown(path, 300)}: {shown(keys[0])} is {array.dtype} {list(array.shape)}; floats of the "
-                        f"shape [1, 3, {size or 'S'}, {size or 'S'}] are needed.")
-    if not np.isfinite(array).all():
-        raise UserError(f"{shown(path, 300)}: it holds values that are not finite.")
-    return array.astype(np.float32)
-
-
-def read_list(path: str | os.PathLike, option: str) -> list[str]:
-    """Returns the paths that a list names, one per line, relative to the list's folder. UserError if it names none."""
-    text = read_regular_file(path, LARGEST_LIST).decode("utf-8", "surrogateescape")
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    if not names:
-        raise UserError(f"{option}: {shown(path, 300)} names no file.")
-    if "\0" in text:
-        raise UserError(f"{option}: {shown(path, 300)} is no list of files, one path per line.")
-    return [os.path.join(Path(path).parent, name) for name in names]
+        return read_array(self.names[place], self._size)
 
 
 def evenly(count: int, available: int) -> np.ndarray:
@@ -129,14 +88,14 @@ def faces_of(folder: str | os.PathLike, option: str, described: Description, cou
              fewest: int = 1) -> Faces:
     """Returns `count` evenly spaced faces of a folder of clean faces: references, and inputs degraded as in training.
 
-    folder: or a list (.txt) of .npz inputs, which have no references. option: its name, for messages.
+    folder: or a list (.txt) of arrays (deploy/arrays.py), which have no references. option: its name, for messages.
     skipped: gets the images that cannot be read. fewest: number of faces that are needed. Raises UserError if there are
     fewer, or no folder.
     """
     if os.path.isfile(folder) and Path(folder).suffix == ".txt":
         paths = read_list(folder, option)
         _check_number(len(paths), fewest, option, folder)
-        return NpzFaces([paths[i] for i in evenly(count, len(paths))], described.input_size)
+        return ArrayFaces([paths[i] for i in evenly(count, len(paths))], described.input_size)
     dataset = find_dataset(described.task)
     paths = dataset.list_faces(folder, option)
     _check_number(len(paths), fewest, option, folder)
@@ -157,7 +116,7 @@ def inputs_of(folder: str | os.PathLike, option: str, described: Description, co
               fewest: int = 1, references: str | os.PathLike | None = None) -> Faces:
     """Returns faces of a folder of degraded inputs, as faces_of.
 
-    references: folder of the pictures that they should become.
+    references: folder of the images that they should become.
     """
     reader = input_reader(described.task, described.degradation)
     paths = reader.list_faces(folder, option)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from torch import nn
 
 from deploy.choices import OPSET
 from utils.onnx_file import INPUT, OUTPUT, OnnxNetwork, checked_content
+from utils.quiet import quiet
 
 METADATA_FILE = "metadata.json"  # within TorchScript and torch.export files
 IR_VERSION = 8  # of opset 17; newer opsets need newer ones
@@ -43,10 +42,10 @@ def serialize_onnx(network: nn.Module, size: int, metadata: Mapping[str, str], o
     import onnxslim
     traced = BytesIO()
     batch = {0: "batch"}
-    with _quiet(), torch.no_grad(), _half_in_float32():
+    with quiet(), torch.no_grad(), _half_in_float32():
         torch.onnx.export(network, (_example(size),), traced, dynamo=False, opset_version=opset, input_names=[INPUT],
                           output_names=[OUTPUT], dynamic_axes={INPUT: batch, OUTPUT: batch})
-    with _quiet():
+    with quiet():
         model = onnxslim.slim(onnx.load_from_string(traced.getvalue()))
     model.ir_version = max(IR_VERSION, onnx.helper.find_min_ir_version_for(model.opset_import))
     onnx.helper.set_model_props(model, dict(metadata))
@@ -57,7 +56,7 @@ def serialize_onnx(network: nn.Module, size: int, metadata: Mapping[str, str], o
 def serialize_torchscript(network: nn.Module, size: int, metadata: Mapping[str, str], opset: int) -> bytes:
     """Returns the traced network as a TorchScript file; metadata: JSON in its extra file METADATA_FILE."""
     content = BytesIO()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         with _half_in_float32():
             traced = torch.jit.trace(network, _example(size), check_trace=False)
         torch.jit.save(torch.jit.freeze(traced), content, _extra_files={METADATA_FILE: json.dumps(metadata)})
@@ -67,7 +66,7 @@ def serialize_torchscript(network: nn.Module, size: int, metadata: Mapping[str, 
 def serialize_pt2(network: nn.Module, size: int, metadata: Mapping[str, str], opset: int) -> bytes:
     """Returns the network as a file of torch.export with a dynamic batch; metadata as in TorchScript."""
     content = BytesIO()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(network, (_example(size),), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, content, extra_files={METADATA_FILE: json.dumps(metadata)})
     return content.getvalue()
@@ -93,19 +92,6 @@ def _half_in_float32():
 
 def _example(size):
     return torch.linspace(-1, 1, EXAMPLES * 3 * size * size).reshape(EXAMPLES, 3, size, size)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences warnings of exporters: of a deprecation, and of shapes that are constant here on purpose."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 def _load_onnx(path):

@@ -8,7 +8,6 @@ other operators stay in float32. ONNX Runtime and OpenVINO run such files; Ascen
 """
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from deploy.session import open_session
 from utils.errors import UserError, nearest
 from utils.processor import processor
+from utils.quiet import quiet
 
 QUANTIZED = "Conv"  # the operator whose inputs and weights become int8
 # Where activations are quantized. ONNX Runtime's int8 kernels need the convolution's output quantized as well; OpenVINO
@@ -84,13 +84,10 @@ def quantize(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], 
     found = TensorsData(CalibrationMethod.MinMax,
                         {tensor: tuple(np.float32(end) for end in ends) for tensor, ends in ranges.items()})
     options = {"OpTypesToExcludeOutputQuantization": [QUANTIZED] if form == "openvino" else []}
-    logging.disable(logging.WARNING)  # it reports each weight that it adjusts through the root logger
-    try:
+    with quiet():  # it reports each weight that it adjusts through the root logger
         quantizer = QDQQuantizer(copy, True, weight_bits == 7, QuantType.QInt8, QuantType.QUInt8, found, chosen, [],
                                  [QUANTIZED], options)
         quantizer.quantize_model()
-    finally:
-        logging.disable(logging.NOTSET)
     quantizer.model.topological_sort()
     return quantizer.model.model
 

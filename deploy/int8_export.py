@@ -53,7 +53,7 @@ class Int8Export:
                             "int8 form.")
         if not o.calibroot:
             raise UserError("--precision int8 needs faces for the calibration: --calibroot FACES, a folder of some "
-                            "hundred faces like those of the training, or a list (.txt) of .npz inputs.")
+                            "hundred faces like those of the training, or a list (.txt) of .npz, .npy or .bin inputs.")
         self.faces = faces_of(o.calibroot, "--calibroot", described, o.calibration_faces, skipped, FEWEST)
         self.bits = int8.choose_weight_bits() if o.weight_bits is None else o.weight_bits
         warning = int8.saturation_warning(self.bits)
@@ -98,8 +98,8 @@ class Int8Export:
         if not self.options.sensitivity_faces:
             return []
         if not self.faces.has_references:
-            print("note: --calibroot has no references (.npz inputs): the layers' sensitivity is not measured, all "
-                  "become int8.", flush=True)
+            print("note: --calibroot has no references (a list of inputs): the layers' sensitivity is not measured, "
+                  "all become int8.", flush=True)
             return []
         places = evenly(self.options.sensitivity_faces, len(self.faces))
         found = int8.sensitivities(model, ranges, scorer(self.faces, places), weight_bits=self.bits)

@@ -25,19 +25,18 @@ def main():
 
 def peak_memory(path, runtime, batch, size):
     """Returns the largest resident memory of this process so far, in MB, after two batches."""
-    faces = np.zeros((batch, 3, size, size), np.float32)
     if runtime == "torch":
         import torch
 
         from restore.restorer import Restorer
         torch.set_num_threads(1)
-        restorer, inputs = Restorer.load(Path(path), "cpu"), torch.zeros(*faces.transpose(0, 2, 3, 1).shape).byte()
+        restorer, inputs = Restorer.load(Path(path), "cpu"), torch.zeros(batch, size, size, 3, dtype=torch.uint8)
 
         def restore():
             restorer.restore_batch(inputs)
     else:
         from utils.onnx_file import OnnxNetwork
-        network = OnnxNetwork(path, runtime, threads=1)
+        network, faces = OnnxNetwork(path, runtime, threads=1), np.zeros((batch, 3, size, size), np.float32)
 
         def restore():
             network(faces)

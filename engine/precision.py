@@ -42,22 +42,18 @@ def record(device: torch.device, precision: Precision) -> str:
 
 def _choose(o, device, saved):
     """Returns (level, name of the half type, note)."""
+    before = None if saved is None else _before(saved, device)
+    unchanged = before and all(saved.get(name) == getattr(o, name) for name in ("opt_level", "amp_dtype"))
+    if unchanged and before[0] == device.type:
+        level, half = before[1:]
+        return level, half, f"{_cost(level)} --opt_level O0 changes it." if _is_slow(level, device) else None
     level, half = _meant(o.opt_level, o.amp_dtype, device)
-    slow = device.type == "cpu" and level != "O0" and not processor().has_bf16
-    if saved is not None:
-        unchanged = all(saved.get(name) == getattr(o, name) for name in ("opt_level", "amp_dtype"))
-        before = _before(saved, device)
-        if unchanged and before[0] == device.type:
-            level, half = before[1:]
-            slow = slow and level != "O0"
-            return level, half, _cost(level) + " --opt_level O0 changes it." if slow else None
-    if slow and not o.amp_dtype:
-        note = _cost(level) + f" O0 is taken; --amp_dtype {half} insists on {level}."
+    note = _cost(level) if _is_slow(level, device) else None
+    if note and not o.amp_dtype:
+        note += f" O0 is taken; --amp_dtype {half} insists on {level}."
         level = "O0"
-    else:
-        note = _cost(level) if slow else None
     now = _shown(device.type, level, half)
-    if saved is not None and _shown(*before) != now:
+    if before and _shown(*before) != now:
         changed = f"the run computed in {_shown(*before)} so far, from here on in {now}."
         note = f"{note} {changed[0].upper()}{changed[1:]}" if note else changed
     return level, half, note
@@ -80,6 +76,10 @@ def _meant(level, half, device):
     elif level == "auto":
         level = utils.device.best_opt_level(device)
     return level, half or _name(utils.device.default_half(device))
+
+
+def _is_slow(level, device):
+    return level != "O0" and utils.device.best_opt_level(device) == "O0"
 
 
 def _cost(level):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shlex
 import sys
 import time
 from collections import Counter
@@ -36,7 +35,7 @@ from utils.folder_lock import require_folder
 from utils.images import grid, output_names, quantize, save_image
 from utils.option_types import check_name
 from utils.pretrained import sha256
-from utils.version import VERSION, commit
+from utils.version import VERSION, command, commit
 
 SHOWN = 8  # faces in samples.png
 
@@ -262,7 +261,7 @@ class Tester:
             "name": o.name, "weights": str(o.pretrain_model_path), "weights_sha256": sha256(o.pretrain_model_path),
             "parameters": self.restorer.parameters, "device": str(self.device),
             "machine": utils.device.machine(self.device), "opt_level": self.chosen.precision.opt_level,
-            "version": VERSION, "commit": commit(), "command": shlex.join(["python", *sys.argv])})
+            "version": VERSION, "commit": commit(), "command": command()})
         report.write_csv(self.folder / "faces.csv")
         if report.has_references:
             print(report.accuracy_line())

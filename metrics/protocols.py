@@ -64,6 +64,11 @@ def choose_protocols(names: Iterable[str], crop_border: int = 0) -> list[Protoco
             for name, protocol in PROTOCOLS.items() if name in chosen]
 
 
+def usual_protocols(side: int) -> list[Protocol]:
+    """Returns the Protocols of USUAL that can compare faces of side x side pixels."""
+    return [protocol for protocol in choose_protocols(USUAL) if protocol.smallest <= side]
+
+
 def check_size(protocols: Iterable[Protocol], side: int, option: str) -> None:
     """Raises UserError, which names `option`, if faces of side x side pixels are too small for a protocol."""
     for protocol in protocols:

@@ -156,14 +156,15 @@ def written_in(parser, argv):
     return {parser._option_string_actions[flag].dest: flag for flag in flags if flag in parser._option_string_actions}
 
 
-def refuse_unread(parser, argv, options, unread):
+def refuse_unread(parser, argv, options, unread, unread_here=None):
     """Raises UserError if the user set an option that nothing reads, on the command line or in their --preset file.
 
     unread: {option name: reason}. The project's presets, and presets inherited by `like`, may set unread options.
     A user's file may list unread options at their default values, as a run's options.yml does.
+    unread_here: likewise, of options that a file may set for other calls: they are refused on the command line only.
     """
     written = written_in(parser, argv)
-    for name, why in unread.items():
+    for name, why in (unread | (unread_here or {})).items():
         if name in written:
             raise UserError(f"{written[name]} is not read here: {why}. Leave out {written[name]}, or change that.")
     path = find_preset(options.preset) if options.preset else None

@@ -45,10 +45,10 @@ def add_int8(parser):
     """Adds the options of --precision int8."""
     int8 = parser.add_argument_group("int8 (deploy/int8.py)")
     int8.add_argument("--calibroot", default=None,
-                      help="folder of clean faces, or a list (.txt) of .npz inputs, for the calibration; never the "
-                           "faces of a test; default: none")
-    int8.add_argument("--calibration", type=one_of(METHODS), default="kl",
-                      help=f"how the ranges of activations are chosen: {', '.join(METHODS)}; default: kl")
+                      help="folder of clean faces, or a list (.txt) of .npz, .npy or .bin inputs, for the calibration; "
+                           "never the faces of a test; default: none")
+    int8.add_argument("--calibration", type=one_of(METHODS), default="mse",
+                      help=f"how the ranges of activations are chosen: {', '.join(METHODS)}; default: mse")
     int8.add_argument("--calibration_faces", type=at_least(FEWEST, largest=100_000), default=100,
                       help="number of faces of the calibration, evenly spaced in the folder; default: 100")
     int8.add_argument("--weight_bits", type=at_least(7, largest=8), default=None,

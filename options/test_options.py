@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from metrics.protocols import PROTOCOLS, USUAL, check_size, choose_protocols
-from options.base_options import FLOAT32_ONLY, add_common, new_parser, refuse_unread, written_in
+from options.base_options import FLOAT32_ONLY, add_common, new_parser, refuse_unread
 from options.train_options import train_parser
 from options.weights_options import add_network, add_weights, find_source, parse_described
 from utils.errors import UserError
@@ -64,11 +64,10 @@ def parse_test(argv):
                         f"--pth_path, or leave out --runtime.")
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
-    written = written_in(parser, argv)
-    if "amp_dtype" in written and options.opt_level == "O0":
-        refuse_unread(parser, argv, options, {"amp_dtype": FLOAT32_ONLY})
-    if "protocols" in written and not options.gtroot:
-        refuse_unread(parser, argv, options, {"protocols": "without --gtroot nothing is scored"})
+    unread = {"amp_dtype": FLOAT32_ONLY} if options.opt_level == "O0" else {}
+    if not options.gtroot:
+        unread["protocols"] = "without --gtroot nothing is scored"
+    refuse_unread(parser, argv, options, {}, unread)
     protocols = choose_protocols(options.protocols, options.crop_border)
     if options.crop_border and not any(protocol.sets_crop for protocol in protocols):
         raise UserError("--crop_border is of use with --protocols basicsr_y or basicsr_rgb only.")

@@ -14,7 +14,6 @@ from options.base_options import (
     peek_model,
     refuse_unread,
     set_recipe_defaults,
-    written_in,
 )
 from utils.errors import UserError
 from utils.option_types import (
@@ -174,8 +173,7 @@ def parse_train(argv):
                         f"larger than {RATE:g}, or there are more than {MOST_DECAYS}; give fewer or smaller ones.")
     recipe = find_recipe_options(options.model)
     recipe.complete(options, prior_counts(options))
-    without_effect = {name: why for name, why in _without_effect(options).items() if name in written_in(parser, argv)}
-    refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options) | without_effect)
+    refuse_unread(parser, argv, options, _unread(options) | recipe.unread(options), _unread_here(options))
     if options.name is None:
         options.name = Path(options.preset or recipe.preset or PUBLISHED_NAME).stem
     return options
@@ -188,8 +186,8 @@ def _unread(options):
         for option, policies in POLICIES_THAT_READ.items() if options.lr_policy not in policies}
 
 
-def _without_effect(options):
-    """Returns {option name: reason} of those that nothing reads here, which a file may set for calls that do."""
+def _unread_here(options):
+    """Returns {option name: reason} of those that nothing reads in this call; a file may set them for others."""
     found = dict.fromkeys(("amp_dtype", "loss_scale"), FLOAT32_ONLY) if options.opt_level == "O0" else {}
     if not (options.valroot or options.val_count):
         found |= dict.fromkeys(("val_max", "val_protocol", "val_batch_size"),

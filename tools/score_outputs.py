@@ -24,67 +24,27 @@ import torch
 
 from data import input_title
 from data.face_folder import Place
+from deploy.arrays import read_array, read_list
 from engine import results_folder
 from engine.evaluate import RestoredFaces, score_faces
 from engine.evaluation_set import choose_faces
 from engine.score_report import ScoreReport
-from metrics.protocols import USUAL, protocol_named
+from metrics.protocols import usual_protocols
 from tools.grey_copies import check_apart
-from utils.errors import UserError, first_line, run_main
-from utils.files import check_regular_file, read_regular_file
+from utils.errors import UserError, run_main
 from utils.folder_lock import require_folder
 from utils.images import BadImage, Skipped, grid, output_names, quantize, save_image
-from utils.names import printable
 from utils.option_types import SIZE, at_least, file_path, text, tool_parser
 from utils.version import VERSION, commit
 
 ENDINGS = (".npz", ".npy", ".bin", "_0.npz", "_0.npy", "_0.bin")
 SHOWN = 8  # faces in samples.png
-LARGEST_LIST = 2 ** 28  # bytes
-LARGEST_VALUE, LARGEST_HEADER = 16, 2 ** 16  # bytes, of a number and of what surrounds an array in its file
-
-
-def read_output(path, size):
-    """Returns the array of an output file, float32 tensor [1, 3, size, size]. Raises BadImage if it is not one."""
-    try:
-        check_regular_file(path, LARGEST_VALUE * 3 * size * size + LARGEST_HEADER)
-        array = _read_array(path, size)
-    except BadImage:
-        raise
-    except MemoryError:
-        raise BadImage(path, "it does not fit into memory") from None
-    except Exception as error:  # a corrupted archive may raise almost anything, e.g. zlib.error, KeyError
-        raise BadImage(path, f"it cannot be read: {first_line(error)}") from None
-    if array.dtype.kind != "f" or array.shape not in ((1, 3, size, size), (3, size, size)):
-        raise BadImage(path, f"it is {array.dtype} {list(array.shape)}; floats of the shape [1, 3, {size}, {size}] are "
-                             f"needed")
-    if not np.isfinite(array).all():
-        raise BadImage(path, "it holds values that are not finite")
-    return torch.from_numpy(array.astype(np.float32)).reshape(1, 3, size, size)
-
-
-def _read_array(path, size):
-    """Returns the numpy array of an output file, whatever its shape; the content decides between .npy and .npz."""
-    if path.suffix == ".bin":
-        array = np.fromfile(path, np.float32)
-        return array.reshape(1, 3, size, size) if array.size == 3 * size * size else array
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded as file:
-        if len(file.files) != 1:
-            raise BadImage(path, f"it holds {len(file.files)} arrays; one is needed")
-        array = file[file.files[0]]
-    if not isinstance(array, np.ndarray):
-        raise BadImage(path, f"{printable(file.files[0])} in it is no array")
-    return array
 
 
 def output_files(options, names):
     """Returns the output file of each input, None where there is none. Raises UserError if there are none at all."""
     if options.npz_list:
-        listed = read_regular_file(options.npz_list, LARGEST_LIST).decode("utf-8", "surrogateescape").split("\n")
-        files = [options.npz_list.parent / name.strip() for name in listed if name.strip()]
+        files = read_list(options.npz_list, "--npz_list")
         if len(files) != len(names):
             raise UserError(f"--npz_list {options.npz_list}: it names {len(files)} files, and there are {len(names)} "
                             f"inputs; it needs one line per input, in their order.")
@@ -98,8 +58,8 @@ def output_files(options, names):
 
 
 def score(options, faces, names, files, skipped):
-    """Returns ([names], [rows of scores]) and writes the restored faces and samples.png."""
-    protocols = [protocol_named(name) for name in USUAL]
+    """Writes the restored faces and samples.png. Returns ([names], [rows of scores], [protocols]) of the scored."""
+    protocols = usual_protocols(options.load_size)
     scored, rows, shown = [], [], []
     for place, (name, file) in enumerate(zip(names, files, strict=True)):
         try:
@@ -108,16 +68,16 @@ def score(options, faces, names, files, skipped):
                 raise BadImage(*sample["notes"][-1][1:])
             if file is None:
                 raise BadImage(faces.paths[place], f"no output of it is in {options.outputs}")
-            restored = read_output(file, options.load_size)
+            restored = torch.from_numpy(read_array(file, options.load_size))
         except BadImage as error:
             skipped.add(error)
             continue
         low, high = (np.asarray(sample[key]) if key in sample else None for key in ("lr", "hr"))
-        picture = quantize(restored, "round")[0]
+        image = quantize(restored, "round")[0]
         require_folder(Path(options.target))
-        save_image(picture, Path(options.target) / "restored" / f"{name}.png")
+        save_image(image, Path(options.target) / "restored" / f"{name}.png")
         if len(shown) < SHOWN:
-            shown.append([low, picture, *([] if high is None else [high])])
+            shown.append([low, image, *([] if high is None else [high])])
         if high is not None and not sample.get("unscored"):
             of_face = RestoredFaces([place], low[None], restored, None, high[None], None, {})
             scored.append(f"{name}.png")
@@ -170,7 +130,7 @@ def report_on(options, scored, rows, protocols):
         report.write_json(Path(options.target) / "scores.json", {"outputs": options.outputs, "version": VERSION,
                                                                  "commit": commit(), "command": " ".join(sys.argv)})
         report.write_csv(Path(options.target) / "faces.csv")
-    print(f"Pictures: {options.target}/restored, {options.target}/samples.png")
+    print(f"Images: {options.target}/restored, {options.target}/samples.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""The version of this code: release number and git commit."""
+"""What results record of their origin: release number, git commit and command."""
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 VERSION = "0.2.0"
@@ -14,3 +16,8 @@ def commit():
     except OSError:
         return ""
     return done.stdout.strip()
+
+
+def command():
+    """Returns the command line of this program."""
+    return shlex.join(["python", *sys.argv])

@@ -16,6 +16,7 @@ from deploy.formats import FORMATS, METADATA_FILE
 from options.export_options import parse_export
 from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, assert_atc_reads, save_recipe
+from tests.helpers.faces import write_faces
 from utils.errors import UserError
 from utils.onnx_file import checked_content, read_metadata
 
@@ -89,7 +90,7 @@ def test_an_earlier_export_is_moved_aside_and_other_files_are_refused(tmp_path, 
     before = sorted(os.listdir(out))
     with pytest.raises(UserError, match="it holds files that are not of an export, e.g. net.torchscript.pt"):
         export(weights, out)
-    with pytest.raises(UserError, match="the weights .* lie in it"):
+    with pytest.raises(UserError, match="--output_path .*: it contains the weights .*w.safetensors. Choose another"):
         export(weights, tmp_path)
     with pytest.raises(UserError, match="it is a file; a folder is needed"):
         export(weights, weights)
@@ -97,6 +98,17 @@ def test_an_earlier_export_is_moved_aside_and_other_files_are_refused(tmp_path, 
     with pytest.raises(UserError, match="cannot write into|cannot be read"):
         export(weights, tmp_path / "blocked" / "out")
     assert sorted(os.listdir(out)) == before
+
+
+@pytest.mark.parametrize("words", [
+    ["--gtroot"], ["--precision", "int8", "--calibroot"], ["--gtroot", "FACES", "--dataroot"]])
+def test_faces_in_the_output_folder_are_not_moved_aside(tmp_path, faces, words):
+    weights, inside = save_recipe(tmp_path, SMALL["sparnet"]), write_faces(tmp_path / "out" / "faces", 8)
+    (tmp_path / "out" / "export.json").write_text("{}")
+    words = [str(faces) if word == "FACES" else word for word in words]
+    with pytest.raises(UserError, match=f"--output_path .*: it contains {words[-1]} .*out/faces. Choose another"):
+        export(weights, tmp_path / "out", *words, inside)
+    assert len(list(inside.iterdir())) == 8 and not (tmp_path / "out.previous").exists()
 
 
 @pytest.mark.parametrize("words, message", [

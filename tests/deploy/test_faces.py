@@ -31,6 +31,13 @@ def test_a_list_of_npz_files_holds_the_same_inputs(tmp_path, faces):
     assert all(np.array_equal(a, b) for a, b in zip(found, straight, strict=True))
 
 
+@pytest.mark.parametrize("form", ["npy", "bin"])
+def test_other_arrays_calibrate_as_well(tmp_path, faces, form):
+    write_inputs(faces, tmp_path / form, 32, "celeba", form=form)
+    found = faces_of(tmp_path / form / "inputs.txt", "--calibroot", SMALL, 2, Skipped())
+    assert np.array_equal(found[1], inputs_of(faces, "--dataroot", SMALL, 2, Skipped())[1])
+
+
 def test_bad_folders_are_one_line(tmp_path, faces):
     with pytest.raises(UserError, match="--calibroot: the folder .*none does not exist"):
         faces_of(tmp_path / "none", "--calibroot", SMALL, 8, Skipped())
@@ -53,11 +60,13 @@ def test_a_bad_image_costs_one_image(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content, match", [
-    (b"", "cannot be read as .npz"), (b"PK\x03\x04damaged", "cannot be read as .npz"), (None, "there is no such file"),
+    (b"", "cannot be read: "), (b"PK\x03\x04damaged", "cannot be read: "), (None, "there is no such file"),
     ({"input": np.zeros((1, 3, 16, 16), np.float32)}, r"float32 \[1, 3, 16, 16\]; floats .* \[1, 3, 32, 32\]"),
     ({"input": np.zeros((1, 3, 32, 32), np.uint8)}, "is uint8"),
     ({"input": np.full((1, 3, 32, 32), np.nan)}, "not finite"),
-    ({"a": np.zeros(2), "b": np.zeros(2)}, r"holds 2 arrays \(a, b\)"), ({"input": np.array([None])}, "as .npz")])
+    ({"input": np.full((1, 3, 32, 32), 1e300)}, "not finite in float32"),
+    ({"input": np.array([None])}, "cannot be read: "),
+    ({"a": np.zeros(2), "b": np.zeros(2)}, r"holds 2 arrays \(a, b\)")])
 def test_bad_npz_files_are_one_line(tmp_path, content, match):
     path = tmp_path / "a.npz"
     if isinstance(content, dict):

@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import onnx
@@ -16,12 +17,15 @@ import pytest
 from deploy import ascend_commands, evaluation, int8
 from deploy.ascend_commands import CALIBRATION_FACES
 from deploy.exporter import Exporter
+from deploy.faces import faces_of
 from options.export_options import parse_export
+from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, assert_atc_reads, save_recipe
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from tools.write_npz import write_inputs
 from utils.errors import UserError
+from utils.images import Skipped
 from utils.onnx_file import INPUT, OnnxNetwork, read_metadata
 
 NAME = "net 'a' $(touch x)"
@@ -52,7 +56,7 @@ def test_int8_files_describe_themselves_and_restore(exported):
     assert [row["file"] for row in rows] == [f"{NAME}.onnx", f"{NAME}_int8.onnx", f"{NAME}_int8_openvino.onnx"]
     for row in rows[1:]:
         found = read_metadata(out / row["file"])
-        assert found["precision"] == "int8" and found["calibration"] == "kl"
+        assert found["precision"] == "int8" and found["calibration"] == "mse"
         assert int(found["weight_bits"]) == int8.choose_weight_bits() and found["model"] == "sparnet"
     low = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
     whole, quantized = (OnnxNetwork(out / row["file"])(low) for row in rows[:2])
@@ -89,10 +93,30 @@ def test_peak_memory_is_that_of_the_runtime_alone(exported):
 
 
 def test_an_om_file_without_ais_bench_is_a_note(exported):
-    weights, _, out = exported
-    from restore.restorer import Restorer
-    rows, notes = evaluation.candidates(weights, Restorer.load(weights, "cpu"), [out / "a.om"])
-    assert [row.runtime for row in rows] == ["torch"] and "package ais_bench (Ascend) cannot be imported" in notes[0]
+    _, _, out = exported
+    rows, notes = evaluation.candidates([out / "a.om"])
+    assert not rows and "package ais_bench (Ascend) cannot be imported" in notes[0]
+
+
+def test_one_file_is_loaded_at_a_time_and_an_absent_runtime_is_a_note(exported, monkeypatch):
+    weights, faces, out = exported
+    loaded, most = weakref.WeakSet(), []
+
+    class Watched(OnnxNetwork):
+        def __init__(self, path, runtime, threads):
+            if runtime == "openvino":
+                raise UserError("not installed")
+            super().__init__(path, runtime, threads)
+            loaded.add(self)
+            most.append(len(loaded))
+    monkeypatch.setattr(evaluation, "OnnxNetwork", Watched)
+    monkeypatch.setattr(evaluation, "peak_memory", lambda *_: None)
+    restorer = Restorer.load(weights, "cpu")
+    files = [out / f"{NAME}.onnx", out / f"{NAME}_int8.onnx"]
+    scored = faces_of(faces, "--gtroot", restorer.description, 2, Skipped())
+    table = evaluation.evaluate(weights, restorer, files, scored, batch=2, rounds=1)
+    assert most == [1, 1] and [row["how"] for row in table["rows"]] == ["as deployed"] * 3 + ["emulated"]
+    assert table["notes"] == [f"{NAME}.onnx: absent in OpenVINO: not installed"]
 
 
 def test_shell_scripts_quote_every_name(exported, tmp_path):
@@ -208,7 +232,7 @@ def test_npz_inputs_calibrate_without_sensitivity(exported, tmp_path, capsys):
     export(weights, tmp_path / "out", "--name", "net", "--precision", "int8", "--weight_bits", 8, "--calibration",
            "minmax", "--calibroot", tmp_path / "npz" / "inputs.txt")
     said = capsys.readouterr().out
-    assert "has no references (.npz inputs): the layers' sensitivity is not measured" in said
+    assert "has no references (a list of inputs): the layers' sensitivity is not measured" in said
     assert ("warning: --weight_bits 8: this processor has no VNNI" in said) == (int8.choose_weight_bits() == 7)
     assert not (tmp_path / "out" / "ascend").exists()  # there is no float32 model
 

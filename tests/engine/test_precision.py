@@ -50,6 +50,9 @@ def test_a_resumed_run_keeps_its_precision(processor):
     on_npu = {"opt_level": None, "amp_dtype": None, "precision": "npu O2 float16"}
     assert chosen(saved=on_npu)[::2] == (
         "O0", "the run computed in O2 with float16 on npu so far, from here on in O0 on cpu.")
+    auto = {"opt_level": "auto", "amp_dtype": None, "precision": "cpu O2 bfloat16"}  # of a processor that has bf16
+    level, _, note = chosen("auto", saved=auto)
+    assert level == "O2" and note.endswith("times as long in O2 as in O0. --opt_level O0 changes it.")
     processor("bf16")
     assert chosen("auto", saved={"opt_level": "auto", "amp_dtype": None, "precision": "cpu O0 bfloat16"})[0] == "O0"
 

@@ -60,6 +60,16 @@ def test_outputs_are_scored_as_newtest_scores_the_network(tmp_path, call, output
     assert (tmp_path / "scored.previous" / "mine.txt").exists()
 
 
+def test_small_faces_are_scored_by_the_protocols_that_fit(tmp_path, call):
+    faces = write_faces(tmp_path / "faces", 1, size=(16, 16))
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out" / "000.npy", np.zeros((1, 3, 16, 16), np.float32))
+    assert call(score_outputs, tmp_path / "out", tmp_path / "scored", "--gtroot", faces, "--dataset_name", "celeba",
+                "--load_size", "16") == 0
+    found = json.loads((tmp_path / "scored" / "scores.json").read_text(encoding="utf-8"))
+    assert set(found["protocols"]) == {"sparnet", "rgb"}
+
+
 def test_other_files_and_a_list_hold_the_same(tmp_path, call, outputs):
     faces, _, folder = outputs
     arrays = [np.load(path) for path in sorted(folder.iterdir())]

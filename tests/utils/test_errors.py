@@ -11,8 +11,6 @@ from utils.errors import run_main
 
 
 def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
-    from utils.errors import run_main
-
     def fail(number):
         raise OSError(number, os.strerror(number), "train.log")
     with pytest.raises(SystemExit) as end:
@@ -23,27 +21,20 @@ def test_a_disk_that_takes_nothing_any_more_is_one_line(capsys):
         run_main(lambda: fail(errno.ENOENT))
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
-    RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")])
-def test_too_little_memory_is_one_line(capsys, error):
+@pytest.mark.parametrize("error, message", [
+    (MemoryError(), "not enough memory: "),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."), "not enough memory: "),
+    (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"), "not enough memory: "),
+    (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "a limit of the system is reached: "),
+    (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.png"), "a limit of the system is reached: "),
+    (RuntimeError("can't start new thread"), "a limit of the system is reached: ")])
+def test_too_little_memory_and_limits_of_the_system_are_one_line(capsys, error, message):
     def main():
         raise error
     statuses = []
     run_main(main, statuses.append)
-    assert statuses == [1] and capsys.readouterr().err.startswith("error: not enough memory: ")
-
-
-@pytest.mark.parametrize("error", [
-    BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.png"),
-    RuntimeError("can't start new thread")])
-def test_a_limit_on_processes_threads_or_files_is_one_line(capsys, error):
-    def main():
-        raise error
-    statuses = []
-    run_main(main, statuses.append)
-    told = capsys.readouterr().err
-    assert statuses == [1] and told.startswith("error: a limit of the system is reached: ") and told.count("\n") == 1
+    said = capsys.readouterr().err
+    assert statuses == [1] and said.startswith(f"error: {message}") and said.count("\n") == 1
 
 
 def test_a_program_runs_without_a_console(monkeypatch):
