@@ -16,6 +16,7 @@ import pytest
 from deploy import ascend_commands, evaluation, int8
 from deploy.ascend_commands import CALIBRATION_FACES
 from deploy.exporter import Exporter
+from deploy.session import open_session
 from options.export_options import parse_export
 from tests.helpers.deployed import SMALL, assert_atc_reads, save_recipe
 from tests.helpers.faces import write_faces
@@ -41,7 +42,7 @@ def exported(tmp_path_factory):
         patch.setattr(evaluation, "peak_memory", lambda *_: 50.0)  # it starts a process per number: a test of its own
         assert export(weights, folder / "out", "--name", NAME, "--precision", "fp32,int8", "--calibroot", faces,
                       "--gtroot", faces, "--max_images", 3, "--rounds", 1, "--calibration_faces", 8,
-                      "--sensitivity_faces", 2, "--sensitive", "0.5", "--batch", 2, "--soc_version",
+                      "--sensitivity_faces", 2, "--sensitive", "0.01", "--batch", 2, "--soc_version",
                       "Ascend310P3,Ascend910B4") == 0
     return weights, faces, folder / "out"
 
@@ -56,7 +57,9 @@ def test_int8_files_describe_themselves_and_restore(exported):
         assert int(found["weight_bits"]) == int8.choose_weight_bits() and found["model"] == "sparnet"
     low = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
     whole, quantized = (OnnxNetwork(out / row["file"])(low) for row in rows[:2])
-    assert 0 < np.abs(whole - quantized).mean() < 0.3 * np.abs(whole).mean()
+    emulated = int8.runner(open_session(out / rows[1]["file"], emulated=True))(low)  # equal on every processor
+    assert 0 < np.abs(whole - emulated).mean() < 0.15 * np.abs(whole).mean()
+    assert np.abs(quantized - emulated).mean() < 0.05 * np.abs(whole).mean()  # saturating kernels: 0.07
     record = json.loads((out / "calibration.json").read_text(encoding="utf-8"))
     model = onnx.load(out / f"{NAME}.onnx")
     assert {row["layer"] for row in record["sensitivity"]} == set(int8.convolutions(model))
@@ -137,7 +140,8 @@ def test_ascends_folder_is_complete(exported):
     data = sorted((folder / "calibration").iterdir())
     assert len(data) == min(8, CALIBRATION_FACES) and np.fromfile(data[0], np.float32).size == 3 * 32 * 32
     kept = json.loads((out / "calibration.json").read_text(encoding="utf-8"))["float_layers"]
-    assert re.findall('skip_layers: "(.*)"', (folder / "amct.cfg").read_text(encoding="utf-8")) == kept
+    assert kept and re.findall('skip_layers: "(.*)"', (folder / "amct.cfg").read_text(encoding="utf-8")) == kept
+    assert f"exclude_nodes={kept!r}" in (folder / f"{NAME}_msmodelslim.py").read_text(encoding="utf-8")
     assert "min_chn_0: 127.5" in (folder / "aipp.cfg").read_text(encoding="utf-8")
     assert "FuncStatus:NOK" in (folder / "modelzoo_level.txt").read_text(encoding="utf-8")
 
