@@ -28,7 +28,7 @@ from utils import strict_json
 from utils.device import memory_format
 from utils.errors import UserError
 from utils.files import write_file
-from utils.onnx_file import OnnxNetwork, read_metadata
+from utils.onnx_file import PACKAGES, OnnxNetwork, read_metadata
 from utils.processor import processor
 from utils.version import commit
 
@@ -63,8 +63,7 @@ def candidates(weights: Path, restorer: Restorer, files: Iterable[Path]) -> tupl
             continue
         metadata = read_metadata(path)
         precision = metadata.get("precision", "fp32")
-        runtimes = ["openvino" if "openvino" in path.stem else "onnx"] if precision == "int8" else ["onnx", "openvino"]
-        for runtime in runtimes:
+        for runtime in (name for name, package in PACKAGES.items() if metadata.get("made_for", package) == package):
             try:
                 network = OnnxNetwork(path, runtime, threads=1)
             except UserError as error:

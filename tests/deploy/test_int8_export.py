@@ -25,7 +25,7 @@ from tools.write_npz import write_inputs
 from utils.errors import UserError
 from utils.onnx_file import INPUT, OnnxNetwork, read_metadata
 
-NAME = "net 'a' $(touch x)"
+NAME = "openvino 'a' $(touch x)"  # the files' metadata, not their names, say which runtime they are for
 
 
 def export(weights, folder, *words):
