@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""What newexport.py's options can name, apart from the modules that do it: --help needs no torch and no onnx."""
+"""Values that newexport.py's options accept. Imports nothing, so that --help needs neither torch nor onnx."""
 
 FORMATS = ("onnx", "torchscript", "pt2")  # of files; deploy/formats.py
 OPSET = 17

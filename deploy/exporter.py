@@ -42,7 +42,7 @@ SCALE = 8  # the comparison's faces are random numbers at a SCALE-th of the size
 
 
 class Bound(NamedTuple):
-    """largest: accepted difference from the network, relative to its largest output. why: it is not 1e-5."""
+    """largest: accepted difference from the network, relative to its largest output. why: reason if above 1e-5."""
     largest: float
     why: str = ""
 
@@ -54,7 +54,7 @@ FLOAT16 = Bound(5e-2, "float16 has 11 significant bits: 5e-4 per operation")
 
 
 class Precision(NamedTuple):
-    """suffix: of the file's name. network: function of the export form, what is written."""
+    """suffix: of the file's name. network: turns the export form into the network that is written."""
     suffix: str
     network: Callable[[nn.Module], nn.Module]
 
