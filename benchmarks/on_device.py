@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""Measures what matters on a device that is borrowed for minutes, in the order of worth.
+"""Measures a device that is available for minutes only, the most important parts first.
 
     python -m benchmarks.on_device --minutes 9 --json OUT.json [--device auto] [--parts step gpen ...]
 
@@ -13,10 +13,10 @@ precision   losses and PSNR after the same steps in O0 and in O2
 ranks       one training step on all cards of this machine against one card
 resume      whether a run that was stopped ends bit for bit like one that was not
 
-Each part runs in a process of its own, so that its peak memory is its own and its failure costs only itself. What a
-part measures is printed and written to --json as soon as it ends. A part that is not done when the time is over is
-ended. A part that could not be measured has a row that says why. Exit status 1 if a part failed. --toy takes tiny
-networks and few steps, so that all parts can be tried where no accelerator is.
+Each part runs in a process of its own, so that its peak memory is its own and a failure costs one part only. Its rows
+are printed and written to --json as soon as it ends. A part that exceeds the time is stopped. A part that failed has a
+row with the reason. Exit status 1 if a part failed. --toy takes tiny networks and few steps, so that all parts can be
+tried without an accelerator.
 """
 import json
 import subprocess

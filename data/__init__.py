@@ -55,7 +55,7 @@ def find_degradation(name, degradation=None):
         able = [other for other in DATASETS if find_dataset(other).degradable]
         raise UserError(f"--degradation {degradation}: --dataset_name {name} does not degrade faces. Leave out "
                         f"--degradation, or take one of {', '.join(able)}.")
-    return importlib.import_module("data.pairs").BY_NAME[degradation]
+    return importlib.import_module("data.pairs").DEGRADATION_BY_NAME[degradation]
 
 
 def input_reader(name, degradation=None):

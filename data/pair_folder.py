@@ -3,7 +3,7 @@
 import cv2
 
 from data.face_folder import FaceFolder
-from data.pairs import BY_NAME
+from data.pairs import DEGRADATION_BY_NAME
 from utils.errors import UserError
 
 
@@ -16,16 +16,16 @@ class PairFolder(FaceFolder):
     """
 
     degradable = True
-    default_degradation = BY_NAME["bicubic"]
+    default_degradation = DEGRADATION_BY_NAME["bicubic"]
 
     def __init__(self, paths, load_size, scale_factor=None, degradation=None, **folder_options):
         super().__init__(paths, load_size, **folder_options)
-        self.degradation = BY_NAME[degradation] if degradation else self.default_degradation
+        self.degradation = DEGRADATION_BY_NAME[degradation] if degradation else self.default_degradation
         if self.degradation.reads_scale_factor:
             check_scale(load_size, scale_factor)
         self.scale_factor, self.input_title = scale_factor, self.degradation.input_title
         self.face_size = self.needed = max(load_size, self.degradation.smallest_face)
-        if self.degradation is not BY_NAME["bicubic"]:
+        if self.degradation is not DEGRADATION_BY_NAME["bicubic"]:
             cv2.setNumThreads(1)  # the loader runs several workers in parallel
 
     def pair(self, face, rng):

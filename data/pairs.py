@@ -96,7 +96,7 @@ def holes_pair(face, rng, load_size, scale_factor):
     return face, lr
 
 
-BY_NAME = {
+DEGRADATION_BY_NAME = {
     "bicubic": Degradation(bicubic_pair, reads_scale_factor=True, input_title="bicubic"),
     "sparnethd": Degradation(sparnethd_pair, smallest_face=FACE_SIZE),
     "gpen": Degradation(gpen_pair, area, FACE_SIZE),

@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import importlib.util
 import os
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from deploy.choices import OM
 from deploy.faces import Faces
 from deploy.int8 import runner, saturation_warning
 from deploy.session import open_session
@@ -27,9 +27,9 @@ from metrics.psnr_ssim import decibels, mean_score, score
 from restore.restorer import Restorer
 from utils import strict_json
 from utils.device import memory_format
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import write_file
-from utils.onnx_file import OnnxNetwork, read_metadata
+from utils.onnx_file import PACKAGES, OnnxNetwork, read_metadata
 from utils.processor import processor
 from utils.version import commit
 
@@ -50,21 +50,19 @@ class Candidate(NamedTuple):
 
 
 def candidates(files: Iterable[Path]) -> tuple[list[Candidate], list[str]]:
-    """Returns (the rows of .onnx and .om files, notes on what is absent). Nothing is loaded yet.
+    """Returns (the rows of .onnx and .om files, notes on them). Nothing is loaded yet.
 
     An int8 file is a row of the runtime that it was made for, and a row of its exact emulation.
     """
     rows, notes = [], []
     for path in files:
-        if path.suffix == ".om":
-            if importlib.util.find_spec("ais_bench"):
-                rows.append(Candidate(path, "om", "as compiled", "as deployed", partial(in_ais_bench, path)))
-            else:
-                notes.append(f"{path.name}: absent, the package ais_bench (Ascend) cannot be imported.")
+        if path.suffix == OM:
+            rows.append(Candidate(path, "om", "as compiled", "as deployed", partial(in_ais_bench, path)))
+            notes.append(f"{path.name}: by the clock, batch by batch of one face.")
             continue
         metadata = read_metadata(path)
         precision = metadata.get("precision", "fp32")
-        runtimes = ["openvino" if "openvino" in path.stem else "onnx"] if precision == "int8" else ["onnx", "openvino"]
+        runtimes = [name for name, package in PACKAGES.items() if metadata.get("made_for", package) == package]
         rows += [Candidate(path, runtime, precision, "as deployed", partial(OnnxNetwork, path, runtime, threads=1))
                  for runtime in runtimes]
         if precision == "int8":
@@ -110,29 +108,37 @@ def accuracy(compute: Compute, faces: Faces, protocols: Sequence[str]) -> dict[s
     return {protocol: tuple(mean_score(of_faces)) for protocol, of_faces in scores.items()}
 
 
-def milliseconds(jobs: Sequence[Compute], faces: np.ndarray, rounds: int) -> list[list[float]]:
+def milliseconds(jobs: Sequence[Compute], faces: np.ndarray, rounds: int,
+                 clock: Callable[[], float] = time.process_time) -> list[list[float]]:
     """Returns per job the milliseconds per face of each round; the jobs alternate.
 
-    It is the process's time, of one thread: other programs on the machine do not count.
+    clock: by default the process's time, of one thread: other programs on the machine do not count.
     """
     found: list[list[float]] = [[] for _ in jobs]
     for job in jobs:
         job(faces)
     for _ in range(rounds):
         for times, job in zip(found, jobs, strict=True):
-            start = time.process_time()
+            start = clock()
             job(faces)
-            times.append((time.process_time() - start) * 1000 / len(faces))
+            times.append((clock() - start) * 1000 / len(faces))
     return found
 
 
 def peak_memory(candidate: Candidate, batch: int, size: int) -> float | None:
-    """Returns the peak memory in MB of a new process that restores with the file; None where it cannot be measured."""
+    """Returns the peak memory in MB of a new process that restores with the file.
+
+    None where it cannot be measured; a line says so if the process fails.
+    """
     if candidate.runtime not in ("torch", "onnx", "openvino") or not sys.platform.startswith("linux"):
         return None
     done = subprocess.run([sys.executable, "-m", "deploy.peak_memory", str(candidate.file.resolve()),
                            candidate.runtime, str(batch), str(size)], cwd=ROOT, capture_output=True, text=True)
-    return float(done.stdout) if done.returncode == 0 else None
+    if done.returncode:
+        print(f"note: {candidate.file.name} in {NAMES[candidate.runtime]}, batch {batch}: peak memory not measured: "
+              f"{first_line(done.stderr.strip() or 'the process was killed')}", flush=True)
+        return None
+    return float(done.stdout)
 
 
 def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Faces, batch: int = 4,
@@ -172,7 +178,8 @@ def _measured(candidate, compute, in_float32, faces, batch, rounds):
              "scores": {name: {"psnr": psnr, "ssim": ssim} for name, (psnr, ssim) in scores.items()}}
     for count in (1, batch) if candidate.timed else ():
         inputs = np.concatenate([faces[place % len(faces)] for place in range(count)])
-        of_torch, own = milliseconds([in_float32, compute], inputs, rounds)
+        clock = time.perf_counter if candidate.runtime == "om" else time.process_time  # an NPU's time is not the host's
+        of_torch, own = milliseconds([in_float32, compute], inputs, rounds, clock)
         found[f"batch {count}"] = {
             "median_ms": statistics.median(own), "p95_ms": float(np.percentile(own, 95)),
             "times_torch": statistics.median(a / b for a, b in zip(of_torch, own, strict=True)),

@@ -60,7 +60,8 @@ def restores_by_batch(recipe: BaseModel) -> bool:
 class HalfForm(nn.Module):
     """An export form in float16 with float32 input and output.
 
-    What FLOAT32 names is as in training with O2: GPEN's latents pass through nine linear layers and affect all others.
+    Layers of the types FLOAT32 stay in float32, as in training with O2: GPEN's latents pass through nine linear layers,
+    and their rounding would affect every other layer.
     """
 
     def __init__(self, form: nn.Module) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from data import input_reader
 from data.seg2face_dataset import PALETTE
-from deploy.choices import INT8
+from deploy.choices import INT8, OM
 from deploy.export_form import HalfForm, export_form, restores_by_batch
 from deploy.faces import Faces, faces_of, inputs_of
 from deploy.formats import FORMATS
@@ -27,7 +27,7 @@ from models.base_model import BaseModel
 from restore.description import Description, describe, read_metadata
 from restore.restorer import Restorer
 from utils.errors import UserError
-from utils.files import replacing, write_file
+from utils.files import check_regular_file, replacing, write_file
 from utils.folder_lock import move_aside, only_writer
 from utils.images import Skipped
 from utils.links import leads_into
@@ -42,7 +42,7 @@ SCALE = 8  # the comparison's faces are random numbers at a SCALE-th of the size
 
 
 class Bound(NamedTuple):
-    """largest: accepted difference from the network, relative to its largest output. why: it is not 1e-5."""
+    """largest: accepted difference from the network, relative to its largest output. why: reason if above 1e-5."""
     largest: float
     why: str = ""
 
@@ -54,7 +54,7 @@ FLOAT16 = Bound(5e-2, "float16 has 11 significant bits: 5e-4 per operation")
 
 
 class Precision(NamedTuple):
-    """suffix: of the file's name. network: function of the export form, what is written."""
+    """suffix: of the file's name. network: turns the export form into the network that is written."""
     suffix: str
     network: Callable[[nn.Module], nn.Module]
 
@@ -90,6 +90,7 @@ class Exporter:
             self.int8 = Int8Export(o, self.description, self.skipped)
         if o.gtroot or o.dataroot:
             self.faces = evaluation_faces(o, self.description, self.skipped)
+        self._check_om_files()
         self._check_folder()
 
     def run(self) -> int:
@@ -129,7 +130,8 @@ class Exporter:
         if self.faces:
             from deploy import evaluation
             o = self.options
-            table = evaluation.evaluate(self.weights, self.restorer, files, self.faces, max([*o.batch, 4]), o.rounds)
+            table = evaluation.evaluate(self.weights, self.restorer, [*files, *o.om], self.faces, max([*o.batch, 4]),
+                                        o.rounds)
             evaluation.write_table(table, self.folder, command())
             table = evaluation.markdown(table)
         if any(row["precision"] == "fp32" and row["format"] == "onnx" and row["kept"] for row in rows):
@@ -141,6 +143,21 @@ class Exporter:
         write_file(self.folder / RECORD, json.dumps({
             "weights": str(self.weights), "weights_sha256": self.weights_sha256, "version": VERSION,
             "commit": commit(), "command": command(), "files": rows}, indent=1) + "\n")
+
+    def _check_om_files(self) -> None:
+        """Raises UserError if the files of --om cannot be evaluated."""
+        if not self.options.om:
+            return
+        if not self.faces:
+            raise UserError("--om: the files are compared with references: give --gtroot FOLDER, too.")
+        import_package("ais_bench", "--om")
+        for path in self.options.om:
+            check_regular_file(path)
+            if path.suffix != OM:
+                raise UserError(f"--om {printable(path)}: a file of ATC, with the ending {OM}, is needed.")
+            if leads_into(path, os.path.realpath(self.folder)):
+                raise UserError(f"--om {printable(path)}: it lies in --output_path, whose files are moved aside: move "
+                                f"it first.")
 
     def _check_folder(self) -> None:
         """Raises UserError if the output folder cannot be used; changes nothing."""

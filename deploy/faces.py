@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""The faces of a calibration or an evaluation, read one by one: inputs of a network, with references where they are."""
+"""The faces of a calibration or an evaluation, read one by one: inputs of a network, and references where given."""
 from __future__ import annotations
 
 import os

@@ -81,7 +81,8 @@ class Int8Export:
             quantized = int8.quantize(model, ranges, weight_bits=self.bits, form=form, layers=layers)
             properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != DIGEST}
             onnx.helper.set_model_props(quantized, properties | {
-                "calibration": o.calibration, "weight_bits": str(self.bits), "float_layers": str(len(kept))})
+                "calibration": o.calibration, "weight_bits": str(self.bits), "float_layers": str(len(kept)),
+                "made_for": form})
             onnx.checker.check_model(quantized)
             data = checked_content(quantized.SerializeToString())
             path = folder / f"{o.name}{suffix}"
@@ -93,7 +94,7 @@ class Int8Export:
         return rows, Calibrated(ranges, found, kept, self.faces, o.calibration)
 
     def _sensitivity(self, model, ranges):
-        """Returns the Sensitivity of each convolution; [] without references or if it is turned off. Prints the first.
+        """Returns the Sensitivity of each convolution, and prints the largest; [] without references or if turned off.
         """
         if not self.options.sensitivity_faces:
             return []

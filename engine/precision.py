@@ -15,8 +15,8 @@ from utils.device_names import DEVICES
 from utils.processor import processor
 
 RECORD = "precision"  # name in a checkpoint's options: what the run computed in
-# Time of a training step relative to O0 on a CPU without bfloat16 instructions (benchmarks/precision.py).
-SLOWDOWN = {"O1": "5 to 9", "O2": "5 to 9"}
+# Time of a training step in O1 or O2 relative to O0 on a CPU without bfloat16 instructions (benchmarks/precision.py).
+SLOWDOWN = "5 to 9"
 
 
 class Chosen(NamedTuple):
@@ -83,7 +83,7 @@ def _is_slow(level, device):
 
 
 def _cost(level):
-    return (f"this processor ({processor()}) has no bfloat16 instructions: a training step takes {SLOWDOWN[level]} "
+    return (f"this processor ({processor()}) has no bfloat16 instructions: a training step takes {SLOWDOWN} "
             f"times as long in {level} as in O0.")
 
 

@@ -117,7 +117,6 @@ class BaseModel:
     state       {name: 0-d float tensor} that persists between lazy phases (e.g. mean path length); updated in place,
                 averaged over the ranks after a step with such a phase, saved in checkpoints
     prior_maps  (heatmaps, parsing maps) that the generator outputs, or None
-
     """
 
     def __init__(self):

@@ -86,7 +86,7 @@ class UpConv2d(Conv2d):
     """
 
     def __init__(self, c_in, c_out, bias=True):
-        super().__init__(c_in, c_out, kernel_size=3, bias=bias)
+        super().__init__(c_in, c_out, 3, bias=bias)
         # A buffer, so that it follows the weights to their device and dtype; not part of the checkpoint.
         self.register_buffer("upsampling", _upsampling_matrix(), persistent=False)
 

@@ -18,28 +18,34 @@ STRIP = 2 ** 16  # values of a strip of the image; it stays in the processor's s
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d for training: square settings, zero padding, no dilation, one group."""
+    """torch.nn.Conv2d for training: [N, c_in, H, W] -> [N, c_out, H', W']. Takes only the settings that it computes."""
+
+    def __init__(self, c_in, c_out, size, stride=1, padding=0, bias=True):
+        super().__init__(c_in, c_out, size, stride, padding, bias=bias)
 
     def _conv_forward(self, input, weight, bias):
         return conv2d(input, weight, bias, self.stride[0], self.padding[0])
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch.nn.ConvTranspose2d for training: as Conv2d, and it is called without output_size."""
+    """torch.nn.ConvTranspose2d for training, with the settings that it computes; called without output_size."""
+
+    def __init__(self, c_in, c_out, size, stride=1, padding=0, output_padding=0, bias=True):
+        super().__init__(c_in, c_out, size, stride, padding, output_padding, bias=bias)
 
     def forward(self, input):
         return conv_transpose2d(input, self.weight, self.bias, self.stride[0], self.padding[0], self.output_padding[0])
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0):
-    """Computes F.conv2d."""
+    """Returns F.conv2d: [N, Cin, H, W], [Cout, Cin, size, size] -> [N, Cout, H', W'], float."""
     if _is_slow(x, weight):
         return _Convolution.apply(x, weight, bias, stride, padding, False, 0)
     return F.conv2d(x, weight, bias, stride, padding)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0):
-    """Computes F.conv_transpose2d."""
+    """Returns F.conv_transpose2d: [N, Cin, H, W], [Cin, Cout, size, size] -> [N, Cout, H', W'], float."""
     if _is_slow(x, weight):
         return _Convolution.apply(x, weight, bias, stride, padding, True, output_padding)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)

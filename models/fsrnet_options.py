@@ -8,7 +8,7 @@ RELEASED_MAPS = 0, 11  # (heatmaps, parsing maps) of CelebAMask-HQ; default if t
 
 
 class FSRNetOptions(RecipeOptions):
-    """Adds, checks and completes them."""
+    """Options of FSRNet's network and training."""
 
     preset = "fsrnet_celebamask"
 

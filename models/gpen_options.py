@@ -9,7 +9,7 @@ RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
 
 
 class GPENOptions(RecipeOptions):
-    """Adds, checks and completes them."""
+    """Options of GPEN's network and training."""
 
     preset = "gpen_blind"
 

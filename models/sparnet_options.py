@@ -6,7 +6,7 @@ from utils.option_types import BLOCKS, SIZE, WIDTH, at_least, boolean
 
 
 class SPARNetOptions(RecipeOptions):
-    """Adds, checks and completes them."""
+    """Options of SPARNet's network and training."""
 
     @staticmethod
     def add_network_options(group):

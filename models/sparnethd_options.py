@@ -7,7 +7,7 @@ from utils.option_types import RATE, SIZE, WIDTH, at_least
 
 
 class SPARNetHDOptions(RecipeOptions):
-    """Adds, checks and completes them."""
+    """Options of SPARNetHD's network and training."""
 
     preset = "sparnethd_ffhq"
 

@@ -8,7 +8,7 @@ from deploy.choices import FEWEST, FORMATS, METHODS, OPSET, OPSETS, PRECISIONS, 
 from options.base_options import add_inputs, add_model, new_parser
 from options.weights_options import add_network, add_weights, find_source, parse_described
 from utils.errors import shown
-from utils.option_types import BATCH, at_least, check_name, list_of, one_of
+from utils.option_types import BATCH, at_least, check_name, file_path, list_of, one_of
 
 ROUNDS = 15  # of the timing
 SENSITIVE = 0.01  # dB
@@ -69,6 +69,8 @@ def add_evaluation(parser):
     table.add_argument("--dataroot", "--data_path", default=None, help="folder of inputs; default: made from --gtroot")
     table.add_argument("--max_images", type=at_least(1), default=200,
                        help="greatest number of faces of the evaluation, evenly spaced; default: 200")
+    table.add_argument("--om", type=file_path, nargs="+", default=[],
+                       help=".om files of ATC that are evaluated, too, with ais_bench; default: none")
     table.add_argument("--rounds", type=at_least(1, largest=1_000_000), default=ROUNDS,
                        help="alternating rounds of the timing; default: %(default)s")
 

@@ -39,8 +39,9 @@ def check_same_network(path: str | Path, found: Description, asked: Description)
     """Raises UserError if options ask for another network than the one in the ONNX file at `path`."""
     for name in ("model", "input_size", "arguments"):
         mine, theirs = getattr(found, name), getattr(asked, name)
-        if mine != theirs:
-            differing = next(iter(key for key in mine if mine[key] != theirs.get(key)), name) \
-                if name == "arguments" else name
-            raise UserError(f"{path}: its network has another {differing} than the options ask for. The file says "
-                            f"which network it holds: leave out --model, --preset and the network's options.")
+        if mine == theirs:
+            continue
+        if name == "arguments":
+            name = next((key for key in mine if mine[key] != theirs.get(key)), name)
+        raise UserError(f"{path}: its network has another {name} than the options ask for. The file says which network "
+                        f"it holds: leave out --model, --preset and the network's options.")

@@ -32,8 +32,8 @@ name_fault() {
     [ -e "$2" ] && printf '%s is not a %s' "$2" "$1" || printf 'the %s %s does not exist' "$1" "$2"
 }
 
-# lock_folder FOLDER [SHOWN]: locks FOLDER.lock, or exits with a message on SHOWN (default: FOLDER). The lock is on an open file, which the training inherits: the kernel
-# releases it when the last of them has ended.
+# lock_folder FOLDER [SHOWN]: locks FOLDER.lock, or exits with a message on SHOWN (default: FOLDER). The lock is on an
+# open file, which the training inherits: the kernel releases it when the last of them has ended.
 lock_folder() {
     local file=$1.lock holder reason
     while :; do

@@ -11,32 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from data.degradations import grey
-from utils.errors import UserError, run_main, shown
+from tools.targets import check_apart, check_new
+from utils.errors import UserError, run_main
 from utils.files import WriteError
 from utils.images import BadImage, Skipped, list_images, output_names, read_rgb, save_image
 from utils.option_types import tool_parser
-
-
-def check_apart(source, target):
-    """Raises UserError if one folder contains the other: output files could replace inputs or be read as inputs."""
-    source, target = Path(source).resolve(), Path(target).resolve()
-    if target.is_relative_to(source) or source.is_relative_to(target):
-        raise UserError(f"TARGET {target} and FACES {source}: one folder contains the other; choose a separate TARGET.")
-
-
-def check_new(target):
-    """Raises UserError if the folder `target` holds anything but hidden files: it might not be of this tool.
-
-    Files of an earlier call are refused, too: if its FACES were others, they would be taken for inputs of this call.
-    """
-    target = Path(target)
-    try:
-        there = [path for path in target.iterdir() if not path.name.startswith(".")] if target.is_dir() else []
-    except OSError as error:
-        raise UserError(f"TARGET {shown(target)}: it cannot be read: {error.strerror}.") from None
-    if there:
-        raise UserError(f"TARGET {shown(target)}: it already holds files, e.g. {shown(min(there).name)}: choose a new "
-                        f"or an empty folder.")
 
 
 def copy_grey(folder, target, skipped=None):

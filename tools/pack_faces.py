@@ -18,7 +18,7 @@ from PIL import Image
 
 from data.face_folder import FaceFolder
 from data.loader import spread
-from tools.grey_copies import check_apart
+from tools.targets import check_apart
 from utils.errors import UserError, run_main
 from utils.files import replacing
 from utils.images import BadImage, Skipped, centre_square, output_names, read_rgb, resize

@@ -15,7 +15,6 @@ missing or damaged is named, and the exit status is 1.
 """
 import contextlib
 import itertools
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -30,12 +29,12 @@ from engine.evaluate import RestoredFaces, score_faces
 from engine.evaluation_set import choose_faces
 from engine.score_report import ScoreReport
 from metrics.protocols import usual_protocols
-from tools.grey_copies import check_apart
+from tools.targets import check_apart
 from utils.errors import UserError, run_main
 from utils.folder_lock import require_folder
 from utils.images import BadImage, Skipped, grid, output_names, quantize, save_image
 from utils.option_types import SIZE, at_least, file_path, text, tool_parser
-from utils.version import VERSION, commit
+from utils.version import VERSION, command, commit
 
 ENDINGS = (".npz", ".npy", ".bin", "_0.npz", "_0.npy", "_0.bin")
 SHOWN = 8  # faces in samples.png
@@ -105,7 +104,7 @@ def main():
     options = parser.parse_args()
     if not (options.dataroot or options.gtroot):
         raise UserError("give the folder that the inputs were made of: --dataroot, or --gtroot with --clean.")
-    check_apart(options.outputs, options.target)
+    check_apart(options.outputs, options.target, "OUTPUTS")
     target = Path(options.target).absolute()
     evaluation = Namespace(**vars(options), min_size=1, max_images=None, priors="none", name=target.name,
                            results_dir=str(target.parent), fid_reference=None, **dict.fromkeys(results_folder.FILES))
@@ -128,7 +127,7 @@ def report_on(options, scored, rows, protocols):
         for line in itertools.chain(report.lines(), [report.accuracy_line()]):
             print(line)
         report.write_json(Path(options.target) / "scores.json", {"outputs": options.outputs, "version": VERSION,
-                                                                 "commit": commit(), "command": " ".join(sys.argv)})
+                                                                 "commit": commit(), "command": command()})
         report.write_csv(Path(options.target) / "faces.csv")
     print(f"Images: {options.target}/restored, {options.target}/samples.png")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.degradations import CHAINS, FACE_SIZE
 from data.face_folder import FaceFolder
-from tools.grey_copies import check_apart
+from tools.targets import check_apart
 from utils.errors import UserError, run_main
 from utils.images import BadImage, Skipped, centre_square, check_writable, grid, read_rgb, save_shown
 from utils.images import resize as resize_whole

@@ -9,7 +9,7 @@ import numpy as np
 
 from data import AUGMENTATIONS, find_dataset
 from data.face_folder import Place
-from tools.grey_copies import check_apart
+from tools.targets import check_apart
 from utils.errors import UserError, run_main
 from utils.images import check_writable, grid, save_shown
 from utils.names import printable

@@ -6,11 +6,11 @@
     python -m tools.timed_training (the same again)              # continues exactly, if `work` still exists
     python -m tools.timed_training (the same) --resume_from out  # continues on another machine
 
-Unpacks the faces (tools/pack_faces.py) into --work, again if the zip file has changed. Runs newtrain.py in O2 with the
-options after `--` and --max_minutes. Writes the results to --out, in files of at most --part_mb: log, metrics.jsonl,
-images, the best weights (before the first validation: the latest) as float16 safetensors, and the complete checkpoint,
-from which the next call continues exactly. If the checkpoint exceeds --back_mb it stays in --work, and a message says
-so.
+Unpacks the faces (tools/pack_faces.py) into --work, again if the zip file has changed. Runs newtrain.py with the
+options after `--`, --opt_level auto and --max_minutes. Writes the results to --out, in files of at most --part_mb: log,
+metrics.jsonl, images, the best weights (before the first validation: the latest) as float16 safetensors, and the
+complete checkpoint, from which the next call continues exactly. If the checkpoint exceeds --back_mb it stays in --work,
+and a message says so.
 Exit status: that of newtrain.py; also 0 if the minutes ended before the training did.
 """
 import os
@@ -81,17 +81,18 @@ def split(path, folder, part_bytes):
             (Path(folder) / name).write_bytes(source.read(part_bytes))
 
 
-def join(folder, run):
-    """Copies an earlier call's checkpoint from `folder` (whole or in parts) into the run's folder.
-
-    Raises UserError if there is none.
-    """
-    folder = Path(folder)
+def parts_of_checkpoint(folder):
+    """Returns the files of the checkpoint that an earlier call left in `folder`. Raises UserError if there are none."""
     parts = sorted(folder.glob("state_*.pth*"))
     if not parts:
         raise UserError(f"--resume_from {folder}: the folder has no checkpoint (state_*.pth, or its parts).")
+    return parts
+
+
+def join(parts, run):
+    """Copies an earlier call's checkpoint, whole or in parts, and its log into the run's folder."""
     run.mkdir(parents=True, exist_ok=True)
-    name = parts[0].name.split(".part")[0]
+    folder, name = parts[0].parent, parts[0].name.split(".part")[0]
     with replacing(run / name) as whole:
         for part in parts:
             whole.write(part.read_bytes())
@@ -177,10 +178,11 @@ def main():
     check_out(a.out, [run, faces, val])
     for archive in (a.faces, a.val):
         check_regular_file(archive)
+    parts = parts_of_checkpoint(a.resume_from) if a.resume_from and not list_states(run) else None
     unpack(a.faces, faces)
     unpack(a.val, val)
-    if a.resume_from and not list_states(run):
-        join(a.resume_from, run)
+    if parts:
+        join(parts, run)
     resume = ["--continue_train"] if list_states(run) else []
     done = subprocess.run([sys.executable, str(ROOT / "newtrain.py"), *options, *resume])
     if list_states(run):

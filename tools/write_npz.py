@@ -18,7 +18,7 @@ import torch
 from data import input_reader
 from data.face_folder import Place
 from engine.evaluation_set import choose_faces
-from tools.grey_copies import check_apart, check_new
+from tools.targets import check_apart, check_new
 from utils.errors import UserError, run_main
 from utils.files import WriteError, replacing, write_file
 from utils.images import BadImage, Skipped, list_images, output_names, to_tensor_range

@@ -22,9 +22,9 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # a shared file syste
 def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
     """Holds the lock of an existing folder during the block.
 
-    option: the one that chooses the folder, for the message. Raises UserError, which names the writing process, if
-    another process holds the lock; nothing in the folder has then changed; also if the folder was removed during the
-    block. A file system that has no locks gets a printed warning instead.
+    option: the one that chooses the folder, for the message. Raises UserError if another process holds the lock, which
+    the message names; nothing in the folder has then changed. Raises UserError at the end if the folder was removed
+    during the block. On a file system without locks, a warning is printed instead.
     """
     folder = Path(folder)
     lock = _acquire(folder, option)
@@ -50,9 +50,9 @@ def require_folder(folder: Path) -> None:
 
 
 def move_aside(folder: Path, what: str) -> None:
-    """Moves what `folder` holds, hidden files excepted, to FOLDER.previous, or FOLDER.previous.2 and so on; says so.
+    """Moves the files of `folder`, except hidden ones, to FOLDER.previous, FOLDER.previous.2 ..., and prints a line.
 
-    The caller holds the folder's lock. what: the word for the content, e.g. results.
+    The caller holds the folder's lock. what: the word for the files in that line, e.g. results.
     """
     earlier = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if not earlier:

@@ -14,7 +14,7 @@ ABILITIES = {
     "NEON": {"neon", "asimd"}, "SVE": {"sve"}, "i8mm": {"i8mm"},
     "bf16": {"avx512_bf16", "bf16", "sve_bf16", "svebf16"}, "AMX": {"amx_bf16"}}
 # Abilities that torch leaves unused at a level of ATen's vector code, e.g. below ATEN_CPU_CAPABILITY=avx2. oneDNN's
-# convolutions do not obey that variable, but who sets it wants to see what an older processor would do.
+# convolutions do not obey that variable, but whoever sets it wants the choices for an older processor.
 ABOVE = {"DEFAULT": {"AVX2", "AVX-512", "VNNI", "bf16", "AMX"}, "AVX2": {"AVX-512", "VNNI", "bf16", "AMX"}}
 
 

@@ -5,7 +5,7 @@ import torch
 from benchmarks import compiled, layout
 
 
-def test_one_form_of_both_is_compiled(monkeypatch):
+def test_one_form_of_both_is_compiled(monkeypatch, one_thread):
     words = ("--preset=sparnet_builtin", "--load_size=64", "--min_ch=4", "--max_ch=4", "--hourglass_ch=4",
              "--bottleneck_size=16", "--batch_size=2")
     monkeypatch.setitem(layout.RECIPES, "half", words)

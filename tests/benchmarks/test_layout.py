@@ -25,6 +25,8 @@ def test_the_plain_form_is_the_same_network(norm_type):
     torch.manual_seed(0)
     net = create_network("sparnet_compact", norm_type=norm_type, res_depth=0).double()
     plain = plain_form(copy.deepcopy(net))
+    replaced = {type(module).__name__ for module in plain.modules() if "forward" in vars(module)}
+    assert replaced == {"UpConv2d", *(["InstanceNorm"] if norm_type == "in" else [])}
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     torch.testing.assert_close(net(x.contiguous(memory_format=torch.channels_last)), plain(x))
 

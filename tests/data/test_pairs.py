@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data import DATASETS, find_dataset, find_degradation, input_reader, input_title
+from data import DATASETS, DEGRADATIONS, find_dataset, find_degradation, input_reader, input_title
 from data.degradations import degrade_gpen, grey
 from data.drawn.builtin_faces import write_faces as draw_faces
 from data.face_folder import Place
-from data.pairs import BY_NAME, area, bicubic
+from data.pairs import DEGRADATION_BY_NAME, area, bicubic
 from options.train_options import parse_train
 from tests.helpers.faces import make_official, open_set
 from utils.errors import UserError
@@ -33,7 +33,11 @@ def test_a_name_stands_for_squares_with_a_degradation(drawn, name, degradation):
         assert all(np.array_equal(a[part], b[part]) for part in ("lr", "hr"))
 
 
-@pytest.mark.parametrize("degradation", BY_NAME)
+def test_the_options_name_what_there_is():
+    assert tuple(DEGRADATION_BY_NAME) == DEGRADATIONS
+
+
+@pytest.mark.parametrize("degradation", DEGRADATION_BY_NAME)
 @pytest.mark.parametrize("name", ["celeba", "ffhq", "builtin", "celebamask", "landmarks68"])
 def test_every_dataset_takes_every_degradation(drawn, name, degradation):
     sample = open_set(name, drawn, "fixed", 32, degradation=degradation, seed=1)[Place(0, 1)]
@@ -103,9 +107,9 @@ def test_unknown_degradations_and_those_of_every_dataset():
         find_degradation("celeba", "gppen")
     for name in DATASETS:
         found = find_degradation(name)
-        assert (found in BY_NAME.values()) == find_dataset(name).degradable == (found is not None)
+        assert (found in DEGRADATION_BY_NAME.values()) == find_dataset(name).degradable == (found is not None)
         if found:
-            assert found is BY_NAME[(STAND_FOR | {"face128": "face128"}).get(name, "bicubic")]
+            assert found is DEGRADATION_BY_NAME[(STAND_FOR | {"face128": "face128"}).get(name, "bicubic")]
 
 
 def test_the_command_line_and_files_agree_on_what_is_meant(tmp_path):

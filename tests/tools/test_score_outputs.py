@@ -104,7 +104,7 @@ def test_bad_outputs_are_named_and_the_others_scored(tmp_path, call, outputs, ca
         call(score_outputs, folder, tmp_path / "scored", *common, "--npz_list", tmp_path / "list.txt")
     with pytest.raises(UserError, match="OUTPUTS .*: no output of any of the 3 inputs, e.g. 000.npz"):
         call(score_outputs, faces, tmp_path / "other", *common)
-    with pytest.raises(UserError, match="one folder contains the other"):
+    with pytest.raises(UserError, match="TARGET .*/in and OUTPUTS .*: one folder contains the other"):
         call(score_outputs, folder, folder / "in", *common)
 
 

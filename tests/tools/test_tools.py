@@ -154,6 +154,12 @@ def test_a_refused_instalment_unpacks_nothing(packed, monkeypatch, words, messag
     assert not (packed / "work").exists()
 
 
+def test_a_missing_checkpoint_is_refused_before_faces_are_unpacked(packed, in_time, tmp_path):
+    with pytest.raises(UserError, match="--resume_from .*: the folder has no checkpoint"):
+        in_time("a", 1, resume_from=tmp_path)
+    assert not (packed / "a").exists()
+
+
 def test_a_damaged_archive_of_faces_is_one_line(packed):
     whole = bytearray((packed / "train.zip").read_bytes())
     whole[whole.index(b"PK\x01\x02") + 10] = 99  # a way of packing that nobody knows
