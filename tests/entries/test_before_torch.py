@@ -57,29 +57,36 @@ def test_programs_were_followed_up_to_torch(found):
     assert all(results[name][0] for name in ("-m tools.export_weights", "-m benchmarks.survival", "-m utils.launch"))
 
 
-WORDS = """import runpy, sys
-for words in {calls}:
+WORDS = """import contextlib, io, json, runpy, sys
+for words in json.loads(sys.argv[1]):
     sys.argv = words
-    try:
-        runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as end:
-        print(words, end.code, "torch" in sys.modules)
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as out:
+        try:
+            runpy.run_path(words[0], run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        out.flush()
+    print(json.dumps([words, status, "torch" in sys.modules, out.buffer.getvalue().decode()]))
 """
 
 
 def test_help_and_errors_in_options_need_no_torch():
     """Users wait seconds for torch. All options of all recipes are still in --help."""
-    programs = "newtrain.py", "newtest.py", "newexport.py"
-    calls = {(program, *words): status for program in programs for status, words in (
-        *((0, ("--model", model, "--help")) for model in RECIPES), (2, ("--epochs", "3")), (2, ("--opt_level", "x")),
-        (2, ("--degradation", "grey", "--dataset_name", "seg2face")))}
-    done = subprocess.run([sys.executable, "-c", WORDS.format(calls=[list(words) for words in calls])], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120)
-    for words, status in calls.items():
-        assert f"{list(words)} {status} False\n" in done.stdout, (done.stdout[-300:], done.stderr)
-    for model in RECIPES:
-        for parser in (train_parser(model), restoring_parser(model)[0], export_parser(model)[0]):
-            assert all(f" {action.option_strings[0]}" in done.stdout for action in parser._actions)
+    parsers = {"newtrain.py": train_parser, "newtest.py": lambda model: restoring_parser(model)[0],
+               "newexport.py": lambda model: export_parser(model)[0]}
+    calls = [[program, *words] for program in parsers for words in (
+        *(("--model", model, "--help") for model in RECIPES), ("--epochs", "3"), ("--opt_level", "x"),
+        ("--degradation", "grey", "--dataset_name", "seg2face"))]
+    done = subprocess.run([sys.executable, "-c", WORDS, json.dumps(calls)], cwd=ROOT, capture_output=True, text=True,
+                          timeout=120)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [words for words, *_ in lines] == calls, done.stderr
+    for (program, _, model, *_), status, torch_imported, text in lines:
+        asked = model in RECIPES
+        assert (status, torch_imported) == (0 if asked else 2, False)
+        if asked:
+            for action in parsers[program](model)._actions:
+                assert f" {action.option_strings[0]}" in text, (program, model)
 
 
 @pytest.fixture(scope="module")
