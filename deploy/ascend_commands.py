@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BATCHES = (1, 4, 8, 16, 32)  # of the throughput
 CALIBRATION_FACES = 32  # that AMCT and msModelSlim read
-MSMODELSLIM = {"minmax": 0, "percentile": 1, "kl": 2, "mse": 0}  # its calib_method; it has no mse
+MSMODELSLIM = {"minmax": 0, "percentile": 1, "kl": 2}  # its calib_method
+MSMODELSLIM_ELSE = "percentile"  # for mse, which it lacks: both leave out rare large values
 LICENCE = "# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause\n"
 STATES = "FuncStatus:NOK\nPrecisionStatus:NOK\nAutoTune:NOK\nPerfStatus:NOK\n"
 CODE = """{licence}\"\"\"{title}\"\"\"
@@ -117,7 +118,7 @@ def write_folder(folder: Path, options: argparse.Namespace, described: Descripti
         write_file(folder / "amct.sh", amct_script(name, size))
         write_file(folder / f"{name}_msmodelslim.py", SLIM.format(
             licence=LICENCE, shape=[1, 3, size, size], model=repr(f"{name}.onnx"), target=repr(f"{name}_int8_npu.onnx"),
-            method=MSMODELSLIM[calibrated.method], kept=repr(calibrated.kept)))
+            method=MSMODELSLIM[_method_of_msmodelslim(calibrated)], kept=repr(calibrated.kept)))
     write_file(folder / "README.md", readme(name, size, o.soc_version, batches, calibrated, table))
 
 
@@ -125,6 +126,10 @@ def _words(option, value):
     if isinstance(value, bool):
         return [f"--{option}"] if value else []
     return [] if value is None else [f"--{option}", str(value)]
+
+
+def _method_of_msmodelslim(calibrated):
+    return calibrated.method if calibrated.method in MSMODELSLIM else MSMODELSLIM_ELSE
 
 
 def atc_script(name: str, size: int, socs: Sequence[str], batches: Sequence[int]) -> str:
@@ -193,7 +198,8 @@ def readme(name: str, size: int, socs: Sequence[str], batches: Sequence[int],
     """Returns README.md: steps, inputs and outputs, what was measured, and empty places for the NPU's numbers."""
     shown, quoted = f"`{name}`", shlex.quote(f"./{name}")
     int8 = (f"AMCT (`bash amct.sh`) and msModelSlim (`python3 {quoted}_msmodelslim.py`) quantise {shown}.onnx with the "
-            f"faces in `calibration/`. {len(calibrated.kept)} layers stay in float: they lose most when quantised. "
+            f"faces in `calibration/`; msModelSlim chooses its ranges by {_method_of_msmodelslim(calibrated)}. "
+            f"{len(calibrated.kept)} layers stay in float: they lose most when quantised. "
             "QDQ files (`_int8.onnx`) are for ONNX Runtime and OpenVINO; ATC does not read them."
             if calibrated else "No int8 was exported: `newexport.py --precision fp32,int8 --calibroot FACES`.")
     throughput = "".join(f"| {soc} | {batch} | | |\n" for soc in socs for batch in batches)

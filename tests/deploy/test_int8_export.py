@@ -214,7 +214,9 @@ def test_ascends_folder_is_complete(exported):
     assert len(data) == min(8, CALIBRATION_FACES) and np.fromfile(data[0], np.float32).size == 3 * 32 * 32
     kept = json.loads((out / "calibration.json").read_text(encoding="utf-8"))["float_layers"]
     assert kept and re.findall('skip_layers: "(.*)"', (folder / "amct.cfg").read_text(encoding="utf-8")) == kept
-    assert f"exclude_nodes={kept!r}" in (folder / f"{NAME}_msmodelslim.py").read_text(encoding="utf-8")
+    slim = (folder / f"{NAME}_msmodelslim.py").read_text(encoding="utf-8")
+    assert f"exclude_nodes={kept!r}" in slim and "calib_method=1," in slim  # percentile: it has no mse, the default
+    assert "msModelSlim chooses its ranges by percentile" in (folder / "README.md").read_text(encoding="utf-8")
     assert "min_chn_0: 127.5" in (folder / "aipp.cfg").read_text(encoding="utf-8")
     assert "FuncStatus:NOK" in (folder / "modelzoo_level.txt").read_text(encoding="utf-8")
 
