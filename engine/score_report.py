@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.evaluate import average
+from engine.group_report import grouped, is_worse, markdown
 from metrics.perceptual import COMPARED, summarise, summary_lines
 from metrics.prior_maps import PriorMetrics
 from metrics.prior_maps import summary_lines as prior_lines
@@ -50,6 +51,16 @@ class ScoreReport:
         """Whether any face was compared with a reference under the protocols of PSNR and SSIM."""
         return bool(self.protocols)
 
+    def worse(self) -> dict[str, list[str]]:
+        """Returns {protocol: names of the faces whose PSNR became lower by restoring, the greatest loss first}."""
+        found = {}
+        for protocol in self.protocols:
+            losses = {name: row[protocol]["input"].psnr - row[protocol]["restored"].psnr
+                      for name, row in zip(self.names, self.rows, strict=True) if is_worse(row[protocol])}
+            if losses:
+                found[protocol] = sorted(losses, key=losses.__getitem__, reverse=True)
+        return found
+
     def is_empty(self) -> bool:
         """Whether nothing was scored."""
         return not self.protocols and not self.summary
@@ -82,6 +93,10 @@ class ScoreReport:
                 rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
                 lines.append(f"{self.titles[which]}, protocol {protocol}: identical to the reference, PSNR infinite, "
                              f"left out of the mean PSNR: {', '.join(map(printable, names[:NAMED]))}{rest}")
+        for protocol, names in self.worse().items():
+            rest = " ..." if len(names) > NAMED else ""
+            lines.append(f"warning: {len(names)} of {len(self.rows)} faces came out worse than they went in (PSNR, "
+                         f"protocol {protocol}); most: {', '.join(map(printable, names[:NAMED]))}{rest}")
         lines += self._protocol_notes()
         return [*lines, *prior_lines(self.priors), *self.absent,
                 *summary_lines(self.summary, len(self.rows), self.titles)]
@@ -115,8 +130,13 @@ class ScoreReport:
                   "protocols": {p: {which: scores._asdict() for which, scores in table.items()}
                                 for p, table in self.protocols.items()},
                   "crop_border": {p.name: p.crop for p in self.scored}, "identical": self.identical(),
+                  "worse": self.worse(),
                   "priors": self.priors, **self.summary, **about}
         write_file(path, strict_json.dumps(report, indent=1) + "\n")
+
+    def write_groups(self, path: Path) -> None:
+        """Writes the scores of each group of faces; the rows hold 'groups' (metrics/face_groups.py)."""
+        write_file(path, markdown(grouped(self.rows, list(self.protocols))))
 
     def write_csv(self, path: Path) -> None:
         """Writes faces.csv: the scores of every face. A PSNR may be inf, a metric that a face has none of is empty."""

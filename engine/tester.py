@@ -23,6 +23,7 @@ from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
 from engine.precision import choose_precision
 from engine.score_report import ScoreReport
+from metrics.face_groups import FaceGroups, size_group
 from metrics.perceptual import PerceptualMetrics
 from metrics.protocols import choose_protocols
 from restore.description import describe
@@ -89,6 +90,7 @@ class Tester:
         self.names = output_names(self.dataset.paths, o.dataroot or o.gtroot)
         self.protocols = choose_protocols(o.protocols, o.crop_border)
         self.perceptual = PerceptualMetrics(o, self.device)
+        self.face_groups = FaceGroups() if o.report else None
         self.fid_references = self._fid_references()
         for faces, option in ((self.dataset, "--fid_path"), (self.fid_references, "--fid_reference")):
             if o.fid_path and faces is not None and len(faces) < 2:
@@ -178,10 +180,19 @@ class Tester:
             scores.append(score_faces(faces, self.protocols))
         if self.evaluated.prior_metrics:
             scores.append(self.evaluated.prior_metrics.score(faces.estimated.numpy(), faces.priors))
+        if self.face_groups:
+            scores.append(self._groups(faces))
         left_out = faces.batch.get("unscored", [False] * len(faces.indices))
         return {index: {metric: values for part in parts for metric, values in part.items()}
                 for index, parts, unscored in zip(faces.indices, zip(*scores, strict=True), left_out, strict=True)
                 if not unscored}
+
+    def _groups(self, faces: RestoredFaces) -> list[dict[str, dict[str, str]]]:
+        """Returns [{'groups': {kind: group}}], one per face."""
+        found = self.face_groups(faces.references)
+        sides = faces.batch.get("side") or [None] * len(found)
+        return [{"groups": groups if side is None else groups | {"size": size_group(side)}}
+                for groups, side in zip(found, sides, strict=True)]
 
     def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray
                         ) -> tuple[dict[int, list[np.ndarray]], dict[int, str]]:
@@ -263,6 +274,9 @@ class Tester:
             "machine": utils.device.machine(self.device), "opt_level": self.chosen.precision.opt_level,
             "version": VERSION, "commit": commit(), "command": command()})
         report.write_csv(self.folder / "faces.csv")
+        if self.face_groups and report.has_references:
+            report.write_groups(self.folder / "report.md")
+            print(f"Groups of faces: {self.folder}/report.md")
         if report.has_references:
             print(report.accuracy_line())
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")

@@ -40,6 +40,8 @@ def test_parser(model):
     scores.add_argument("--crop_border", type=at_least(0, largest=SIZE // 2), default=0,
                         help="pixels that protocols basicsr_y and basicsr_rgb leave out at each side; other protocols "
                              "have a border of their own")
+    scores.add_argument("--report", action="store_true",
+                        help="also score groups of faces, by size, skin tone, pose and cut: report.md; default: no")
     metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
     metrics.add_argument("--lpips_path", default=None,
                          help="weights file of AlexNet for LPIPS; default: LPIPS is not computed")
@@ -66,7 +68,7 @@ def parse_test(argv):
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
     unread = {"amp_dtype": FLOAT32_ONLY} if options.opt_level == "O0" else {}
     if not options.gtroot:
-        unread["protocols"] = "without --gtroot nothing is scored"
+        unread["protocols"] = unread["report"] = "without --gtroot nothing is scored"
     refuse_unread(parser, argv, options, {}, unread)
     protocols = choose_protocols(options.protocols, options.crop_border)
     if options.crop_border and not any(protocol.sets_crop for protocol in protocols):

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Scores by groups of faces, and faces that came out worse, are those computed by hand."""
+import json
+import math
+
+import numpy as np
+import pytest
+
+from data.drawn.builtin_faces import write_faces as draw_faces
+from engine.group_report import grouped, markdown
+from metrics.face_groups import FaceGroups
+from metrics.psnr_ssim import Score
+from tests.helpers.runs import restore
+from utils.errors import UserError
+from utils.images import read_rgb, resize, save_image
+
+
+def row(before, after, **groups):
+    return {"rgb": {"input": Score(before, 0.5), "restored": Score(after, 0.5)}, "groups": groups}
+
+
+def test_means_are_over_faces_that_have_both_values():
+    rows = [row(20.0, 23.0, pose="turned"), row(22.0, 21.0, pose="turned"), row(math.inf, 30.0, pose="turned"),
+            row(24.0, 24.0, pose="frontal"), row(math.inf, math.inf, pose="half turned")]
+    frontal, half, turned = grouped(rows, ["rgb"])
+    assert (frontal.name, frontal.faces, frontal.input, frontal.restored, frontal.worse) == ("frontal", 1, 24, 24, 0)
+    assert (half.name, half.input, half.restored, half.worse) == ("half turned", None, None, 0)
+    assert (turned.faces, turned.input, turned.restored, turned.worse) == (3, 21.0, 22.0, 2)
+    assert "| pose | turned | 3 (few) | 21.00 | 22.00 | +1.00 | 2 |\n" in markdown([turned])
+    assert "| pose | half turned | 1 (few) |  |  |  | 0 |\n" in markdown([half])
+
+
+def test_newtest_reports_groups_and_faces_that_came_out_worse(tmp_path, weights, capsys):
+    draw_faces(tmp_path / "faces", 4, 0, size=64)
+    faces = tmp_path / "faces" / "images"
+    paths = sorted(faces.iterdir())
+    for path, size in zip(paths, (4, 4, 14, 32), strict=True):
+        image = np.asarray(resize(read_rgb(path), size))
+        save_image(image, tmp_path / "inputs" / path.name)
+    folder = restore(tmp_path, weights[0], "--gtroot", faces, "--dataroot", tmp_path / "inputs", "--report",
+                     "--protocols", "rgb", "benchmark")
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    assert report.count("| size | up to 12 pixels | 2 (few) |") == report.count("protocol") == 2
+    assert report.count("| size | 13 to 16 pixels | 1 (few) |") == 2
+    references = [np.asarray(resize(read_rgb(path), 32)) for path in paths]  # the network's size
+    poses = [groups["pose"] for groups in FaceGroups()(references)]
+    for pose in set(poses):
+        assert report.count(f"| pose | {pose} | {poses.count(pose)} (few) |") == 2
+    # The weights are random numbers: every face comes out worse.
+    assert {protocol: set(names) for protocol, names in scores["worse"].items()} == {
+        protocol: {path.name for path in paths} for protocol in ("benchmark", "rgb")}
+    assert "warning: 4 of 4 faces came out worse than they went in (PSNR, protocol rgb)" in capsys.readouterr().out
+
+
+def test_groups_need_references(tmp_path, weights):
+    draw_faces(tmp_path / "faces", 1, 0, size=64)
+    with pytest.raises(UserError, match="--report is not read here: without --gtroot nothing is scored"):
+        restore(tmp_path, weights[0], "--dataroot", tmp_path / "faces", "--report")
