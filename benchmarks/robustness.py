@@ -7,7 +7,8 @@
 crops: aligned faces of 178x218 pixels are cropped to squares that start at several rows (8: upper part, 20: centre),
 then restored from 16 to 128 pixels (PIL BICUBIC).
 conditions: the centred square at 128 pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
-Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output.
+Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output, and with
+--identity_path the similarity of both to the true face (metrics/identity.py).
 """
 
 import numpy as np
@@ -19,7 +20,8 @@ from benchmarks.measuring import show
 from data.degradations import gaussian_blur, gaussian_noise, jpeg
 from data.face_folder import FaceFolder
 from data.loader import spread
-from metrics.psnr_ssim import mean_psnr, psnr, to_uint8
+from metrics.identity import IdentitySimilarity
+from metrics.psnr_ssim import mean, mean_psnr, psnr, to_uint8
 from models import build_recipe
 from models.weights import load_weights
 from options.test_options import parse_test
@@ -92,20 +94,28 @@ def main():
                         help="of crops")
     parser.add_argument("--sizes", type=at_least(8, largest=SIZE), nargs="+", default=[12, 16, 24, 32, 48, 64, 96, 128],
                         help="of conditions")
+    parser.add_argument("--identity_path", default=None,
+                        help="weights file of a face embedding for identity similarity; default: it is not computed")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", default=None, help="file for the table")
     a = parser.parse_args()
     device = utils.device.pick_device(a.device)
     paths = FaceFolder.list_faces(a.faces, "FACES")
     images = [read_rgb(paths[i]) for i in spread(min(a.count, len(paths)), len(paths))]
+    identity = IdentitySimilarity(a.identity_path, device) if a.identity_path else None
     networks = [load_network(path, device) for path in a.weights]
     rows = []
     cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes)
     for row, inputs, faces in cases:
         row["input"] = mean_psnr(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
-        for number, net in enumerate(networks, 1):
-            scores = [psnr(sr, face, PROTOCOL) for sr, face in zip(restored(net, inputs, device), faces, strict=True)]
-            row[f"weights {number}"] = mean_psnr(scores)
+        outputs = [restored(net, inputs, device) for net in networks]
+        for number, found in enumerate(outputs, 1):
+            row[f"weights {number}"] = mean_psnr(psnr(sr, f, PROTOCOL) for sr, f in zip(found, faces, strict=True))
+        if identity:
+            names = ["input", *(f"weights {number}" for number in range(1, len(networks) + 1))]
+            for name, found in zip(names, identity(faces, inputs, *outputs), strict=True):
+                known = [value for value in found if value is not None]
+                row[f"identity, {name}"] = mean(known) if known else "no face found"
         rows.append(row)
         print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
     for number, path in enumerate(a.weights, 1):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data.degradations import FACE_SIZE, degrade_ffhq, degrade_gpen, degrade_hard, grey
-from data.face128_chain import degrade_face128
+from data.face128_chain import SMALLEST, degrade_face128
 from data.holes import HOLE, random_holes
 from utils.images import degrade, resize
 
@@ -38,6 +38,7 @@ class Degradation(NamedTuple):
     to_side: function that resizes square images to the face's size before `make`: bicubic or area.
     smallest_face: smallest side of the face in pixels, for chains whose ranges are in pixels of a larger face.
     reads_scale_factor: whether `make` uses scale_factor.
+    smallest_input: sides in pixels to which `make` reduces faces, at least; 0: not known.
     input_dataset: name of the dataset that reads such inputs from a folder (newtest.py's --dataroot) instead of
     generating them.
     input_title: name of the input in logs, scores and image grids.
@@ -46,6 +47,7 @@ class Degradation(NamedTuple):
     to_side: Callable = bicubic
     smallest_face: int = 0
     reads_scale_factor: bool = False
+    smallest_input: int = 0
     input_dataset: str = "single"
     input_title: str = "input"
 
@@ -101,7 +103,7 @@ DEGRADATION_BY_NAME = {
     "sparnethd": Degradation(sparnethd_pair, smallest_face=FACE_SIZE),
     "gpen": Degradation(gpen_pair, area, FACE_SIZE),
     "gpen_hard": Degradation(gpen_hard_pair, area, FACE_SIZE),
-    "face128": Degradation(face128_pair),
+    "face128": Degradation(face128_pair, smallest_input=SMALLEST),
     "grey": Degradation(grey_pair, area, input_dataset="grey_inputs"),
     "holes": Degradation(holes_pair, area),
 }

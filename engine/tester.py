@@ -144,6 +144,8 @@ class Tester:
         print(utils.device.banner(self.device, *self.chosen.precision, o.workers))
         if self.chosen.note:
             print(f"warning: {self.chosen.note}")
+        if o.pretrained_note:
+            print(o.pretrained_note)
         print(f"Restoring {len(self.dataset)} faces with {o.pretrain_model_path} "
               f"({self.restorer.parameters / 1e6:.3f} M parameters{ranks})", flush=True)
         for line in self.dataset.warnings:

@@ -57,7 +57,7 @@ def test_parser(model):
 
 def parse_test(argv):
     """Returns the options of newtest.py. Raises UserError for unknown, malformed or contradictory options."""
-    source = find_source(argv)
+    source = find_source(argv, may_choose=True)
     parser, shape = test_parser(source.model)
     options = parse_described(parser, argv, source, shape,
                               elsewhere=train_parser(source.model)._option_string_actions)

@@ -10,6 +10,7 @@ from data import prior_counts
 from models import find_recipe_options
 from options.base_options import parse, peek, peek_model, set_recipe_defaults
 from options.presets import Value, read_options
+from restore.choice import AUTO, choose_for_folder
 from restore.description import OPTIONS_FILE, Description, read_metadata
 from utils.errors import UserError
 from utils.option_types import Parser
@@ -27,12 +28,14 @@ class Source(NamedTuple):
     described  the description in the file's metadata, or None
     beside     {option: Value} of the options.yml beside the file; empty if there is none or if it is not needed
     model      recipe
+    note       line that says why --pretrained auto chose these, or None
     """
     weights: str | None
     pretrained: str | None
     described: Description | None
     beside: Mapping[str, Value]
     model: str
+    note: str | None = None
 
 
 def add_weights(group: argparse._ArgumentGroup) -> None:
@@ -43,7 +46,8 @@ def add_weights(group: argparse._ArgumentGroup) -> None:
                             "built; default: none, --pretrained is then needed")
     group.add_argument("--pretrained", default=None,
                        help="weights that ship with the project, in place of --pth_path: "
-                            + ", ".join(pretrained_names()) + "; default: none")
+                            + ", ".join(pretrained_names()) + f"; or, for newtest.py, {AUTO}: those that were trained "
+                            "on sizes like those in --dataroot; default: none")
     group.add_argument("--dataset_name", default="celeba",
                        help="which faces are found below --gtroot, which square of an image is the face, and which "
                             "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
@@ -60,12 +64,18 @@ def add_network(parser: Parser, model: str) -> set[str]:
     return shape
 
 
-def find_source(argv: list[str]) -> Source:
-    """Returns the weights that argv names. Raises UserError for names that do not exist or contradict each other."""
+def find_source(argv: list[str], may_choose: bool = False) -> Source:
+    """Returns the weights that argv names. Raises UserError for names that do not exist or contradict each other.
+
+    may_choose: whether --pretrained auto is meant.
+    """
     weights = peek(argv, "pretrain_model_path", "pth_path")
     pretrained = peek(argv, "pretrained")
     if pretrained and weights:
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
+    note = None
+    if pretrained == AUTO and may_choose:
+        pretrained, note = _choose(argv)
     if pretrained:
         weights = os.path.relpath(find_pretrained(pretrained))
     path = Path(weights or "").parent / OPTIONS_FILE
@@ -73,7 +83,17 @@ def find_source(argv: list[str]) -> Source:
     beside = read_options(path) if weights and not described and os.path.isfile(path) else {}
     asked = any(peek(argv, option) for option in ("model", "preset"))
     model = described.model if described and not asked else peek_model(argv, beside)
-    return Source(weights, pretrained, described, beside, model)
+    return Source(weights, pretrained, described, beside, model, note)
+
+
+def _choose(argv):
+    """Returns what choose_for_folder returns for --dataroot; UserError without one."""
+    folder = peek(argv, "dataroot", "data_path", "data_url")
+    if not folder:
+        raise UserError(f"--pretrained {AUTO} chooses by the size of the images to restore: give newtest.py --dataroot "
+                        f"FOLDER, or a name: {', '.join(pretrained_names())}.")
+    results = peek(argv, "results_dir", "save_as_dir", "output_path", default="results")
+    return choose_for_folder(folder, "--dataroot", leave_out=(Path(results),))
 
 
 def parse_described(parser: Parser, argv: list[str], source: Source, shape: set[str],
@@ -88,7 +108,7 @@ def parse_described(parser: Parser, argv: list[str], source: Source, shape: set[
     options = parse(parser, argv, source.beside, only=shape, elsewhere=elsewhere)
     if not source.weights:
         raise UserError("which weights? Give --pth_path FILE or --pretrained NAME.")
-    options.pretrain_model_path = str(source.weights)
+    options.pretrain_model_path, options.pretrained_note = str(source.weights), source.note
     find_recipe_options(options.model).complete(options, prior_counts(options))
     if options.name is None:
         beside = Path(source.weights).parent / OPTIONS_FILE

@@ -65,6 +65,13 @@ class Description:
                                   dataset_name=self.task, degradation=self.degradation, priors=self.priors,
                                   **self.arguments)
 
+    def trained_sides(self) -> tuple[int, int]:
+        """Returns the (smallest, largest) side in pixels of the training's inputs, before they were enlarged."""
+        degradation = find_degradation(self.task, self.degradation)
+        if degradation is not None and degradation.reads_scale_factor:
+            return (self.input_size // self.scale_factor,) * 2
+        return (degradation.smallest_input if degradation else 0), self.input_size
+
     def metadata(self) -> dict[str, str]:
         """Returns the metadata of a .safetensors file with these weights; description_of_metadata reads it."""
         content = {"format": "pt", "model": self.model, "arguments": json.dumps(dict(self.arguments), sort_keys=True),

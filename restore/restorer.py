@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import utils.device
-from data import find_degradation, input_reader
+from data import input_reader
 from models import build_recipe
 from models.base_model import BaseModel
 from models.weights import count_parameters, load_weights
@@ -180,26 +180,25 @@ class Restorer:
 
         sides: {shorter side of an image in pixels: number of such images}.
         """
-        size, trained = self.input_size, self.input_size // self.scale_factor
-        if not self._trained_size_is_fixed():
-            larger = {side: count for side, count in sides.items() if side > size}
-            return f"{_named_sizes(larger)}: reduced to {size} pixels, the size of the network." if larger else None
+        size, (smallest, largest) = self.input_size, self._described().trained_sides()
+        if smallest < largest:
+            larger, smaller = ({side: count for side, count in sides.items() if outside(side)}
+                               for outside in (largest.__lt__, smallest.__gt__))
+            notes = [f"{_named_sizes(larger)}: reduced to {size} pixels, the size of the network" if larger else "",
+                     f"{_named_sizes(smaller)}: smaller than the faces of the training, of {smallest} pixels or more; "
+                     f"restored badly" if smaller else ""]
+            return f"{'; '.join(filter(None, notes))}." if any(notes) else None
         enlarged = sides.get(size, 0)
-        others = {side: count for side, count in sides.items() if side not in (trained, size)}
+        others = {side: count for side, count in sides.items() if side not in (smallest, size)}
         if not others and not enlarged:
             return None
-        note = f"the network was trained on faces of {trained} pixels, its result has {size}"
+        note = f"the network was trained on faces of {smallest} pixels, its result has {size}"
         if others:
             note += f"; {_named_sizes(others)}: faces of other sizes are restored badly"
         if enlarged:
-            note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {trained} pixels; sharp ones are "
+            note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {smallest} pixels; sharp ones are "
                      f"restored badly")
         return f"{note}."
-
-    def _trained_size_is_fixed(self) -> bool:
-        """Returns whether the faces of the training all had one size before they were enlarged."""
-        degradation = find_degradation(self.task, self._described().degradation)
-        return degradation is not None and degradation.reads_scale_factor
 
     @torch.no_grad()
     def restore_batch(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -137,6 +137,15 @@ def _opened(path):
         yield image
 
 
+def read_size(path):
+    """Returns (width, height) of the image at `path` on disk, before an EXIF rotation; BadImage if it is none.
+
+    It is not decoded: a file that read_rgb refuses later may have a size.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
 def read_rgb(path, needed=None):
     """Returns the image at `path` as an upright 8-bit RGB PIL image, in every mode on disk.
 

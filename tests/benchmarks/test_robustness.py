@@ -5,11 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.robustness import condition_cases, crop_cases, main, spoil
+from data.drawn.builtin_faces import write_faces as draw_faces
+from metrics.identity import IdentitySimilarity
 from tests.conftest import write_faces
-from utils.images import degrade, resize
+from utils.images import degrade, read_rgb, resize
 
 
 def test_crops_begin_at_their_row_and_conditions_at_the_centre():
@@ -41,3 +44,16 @@ def test_tables(what, train, tmp_path, monkeypatch, capsys):
     assert len(rows) == (2 if what == "crops" else 5)
     assert all(row["weights 1"] == row["weights 2"] and 5 < row["input"] < 60 for row in rows)
     assert "2 faces of" in capsys.readouterr().out
+
+
+def test_identity_is_that_of_newtest(train, tmp_path, monkeypatch, embedding):
+    _, run = train("--train_steps", 1)
+    draw_faces(tmp_path / "faces", 1, 3)
+    monkeypatch.setattr(sys, "argv", ["robustness.py", "crops", str(tmp_path / "faces"), "--weights",
+                                      str(run / "latest_net_G.pth"), "--rows", "0", "--identity_path", embedding,
+                                      "--json", str(tmp_path / "table.json")])
+    main()
+    row, = json.loads((tmp_path / "table.json").read_text())["rows"]
+    face = read_rgb(tmp_path / "faces" / "images" / "00000.png")
+    found, = IdentitySimilarity(embedding, torch.device("cpu"))([np.asarray(face)], [np.asarray(degrade(face, 8))])
+    assert row["identity, input"] == pytest.approx(found[0]) and -1 <= row["identity, weights 1"] < 1

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Chooses among the weights that ship by the size of the images to restore (--pretrained auto)."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from data.face_folder import FaceFolder
+from restore.description import Description, read_metadata
+from utils.errors import UserError
+from utils.images import BadImage, read_size
+from utils.names import printable
+from utils.pretrained import find_pretrained, pretrained_names
+
+AUTO = "auto"
+
+
+def choose_for_folder(folder: str, option: str, leave_out: Collection[Path] = ()) -> tuple[str, str]:
+    """Returns (name of shipped weights, a line that says why) for the images below `folder`; only sizes are read.
+
+    option: that names the folder. leave_out: folders that are not searched. Raises UserError as list_faces does, or if
+    no image can be read.
+    """
+    sides: Counter[int] = Counter()
+    for path in FaceFolder.list_faces(folder, option, leave_out=leave_out):
+        try:
+            sides[min(read_size(path))] += 1
+        except BadImage:
+            continue  # it is reported when it is restored
+    if not sides:
+        raise UserError(f"{option} {printable(folder)}: none of its images can be read: --pretrained {AUTO} cannot "
+                        f"choose by their size.")
+    described = {name: read_metadata(find_pretrained(name)) for name in pretrained_names()}
+    name = choose(sides, described)
+    smallest, largest = described[name].trained_sides()
+    fit = sum(count for side, count in sides.items() if smallest <= side <= largest)
+    trained = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    return name, (f"--pretrained {AUTO}: {name}, trained on faces of {trained} pixels: {fit} of {sides.total()} images "
+                  f"have such a size.")
+
+
+def choose(sides: Mapping[int, int], described: Mapping[str, Description]) -> str:
+    """Returns the name of the weights that were trained on the sizes of most images.
+
+    sides: {shorter side in pixels: number of images}. described: {name: Description}. Among equals it is the most
+    special one, of the fewest sizes; if none was trained on any of the sizes, the most general one.
+    """
+    def fitting(name):
+        smallest, largest = described[name].trained_sides()
+        fit = sum(count for side, count in sides.items() if smallest <= side <= largest)
+        return fit, (smallest - largest if fit else largest - smallest), name
+    return max(described, key=fitting)

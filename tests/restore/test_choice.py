@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""--pretrained auto takes the weights that were trained on the sizes of most images."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from options.export_options import parse_export
+from options.test_options import parse_test
+from restore import choice
+from restore.description import Description
+from restore.restorer import Restorer
+from utils.errors import UserError
+from utils.images import save_image
+
+KNOWN = {"small": Description(input_size=128, scale_factor=8),
+         "blind": Description(input_size=128, task="face128"),
+         "large": Description(input_size=512, task="blind")}
+
+
+@pytest.mark.parametrize("sides, name", [
+    ({16: 5}, "small"), ({16: 5, 17: 5}, "blind"), ({12: 1, 128: 1}, "blind"), ({16: 3, 300: 2}, "large"),
+    ({8: 9}, "large"), ({600: 9}, "large")])
+def test_the_most_special_weights_that_fit_most_images(sides, name):
+    assert choice.choose(sides, KNOWN) == name
+
+
+def test_if_none_fits_it_is_the_most_general():
+    known = {name: KNOWN[name] for name in ("small", "blind")}
+    assert [choice.choose({side: 1}, known) for side in (8, 600)] == ["blind", "blind"]
+
+
+def test_the_sizes_of_the_training():
+    assert [known.trained_sides() for known in KNOWN.values()] == [(16, 16), (12, 128), (0, 512)]
+
+
+def write(folder, *sizes):
+    for number, size in enumerate(sizes):
+        save_image(np.zeros((*size, 3), np.uint8), folder / f"{number}.png")
+    return str(folder)
+
+
+def test_a_folder_is_judged_by_its_readable_images(tmp_path):
+    folder = write(tmp_path / "faces", (16, 20), (16, 16), (60, 40))
+    (tmp_path / "faces" / "bad.png").write_bytes(b"none")
+    options = parse_test(["--pretrained", "auto", "--dataroot", folder])
+    assert (options.name, options.pretrained_note) == (
+        "sparnet", "--pretrained auto: sparnet, trained on faces of 16 pixels: 2 of 3 images have such a size.")
+
+
+def test_results_are_not_judged(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results" / "sparnet", (60, 60), (60, 60))
+    write(tmp_path, (16, 16))
+    assert "1 of 1 images" in parse_test(["--pretrained", "auto", "--dataroot", "."]).pretrained_note
+
+
+@pytest.mark.parametrize("parse, words, message", [
+    (parse_test, ["--gtroot", "faces"], "auto chooses by the size of the images to restore: give newtest.py --data"),
+    (parse_test, ["--dataroot", "none"], "--dataroot: the folder none does not exist"),
+    (parse_test, ["--dataroot", "bad"], "--dataroot bad: none of its images can be read"),
+    (parse_export, ["--dataroot", "faces"], "--pretrained auto: there are no such weights")])
+def test_what_it_cannot_choose_by(tmp_path, monkeypatch, parse, words, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "faces", (16, 16))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bad.png").write_bytes(b"none")
+    with pytest.raises(UserError, match=message):
+        parse(["--pretrained", "auto", *words])
+
+
+def test_images_outside_of_the_trained_sizes_are_named(weights):
+    described = Restorer.load(weights[0], "cpu").description
+    blind = Restorer.load(weights[0], "cpu", description=replace(described, task="face128"))
+    assert blind.size_note({12: 3, 32: 1}) is None
+    assert blind.size_note({8: 2, 40: 1}) == (
+        "1 images (1 of 40 pixels): reduced to 32 pixels, the size of the network; 2 images (2 of 8 pixels): smaller "
+        "than the faces of the training, of 12 pixels or more; restored badly.")
