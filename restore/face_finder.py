@@ -2,6 +2,8 @@
 """Finds the surest face of an image and its five points, by YuNet (pretrained/yunet)."""
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -38,3 +40,20 @@ def make_detector() -> cv2.FaceDetectorYN:
         return cv2.FaceDetectorYN.create(str(DETECTOR), "", (SMALLEST_SIDE, SMALLEST_SIDE), CONFIDENCE)
     finally:
         cv2.utils.logging.setLogLevel(level)
+
+
+class Face(NamedTuple):
+    """points: float32 [5, 2]. score: YuNet's, 0 to 1."""
+    points: np.ndarray
+    score: float
+
+
+class FaceFinder:
+    def __init__(self):
+        self._detector = make_detector()
+
+    def __call__(self, picture):
+        height, width = picture.shape[:2]
+        self._detector.setInputSize((width, height))
+        _, found = self._detector.detect(np.ascontiguousarray(picture[..., ::-1]))
+        return [Face(face[4:14].reshape(5, 2), float(face[-1])) for face in (() if found is None else found)]

@@ -145,6 +145,10 @@ class Restorer:
         note = self.size_note(Counter(min(image.shape[:2]) for image in images))
         if note:
             warnings.warn(note, stacklevel=2)
+        return self.restore_inputs(inputs)
+
+    def restore_inputs(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """Returns the restored faces, uint8 [S, S, 3], RGB, of what `prepare` gives."""
         restored: list[np.ndarray] = []
         for start in range(0, len(inputs), self.batch_size):
             faces, _ = self.restore_batch(torch.from_numpy(inputs[start:start + self.batch_size]))

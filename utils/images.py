@@ -120,6 +120,8 @@ def _decoding(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # corrupt EXIF, palette transparency: handled below
             yield
+    except BadImage:
+        raise
     except UnidentifiedImageError:
         raise BadImage(path, "cannot identify an image of a supported format in it") from None
     except MemoryError:
@@ -131,8 +133,8 @@ def _decoding(path):
 
 
 @contextlib.contextmanager
-def _opened(path):
-    """Yields the PIL image at `path`, not decoded yet; what is raised becomes BadImage."""
+def opened(path):
+    """Yields the PIL image at `path`, not decoded yet; what is raised in the block becomes BadImage."""
     with _decoding(path), open_regular(path) as file, Image.open(file, formats=READ) as image:
         yield image
 
@@ -142,7 +144,7 @@ def read_size(path):
 
     It is not decoded: a file that read_rgb refuses later may have a size.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return image.size
 
 
@@ -156,7 +158,7 @@ def read_rgb(path, needed=None):
     default all, are decoded at their size on disk.
     Raises BadImage if the file is missing, truncated, cannot be decoded, or is no regular file.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         size = image.size
         if needed and size[0] * size[1] > LARGE:
             # Other formats than JPEG ignore it.
@@ -177,7 +179,7 @@ def read_rgb(path, needed=None):
 
 def open_image(path):
     """Returns the decoded PIL image at `path` in its mode on disk. Raises BadImage like read_rgb."""
-    with _opened(path) as image:
+    with opened(path) as image:
         image.load()
         return image
 

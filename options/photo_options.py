@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Options of newphoto.py."""
+import os
+
+from options.base_options import new_parser
+from restore.choice import AUTO
+from restore.photo_choices import PASTES, UPSCALES, WHICH
+from utils.errors import UserError
+from utils.option_types import at_least
+from utils.pretrained import find_pretrained, pretrained_names
+
+LONGEST = 100_000  # pixels
+
+
+def photo_parser():
+    """Returns the parser of newphoto.py."""
+    parser = new_parser("newphoto.py PHOTO_OR_FOLDER", "Restore the faces in photos and put them back; all else in "
+                        "the photo stays as it is.")
+    parser.add_argument("photos", metavar="PHOTO_OR_FOLDER", help="a photo, or a folder that is searched for photos")
+    parser.add_argument("--output_path", "--output", "-o", default="results/photos",
+                        help="output folder: the photos under their own names, in the same subfolders")
+    parser.add_argument("--pretrained", default=None,
+                        help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: each "
+                             f"face takes those that were trained on its size; default: {AUTO}")
+    parser.add_argument("--pth_path", "--pretrain_model_path", default=None,
+                        help="own weights, in place of --pretrained: .safetensors, .pth with its options.yml beside "
+                             "it, or an .onnx file of newexport.py; default: none")
+    parser.add_argument("--upscale", type=int, choices=UPSCALES, default=1, help="factor by which photos are enlarged")
+    parser.add_argument("--paste", choices=PASTES, default=PASTES[0],
+                        help="delta adds what the network changed, and keeps the photo's own detail; crop replaces the "
+                             "face")
+    parser.add_argument("--fidelity", type=at_least(0.0, float, 1.0), default=0.0,
+                        help="0: the restored face; 1: the photo's own; between: a blend of both")
+    parser.add_argument("--faces", choices=WHICH, default=WHICH[0], help="which faces of a photo are restored")
+    parser.add_argument("--min_face", type=at_least(1.0, float, LONGEST), default=None,
+                        help="smallest side in pixels of a face's square that is restored; default: what the weights "
+                             "can improve")
+    parser.add_argument("--max_face", type=at_least(1.0, float, LONGEST), default=None,
+                        help="largest side in pixels of a face's square that is restored; default: what the weights "
+                             "can improve")
+    parser.add_argument("--save_faces", action="store_true",
+                        help="also write each face before and after, into OUTPUT_PATH/faces; default: no")
+    parser.add_argument("--device", default="auto", help="device to compute on: auto, npu, cuda or cpu")
+    parser.add_argument("--again", action="store_true",
+                        help="restore all photos of a folder; default: those that were finished with the same weights "
+                             "and options are skipped")
+    return parser
+
+
+def parse_photo(argv):
+    """Returns the options of newphoto.py, with `weights`: {name: path}. Raises UserError for what cannot be used."""
+    options = photo_parser().parse_args(argv)
+    if options.pretrained and options.pth_path:
+        raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
+    if options.min_face and options.max_face and options.min_face > options.max_face:
+        raise UserError(f"--min_face {options.min_face:g} is above --max_face {options.max_face:g}: no face is "
+                        f"between.")
+    if options.pth_path:
+        options.weights = {os.path.basename(options.pth_path): options.pth_path}
+    elif options.pretrained in (None, AUTO):
+        options.weights = {name: find_pretrained(name) for name in pretrained_names()}
+    else:
+        options.weights = {options.pretrained: find_pretrained(options.pretrained)}
+    return options

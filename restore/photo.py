@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Restores the faces in a photo: finds, cuts, restores and pastes them. What newphoto.py does for each file."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from restore.alignment import crop_matrix, crop_scale, cut_face
+from restore.choice import choose
+from restore.description import Description
+from restore.face_finder import Face, FaceFinder
+from restore.paste_back import RestoredCrop, paste_back
+from restore.restorer import Restorer
+
+ALIGNMENT = "celeba"  # of weights that do not say how their faces were aligned
+COARSEST = 0.75  # crop pixels per photo pixel: a coarser crop would replace a sharper face by a smaller one
+SMALLEST = 0.75  # of the smallest faces of the training
+
+
+class FoundFace(NamedTuple):
+    """One face of a photo. skipped: why it stays as it is, or None; the other fields are None where it was not cut.
+
+    side: of its crop, in the photo's pixels. crop: the RestoredCrop.
+    """
+    face: Face
+    side: float | None = None
+    weights: str | None = None
+    skipped: str | None = None
+    crop: RestoredCrop | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Returns what a report says of it, for JSON."""
+        return {"points": self.face.points.round(2).tolist(), "score": round(float(self.face.score), 4),
+                "side": None if self.side is None else round(self.side, 1), "weights": self.weights,
+                "skipped": self.skipped}
+
+
+class PhotoRestorer:
+    """Restores the faces of photos.
+
+        restore = PhotoRestorer({"sparnet": Restorer.load("sparnet")})
+        photo, faces = restore(pixels)
+
+    restorers: {name of weights: Restorer}; of several, each face takes the one that was trained on its size.
+    which: all, largest or centre. min_face, max_face: sides in the photo's pixels of the faces that are restored; None:
+    those that the weights can improve. finder: FaceFinder by default. Other arguments: see restore/paste_back.py.
+    """
+
+    def __init__(self, restorers: Mapping[str, Restorer], *, upscale: int = 1, paste: str = "delta",
+                 fidelity: float = 0.0, which: str = "all", min_face: float | None = None,
+                 max_face: float | None = None, finder: Callable[[np.ndarray], Sequence[Face]] | None = None) -> None:
+        self.restorers, self.upscale, self.paste, self.fidelity = restorers, upscale, paste, fidelity
+        self.which, self.min_face, self.max_face = which, min_face, max_face
+        self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
+        self._find = finder or FaceFinder()
+
+    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
+        """Returns (the photo, its faces). pixels: uint8 [H, W, 3], RGB; with upscale 1 only faces are changed."""
+        faces = self._restore([self._cut(pixels, face) for face in self._chosen(pixels)])
+        crops = [face.crop for face in faces if face.crop]
+        return paste_back(pixels, crops, self.upscale, self.paste, self.fidelity), faces
+
+    def _chosen(self, pixels):
+        faces = list(self._find(pixels))
+        if self.which == "all" or not faces:
+            return faces
+        height, width = pixels.shape[:2]
+
+        def rank(face):
+            if self.which == "largest":
+                return -np.ptp(face.points, axis=0).max()
+            return np.linalg.norm(face.points.mean(0) - (width / 2, height / 2))
+        return [min(faces, key=rank)]
+
+    def _cut(self, pixels, face):
+        """Returns the FoundFace, with what the network gets in place of the restored crop."""
+        sides = {name: self._side(face, name) for name in self.restorers}
+        if None in sides.values():
+            return FoundFace(face, skipped="its points span no face")
+        fitting = {name: described for name, described in self._described.items()
+                   if self._reason(name, sides[name]) is None}
+        known = fitting or self._described
+        side = round(float(np.median(list(sides.values()))))
+        name = choose({side: 1}, known)
+        reason = self._reason(name, sides[name])
+        if reason:
+            return FoundFace(face, sides[name], name, reason)
+        matrix = self._matrix(face, name)
+        aligned = cut_face(pixels, matrix, self._described[name].input_size)
+        return FoundFace(face, sides[name], name, crop=RestoredCrop(matrix, aligned, aligned))
+
+    def _matrix(self, face, name):
+        described = self._described[name]
+        return crop_matrix(face.points, described.alignment or ALIGNMENT, described.input_size)
+
+    def _side(self, face, name):
+        matrix = self._matrix(face, name)
+        return None if matrix is None else self._described[name].input_size / crop_scale(matrix)
+
+    def _reason(self, name, side):
+        """Returns why a face of this side is left as it is with these weights, or None."""
+        smallest, largest = self._described[name].trained_sides()
+        least = smallest * SMALLEST if self.min_face is None else self.min_face
+        most = largest / COARSEST if self.max_face is None else self.max_face
+        if side < least:
+            return f"too small: {side:.0f} pixels, {least:.0f} are needed"
+        if side > most:
+            return f"too large for these weights: {side:.0f} pixels, at most {most:.0f} are improved"
+        return None
+
+    def _restore(self, faces):
+        """Returns the faces with their restored crops, restored in one call per weights."""
+        for name, restorer in self.restorers.items():
+            places = [place for place, face in enumerate(faces) if face.crop and face.weights == name]
+            restored = restorer.restore_inputs(restorer.prepare([faces[place].crop.aligned for place in places]))
+            for place, image in zip(places, restored, strict=True):
+                faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
+        return faces

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Reads and writes whole photos; what is not the picture survives: format, EXIF, colour profile, alpha, resolution."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+from utils.files import replacing
+from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
+
+WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
+KEPT = ("icc_profile", "dpi", "xmp")  # what Pillow reads into `info` and writes again under the same name
+WEBP_QUALITY = 95  # of a lossy file: its own quality is not stored
+GREY = ("1", "L", "LA", "La")
+# Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
+# software, date, artist, copyright, EXIF, GPS.
+DESCRIBING = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
+
+
+class Photo(NamedTuple):
+    """pixels: uint8 [H, W, 3], RGB, upright. alpha: uint8 [H, W] or None. format: Pillow's name of what is written.
+
+    grey: whether it is written without colour. options: Pillow's, for writing. notes: what will not survive.
+    """
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    format: str
+    grey: bool
+    options: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def read_photo(path: str | Path) -> Photo:
+    """Returns the photo at `path`. Raises BadImage for what cannot be read, and for what could only be kept in part.
+
+    These are animations and files of several pages, and 16 bits per channel.
+    """
+    with opened(path) as image:
+        if getattr(image, "n_frames", 1) > 1 and image.format not in PARTS_OF_ONE:
+            raise BadImage(path, "it has several pages or frames: a photo has one")
+        if _sixteen_bits(image):
+            raise BadImage(path, "it has more than 8 bits per channel, which photos cannot keep yet: convert it first")
+        image.load()
+        kind, notes = "JPEG" if image.format == "MPO" else image.format, []
+        options = {name: image.info[name] for name in KEPT if name in image.info}
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
+        try:
+            options |= _exif_upright(image)
+        except Exception:  # a damaged tag; Pillow may raise almost anything
+            notes.append("its EXIF data is damaged and left out")
+        if image.mode == "CMYK":
+            options.pop("icc_profile", None)
+            notes.append("it becomes RGB: the colour profile of its CMYK is left out")
+        options |= _own_options(image, kind)
+        if turn is not None:
+            image = image.transpose(turn)
+        alpha = None
+        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+            layer = image.convert("RGBA")
+            alpha, image_rgb = np.asarray(layer.getchannel("A")), layer.convert("RGB")
+        else:
+            image_rgb = image.convert("RGB")
+        return Photo(np.array(image_rgb), alpha, kind if kind in WRITES else "PNG", image.mode in GREY, options,
+                     tuple(notes))
+
+
+def _exif_upright(image):
+    """Returns {"exif": the photo's EXIF data, with the orientation of an upright picture}; {} if there is none."""
+    exif = image.getexif()
+    for tag in list(exif):
+        if image.format == "TIFF" and tag not in DESCRIBING:
+            del exif[tag]
+    if ORIENTATION in exif:
+        exif[ORIENTATION] = 1
+    return {"exif": exif.tobytes()} if exif else {}
+
+
+def _sixteen_bits(image):
+    """Returns whether the opened, not yet decoded image has more than 8 bits per channel."""
+    raw = [str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args) for tile in image.tile]
+    return image.mode.startswith(("I", "F")) or any(";16" in mode for mode in raw)
+
+
+def _own_options(image, kind):
+    """Returns options that keep the quality of the file."""
+    if kind == "JPEG" and getattr(image, "quantization", None):
+        sampling = JpegImagePlugin.get_sampling(image) if image.mode != "L" else -1
+        return {"qtables": image.quantization} | ({"subsampling": sampling} if sampling >= 0 else {})
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        for name, value in getattr(image, "text", {}).items():
+            text.add_text(name, value)
+        return {"pnginfo": text}
+    if kind == "WEBP":
+        return {"quality": WEBP_QUALITY}
+    if kind == "TIFF":
+        return {"compression": image.info.get("compression", "raw")}
+    return {}
+
+
+def file_name(relative: str, photo: Photo) -> str:
+    """Returns the name under which a photo is written: its own, or with .png behind it if its format is not written."""
+    return relative if photo.format != "PNG" or relative.lower().endswith((".png", ".apng")) else f"{relative}.png"
+
+
+def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
+    """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder. Raises WriteError."""
+    image = Image.fromarray(pixels)
+    if photo.alpha is not None:
+        image.putalpha(Image.fromarray(photo.alpha).resize(image.size, Image.Resampling.BICUBIC))
+    if photo.grey:
+        image = image.convert("LA" if photo.alpha is not None else "L")
+    with replacing(path, make_folder=True) as file:
+        image.save(file, photo.format, **photo.options)

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""newphoto.py: what it writes, and what it leaves alone."""
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.drawn.builtin_faces import draw_face
+from engine import photo_run
+from options.photo_options import parse_photo
+from restore.photo import PhotoRestorer
+from restore.restorer import Restorer
+from tests.helpers.deployed import SMALL, save_recipe
+from utils.errors import UserError
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Returns a function: newphoto.py with untrained weights, of 12 to 32 pixels -> (status, output folder)."""
+    weights = save_recipe(tmp_path / "weights", SMALL["sparnet"])
+    load = Restorer.load
+
+    def blind(path, device):
+        found = load(path, device)
+        found.description = replace(found.description, task="face128")
+        return found
+    monkeypatch.setattr(photo_run.Restorer, "load", blind)
+
+    def call(photos, *words, out="out"):
+        options = parse_photo([str(photos), "--output_path", str(tmp_path / out), "--pth_path", str(weights),
+                               "--device", "cpu", *map(str, words)])
+        return photo_run.PhotoRun(options).run(), tmp_path / out
+    return call
+
+
+def save(path, size=40, canvas=160, **options):
+    """Writes a photo with a drawn face of `size` pixels at (20, 30)."""
+    picture = np.full((canvas, canvas, 3), 128, np.uint8)
+    if size:
+        picture[30:30 + size, 20:20 + size] = draw_face(3, size).image
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, **options)
+    return picture
+
+
+def test_a_folder_is_restored_under_the_same_names_and_finished_once(run, tmp_path, capsys):
+    before = save(tmp_path / "in" / "deep" / "face.png")
+    save(tmp_path / "in" / "plain.jpg", 0, quality=50)
+    (tmp_path / "in" / "bad.png").write_bytes(b"none")
+    status, out = run(tmp_path / "in")
+    printed = capsys.readouterr()
+    assert status == 1 and "error: 1 photos could not be read or written" in printed.err
+    assert "deep/face.png: 1 of 1 faces restored" in printed.out
+    assert "plain.jpg: no face found, unchanged" in printed.out
+    assert "1 restored, 1 unchanged, 1 skipped" in printed.out
+    assert (out / "plain.jpg").read_bytes() == (tmp_path / "in" / "plain.jpg").read_bytes()
+    after = np.asarray(Image.open(out / "deep" / "face.png"))
+    changed = (after != before).any(-1)
+    assert changed[35:65, 25:55].mean() > 0.5 and not changed[100:].any() and not changed[:, 100:].any()
+    face, = json.loads((out / "reports" / "deep" / "face.png.json").read_text())["faces"]
+    assert face["skipped"] is None and face["side"] == pytest.approx(40, rel=0.3)
+    assert Image.open(out / "faces.png").size[0] > 64 and not (out / "bad.png").exists()
+
+    before = (out / "deep" / "face.png").stat().st_mtime_ns
+    assert run(tmp_path / "in")[0] == 1
+    assert "1 skipped, 2 done before" in capsys.readouterr().out
+    assert (out / "deep" / "face.png").stat().st_mtime_ns == before
+    for words in (["--fidelity", 0.5], ["--fidelity", 0.5, "--again"]):
+        run(tmp_path / "in", *words)
+        assert "1 restored, 1 unchanged, 1 skipped." in capsys.readouterr().out
+    save(tmp_path / "in" / "plain.jpg", 0, canvas=90)
+    run(tmp_path / "in", "--fidelity", 0.5)
+    assert "1 unchanged, 1 skipped, 1 done before" in capsys.readouterr().out
+
+
+def test_a_photo_is_enlarged_with_its_faces(run, tmp_path, capsys):
+    save(tmp_path / "face.png")
+    status, out = run(tmp_path / "face.png", "--upscale", 2, "--save_faces", "--paste", "crop")
+    assert status == 0 and Image.open(out / "face.png").size == (320, 320)
+    assert {path.name for path in (out / "faces").iterdir()} == {"face.png.1.aligned.png", "face.png.1.restored.png"}
+    save(tmp_path / "plain.png", 0)
+    assert run(tmp_path / "plain.png", "--upscale", 4)[0] == 0
+    assert Image.open(out / "plain.png").size == (640, 640)
+
+
+@pytest.mark.parametrize("size, words, reason", [
+    (100, [], "too large for these weights"), (40, ["--min_face", 60], "too small"), (100, ["--max_face", 200], None),
+    (40, ["--max_face", 20], "too large for these weights")])
+def test_faces_that_would_lose_are_left_and_named(run, tmp_path, capsys, size, words, reason):
+    before = save(tmp_path / "face.png", size)
+    status, out = run(tmp_path / "face.png", *words)
+    face, = json.loads((out / "reports" / "face.png.json").read_text())["faces"]
+    same = np.array_equal(np.asarray(Image.open(out / "face.png")), before)
+    if reason:
+        assert reason in face["skipped"] and same and reason in capsys.readouterr().out
+    else:
+        assert face["skipped"] is None and not same
+
+
+@pytest.mark.parametrize("which, wanted", [("all", [1, 2, 3]), ("largest", [2]), ("centre", [3])])
+def test_which_faces(tmp_path, which, wanted):
+    from restore.face_finder import Face
+    weights = save_recipe(tmp_path, SMALL["sparnet"])
+    template = np.array([(10, 10), (20, 10), (15, 16), (11, 21), (19, 21)], np.float32)
+    fields = dict.fromkeys(Face._fields)
+    faces = [Face(**fields | {"points": points, "score": score}) for points, score in
+             ((template, 1), (template * 2 + 60, 2), (template * 1.1 + (30, 40), 3))]
+    restore = PhotoRestorer({"net": Restorer.load(weights, "cpu")}, which=which, finder=lambda pixels: faces,
+                            min_face=1, max_face=1000)
+    _, found = restore(np.full((120, 100, 3), 99, np.uint8))
+    assert [face.face.score for face in found] == wanted and all(face.crop for face in found)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["none.png"], "PHOTO_OR_FOLDER: the folder none.png does not exist"),
+    (["notes.txt"], "notes.txt: it is no image by its name"),
+    (["in", "--output_path", "in"], "it is the folder of the photos, which would be replaced"),
+    (["in/a.png", "--output_path", "in"], "it is the folder of the photos, which would be replaced"),
+    (["in", "--output_path", "notes.txt"], "--output_path: cannot write into notes.txt"),
+    (["in", "--pretrained", "spar"], "--pretrained spar: there are no such weights"),
+    (["in", "--pretrained", "sparnet", "--pth_path", "w"], "--pretrained and --pth_path contradict each other"),
+    (["in", "--pth_path", "w.pth"], "w.pth: there is no such weights file"),
+    (["in", "--min_face", "9", "--max_face", "8"], "no face is between"),
+    (["empty"], "PHOTO_OR_FOLDER: no images")])
+def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(UserError, match=message) as error:
+        photo_run.PhotoRun(parse_photo(words)).run()
+    assert "\n" not in str(error.value)

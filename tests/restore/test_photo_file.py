@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""Photos keep what is not their picture."""
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from restore.photo_file import file_name, read_photo, write_photo
+from utils.images import BadImage
+
+PIXELS = np.kron(np.random.default_rng(0).integers(40, 216, (5, 8, 4), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif(orientation=6):
+    found = Image.Exif()
+    found[0x0112], found[0x010E] = orientation, "a description"
+    return found
+
+
+def through(path, tmp_path):
+    """Returns (photo, the file that it becomes when nothing was restored)."""
+    photo = read_photo(path)
+    target = tmp_path / "out" / file_name(path.name, photo)
+    write_photo(photo, photo.pixels, target)
+    return photo, Image.open(target)
+
+
+@pytest.mark.parametrize("name, options", [
+    ("a.png", {}), ("a.tif", {"compression": "tiff_lzw"}), ("a.webp", {"lossless": True}), ("a.jpg", {"quality": 70}),
+    ("a.JPEG", {"quality": 96, "subsampling": 0})])
+def test_orientation_profile_and_resolution_survive(tmp_path, name, options):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / name, exif=exif(), icc_profile=PROFILE, dpi=(300, 300), **options)
+    photo, written = through(tmp_path / name, tmp_path)
+    assert photo.pixels.shape == (64, 40, 3) and not photo.notes  # upright
+    assert written.format == Image.open(tmp_path / name).format and written.size == (40, 64)
+    assert written.info["icc_profile"] == PROFILE
+    assert (written.getexif().get(0x0112, 1), written.getexif()[0x010E]) == (1, "a description")
+    if "webp" not in name:
+        assert [round(float(value)) for value in written.info["dpi"]] == [300, 300]
+    if name in ("a.png", "a.tif"):
+        assert np.array_equal(np.asarray(written), photo.pixels)
+        assert np.array_equal(photo.pixels, np.rot90(PIXELS[..., :3], -1))
+
+
+@pytest.mark.parametrize("quality, subsampling", [(60, 2), (92, 1), (98, 0)])
+def test_a_jpeg_file_keeps_its_quality(tmp_path, quality, subsampling):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", quality=quality, subsampling=subsampling)
+    _, written = through(tmp_path / "a.jpg", tmp_path)
+    before = Image.open(tmp_path / "a.jpg")
+    assert written.quantization == before.quantization and written.layer == before.layer
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "P", "1"])
+def test_alpha_and_grey_survive(tmp_path, mode):
+    image = Image.fromarray(PIXELS if "A" in mode else PIXELS[..., :3]).convert(mode)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "a face")
+    image.save(tmp_path / "a.png", pnginfo=text)
+    photo, written = through(tmp_path / "a.png", tmp_path)
+    assert written.mode == {"P": "RGB", "1": "L"}.get(mode, mode) and written.text["Title"] == "a face"
+    assert np.array_equal(np.asarray(written.convert("RGBA")), np.asarray(image.convert("RGBA")))
+    assert (photo.alpha is None) == (mode not in ("RGBA", "LA"))
+
+
+def test_alpha_is_enlarged_with_the_photo(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    photo = read_photo(tmp_path / "a.png")
+    write_photo(photo, np.zeros((80, 128, 3), np.uint8), tmp_path / "b.png")
+    assert Image.open(tmp_path / "b.png").size == (128, 80) and Image.open(tmp_path / "b.png").mode == "RGBA"
+
+
+def test_a_format_that_is_not_written_becomes_png(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.gif")
+    photo, written = through(tmp_path / "a.gif", tmp_path)
+    assert written.format == "PNG" and written.filename.endswith("a.gif.png")
+
+
+def test_cmyk_becomes_rgb_and_says_so(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=PROFILE)
+    photo, written = through(tmp_path / "a.jpg", tmp_path)
+    assert written.mode == "RGB" and "icc_profile" not in written.info and "CMYK" in photo.notes[0]
+
+
+def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
+    import cv2
+    cv2.imwrite(str(tmp_path / "rgb16.png"), PIXELS[..., :3].astype(np.uint16) * 257)
+    cv2.imwrite(str(tmp_path / "rgb16.tif"), PIXELS[..., :3].astype(np.uint16) * 257)
+    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    frames = [Image.fromarray(PIXELS[..., :3]), Image.fromarray(255 - PIXELS[..., :3])]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "bad.png").write_bytes((tmp_path / "rgb16.png").read_bytes()[:60])
+    for name, reason in (("rgb16.png", "more than 8 bits"), ("rgb16.tif", "more than 8 bits"),
+                         ("grey16.png", "more than 8 bits"), ("moving.gif", "several pages or frames"),
+                         ("bad.png", "bad.png"), ("none.png", "No such file")):
+        with pytest.raises(BadImage, match=reason) as error:
+            read_photo(tmp_path / name)
+        assert str(error.value).count(name) == 1
