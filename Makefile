@@ -1,5 +1,6 @@
 # make env    makes the environment in .venv
 # make train  trains on faces that this project draws, to an image one can look at
+# make photo  restores the faces in two example photos, to a picture before | after
 # make test   lints and runs every test
 PYTHON ?= python3
 # A further package index to find torch in: https://download.pytorch.org/whl/cpu avoids downloading CUDA.
@@ -8,7 +9,7 @@ TORCH_INDEX ?=
 TEST_WORKERS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env train test lint
+.PHONY: env train photo test lint
 env: .venv/.ready
 
 .venv/.ready: requirements.txt requirements-deploy.txt requirements-dev.txt
@@ -21,6 +22,12 @@ env: .venv/.ready
 train: env
 	@echo "== Training a compact SPARNet on faces that this project draws (test/train_full_1p.sh)"
 	@bash test/train_full_1p.sh
+
+photo: env
+	@echo "== Restoring two example photos (newphoto.py)"
+	@python -m tools.photo_example photos results/photo_example/in
+	@python newphoto.py results/photo_example/in --output_path results/photo_example/out --upscale 2
+	@python -m tools.photo_example picture results/photo_example/in results/photo_example/out results/photo_example/before_after.png
 
 lint: env
 	@echo "== Linting"
