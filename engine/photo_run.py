@@ -17,7 +17,7 @@ import numpy as np
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import file_name, read_photo, write_photo
 from restore.restorer import Restorer
-from utils import strict_json
+from utils import distributed, strict_json
 from utils.errors import UserError
 from utils.files import WriteError, write_file
 from utils.folder_lock import only_writer, require_folder
@@ -32,7 +32,7 @@ SHEET, SHOWN = "faces.png", 24  # faces in the contact sheet
 
 
 class PhotoRun:
-    """One call of newphoto.py. `run()` restores all photos and returns the exit status.
+    """One call of newphoto.py. `run()` restores all photos and returns the exit status. Ranks share the photos.
 
     Raises UserError for options, weights and folders that cannot be used.
     """
@@ -40,8 +40,10 @@ class PhotoRun:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = o = options
         self.folder = Path(o.output_path)
-        self.root, self.names = self._find_photos()
-        restorers = {name: Restorer.load(path, o.device) for name, path in o.weights.items()}
+        self.root, names = self._find_photos()
+        device = distributed.join_ranks(o)
+        self.names = names[distributed.rank()::distributed.world_size()]
+        restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
         for name, restorer in restorers.items():
             if restorer.task in ("seg2face", "colorization", "inpainting"):
                 raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in "
@@ -74,20 +76,29 @@ class PhotoRun:
 
     def run(self) -> int:
         """Returns 0, or 1 if a photo could not be read or written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--output_path: cannot write into {printable(self.folder)}: {error.strerror}.") from None
         with contextlib.ExitStack() as held:
-            held.enter_context(only_writer(self.folder, "--output_path"))
+            distributed.from_main(lambda: self._claim_folder(held))
             started, counts = time.monotonic(), {"restored": 0, "unchanged": 0, "skipped": 0, "done before": 0}
             for number, name in enumerate(self.names, 1):
                 line = self._one(name, counts)
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
                 print(f"[{number}/{len(self.names)}] {printable(name)}: {line}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
-            self._finish(counts)
-        return int(bool(self.bad))
+            parts = distributed.gather((counts, self.bad))
+            if distributed.is_main():
+                self._finish({what: sum(part[what] for part, _ in parts) for what in counts})
+            bad = sum(len(names) for _, names in parts)
+            if bad and distributed.is_main():
+                print(f"error: {bad} photos could not be read or written; they are named above. All others are done.",
+                      file=sys.stderr, flush=True)
+        return int(bool(bad))
+
+    def _claim_folder(self, held: contextlib.ExitStack) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--output_path: cannot write into {printable(self.folder)}: {error.strerror}.") from None
+        held.enter_context(only_writer(self.folder, "--output_path"))
 
     def _one(self, name, counts):
         """Restores and writes one photo, counts it, and returns the line about it."""
@@ -137,9 +148,6 @@ class PhotoRun:
             print(f"Faces before and after: {printable(self.folder / SHEET)}")
         print(f"{', '.join(f'{number} {what}' for what, number in counts.items() if number)}. Photos: "
               f"{printable(self.folder)}, what was done to each face: {printable(self.folder / REPORTS)}")
-        if self.bad:
-            print(f"error: {len(self.bad)} photos could not be read or written; they are named above. All others are "
-                  f"done.", file=sys.stderr, flush=True)
 
 
 def _identity(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from options.base_options import new_parser
 from restore.choice import AUTO
 from restore.photo_choices import PASTES, UPSCALES, WHICH
 from utils.errors import UserError
-from utils.option_types import at_least
+from utils.option_types import SECONDS, at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
 LONGEST = 100_000  # pixels
@@ -41,6 +41,11 @@ def photo_parser():
     parser.add_argument("--save_faces", action="store_true",
                         help="also write each face before and after, into OUTPUT_PATH/faces; default: no")
     parser.add_argument("--device", default="auto", help="device to compute on: auto, npu, cuda or cpu")
+    parser.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
+                        help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
+    parser.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
+                        help="seconds to wait for the other ranks of a torchrun, at the start and at the end; default: "
+                             "%(default)g")
     parser.add_argument("--again", action="store_true",
                         help="restore all photos of a folder; default: those that were finished with the same weights "
                              "and options are skipped")

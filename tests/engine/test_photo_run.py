@@ -13,6 +13,7 @@ from options.photo_options import parse_photo
 from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, save_recipe
+from tests.helpers.ranks import run_program
 from utils.errors import UserError
 
 
@@ -132,3 +133,16 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, monkeypatch, words
     with pytest.raises(UserError, match=message) as error:
         photo_run.PhotoRun(parse_photo(words)).run()
     assert "\n" not in str(error.value)
+
+
+def test_ranks_share_the_photos(tmp_path):
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", 0)
+    (tmp_path / "in" / "bad.png").write_bytes(b"none")
+    folder = tmp_path / "in"
+    with pytest.raises(AssertionError) as failed:  # the exit status of all ranks is 1
+        run_program(2, tmp_path / "logs", "newphoto.py", folder, "--output_path", tmp_path / "out", "--device", "cpu")
+    assert str(failed.value).count("no face found, unchanged") == 3
+    assert "3 unchanged, 1 skipped. Photos" in str(failed.value)
+    assert str(failed.value).count("error: 1 photos could not be read or written") == 1
+    assert all((tmp_path / "out" / f"{number}.png").is_file() for number in range(3))
