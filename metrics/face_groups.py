@@ -2,18 +2,17 @@
 """Groups of faces by what they are: tone of the skin, pose, and how tightly the picture is cut around the face.
 
 A mean over all faces hides that a network serves some people worse than others; newtest.py --report scores each group.
-All follow from the reference picture and its five points (YuNet, restore/face_finder.py).
+All follow from the reference picture and its five points (restore/face_finder.py).
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from skimage.color import rgb2lab
 
-from restore.face_finder import find_points, make_detector
+from restore.face_finder import FaceFinder, find_points
 
 # Individual typology angle in degrees, from light to dark (Chardon et al., Int. J. of Cosmetic Science 1991). The light
 # of the photo counts as well: the angle orders photos, it does not identify people.
@@ -32,11 +31,11 @@ class FaceGroups:
     """Finds the groups of faces. One thread at a time."""
 
     def __init__(self) -> None:
-        self._detector: cv2.FaceDetectorYN = make_detector()
+        self._finder = FaceFinder()
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[dict[str, str]]:
         """Returns {kind: group} for each of the pictures, uint8 [H, W, 3], RGB."""
-        return [groups_of(picture, find_points(picture, self._detector)) for picture in pictures]
+        return [groups_of(picture, find_points(picture, self._finder)) for picture in pictures]
 
 
 def groups_of(picture: np.ndarray, points: np.ndarray | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Identity similarity: is the restored face still the same person? By an embedding network given by path.
 
-Each face is found in the reference picture (YuNet, pretrained/yunet), laid by its five points onto the template that
+Each face is found in the reference picture (restore/face_finder.py), laid by its five points onto the template that
 embeddings are trained with (SphereFace and ArcFace), and compared by the cosine of its vectors: 1 for the same picture,
 about 0 for other people. The picture judged is cut like its reference, as both show the same face at the same place.
 """
@@ -14,7 +14,7 @@ import torch
 
 from models.face_embedding import load_face_embedding
 from restore.alignment import align
-from restore.face_finder import find_points, make_detector
+from restore.face_finder import FaceFinder, find_points
 from utils.images import to_tensor_range
 
 
@@ -27,7 +27,7 @@ class IdentitySimilarity:
     def __init__(self, path: str, device: torch.device) -> None:
         self.net = load_face_embedding(path).to(device)
         self.device = device
-        self.detector = make_detector()
+        self.finder = FaceFinder()
 
     @torch.no_grad()
     def __call__(self, references: Sequence[np.ndarray], *others: Sequence[np.ndarray]) -> list[list[float | None]]:
@@ -35,7 +35,7 @@ class IdentitySimilarity:
 
         All are lists of uint8 HWC RGB pictures; the i-th of each shows the same face at the same place.
         """
-        points = [find_points(picture, self.detector) for picture in references]
+        points = [find_points(picture, self.finder) for picture in references]
         kept = [i for i, found in enumerate(points) if found is not None]
         if not kept:
             return [[None] * len(references) for _ in others]
