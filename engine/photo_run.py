@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import file_name, read_photo, write_photo
 from restore.restorer import Restorer
@@ -27,6 +28,7 @@ from utils.names import printable
 from utils.pretrained import sha256
 from utils.version import VERSION, command
 
+READ = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change the photos
 REPORTS, FACES = "reports", "faces"  # folders in the output folder
 SHEET, SHOWN = "faces.png", 24  # faces in the contact sheet
 
@@ -50,9 +52,10 @@ class PhotoRun:
                                 f"photos.")
         self.settings = {
             "weights": {name: sha256(path) for name, path in o.weights.items()}, "version": VERSION,
-            **{name: getattr(o, name) for name in ("upscale", "paste", "fidelity", "faces", "min_face", "max_face")}}
+            **{name: getattr(o, name) for name in READ}}
         self.restore = PhotoRestorer(restorers, upscale=o.upscale, paste=o.paste, fidelity=o.fidelity, which=o.faces,
-                                     min_face=o.min_face, max_face=o.max_face)
+                                     angles=ALL_ANGLES if o.angles == "all" else (0,), min_face=o.min_face,
+                                     max_face=o.max_face)
         self.sheet: list[list[np.ndarray]] = []
         self.bad: list[str] = []
 

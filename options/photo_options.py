@@ -4,7 +4,7 @@ import os
 
 from options.base_options import new_parser
 from restore.choice import AUTO
-from restore.photo_choices import PASTES, UPSCALES, WHICH
+from restore.photo_choices import ANGLES, PASTES, UPSCALES, WHICH
 from utils.errors import UserError
 from utils.option_types import SECONDS, at_least
 from utils.pretrained import find_pretrained, pretrained_names
@@ -32,6 +32,9 @@ def photo_parser():
     parser.add_argument("--fidelity", type=at_least(0.0, float, 1.0), default=0.0,
                         help="0: the restored face; 1: the photo's own; between: a blend of both")
     parser.add_argument("--faces", choices=WHICH, default=WHICH[0], help="which faces of a photo are restored")
+    parser.add_argument("--angles", choices=ANGLES, default=ANGLES[0],
+                        help="how heads may be turned: 0 finds those up to about 30 degrees, all every one, in about "
+                             "four times the time")
     parser.add_argument("--min_face", type=at_least(1.0, float, LONGEST), default=None,
                         help="smallest side in pixels of a face's square that is restored; default: what the weights "
                              "can improve")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,10 @@ class FoundFace(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Returns what a report says of it, for JSON."""
-        return {"points": self.face.points.round(2).tolist(), "score": round(float(self.face.score), 4),
-                "side": None if self.side is None else round(self.side, 1), "weights": self.weights,
-                "skipped": self.skipped}
+        return {"points": self.face.points.round(2).tolist(), "box": [round(value, 1) for value in self.face.box],
+                "score": round(self.face.score, 4), "trust": round(self.face.trust, 4),
+                "angle": round(self.face.angle, 1), "side": None if self.side is None else round(self.side, 1),
+                "weights": self.weights, "skipped": self.skipped}
 
 
 class PhotoRestorer:
@@ -45,16 +47,17 @@ class PhotoRestorer:
 
     restorers: {name of weights: Restorer}; of several, each face takes the one that was trained on its size.
     which: all, largest or centre. min_face, max_face: sides in the photo's pixels of the faces that are restored; None:
-    those that the weights can improve. finder: FaceFinder by default. Other arguments: see restore/paste_back.py.
+    those that the weights can improve. angles: of FaceFinder. finder: FaceFinder by default. Other arguments: see
+    restore/paste_back.py.
     """
 
     def __init__(self, restorers: Mapping[str, Restorer], *, upscale: int = 1, paste: str = "delta",
-                 fidelity: float = 0.0, which: str = "all", min_face: float | None = None,
+                 fidelity: float = 0.0, which: str = "all", angles: Sequence[int] = (0,), min_face: float | None = None,
                  max_face: float | None = None, finder: Callable[[np.ndarray], Sequence[Face]] | None = None) -> None:
         self.restorers, self.upscale, self.paste, self.fidelity = restorers, upscale, paste, fidelity
         self.which, self.min_face, self.max_face = which, min_face, max_face
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
-        self._find = finder or FaceFinder()
+        self._find = finder or partial(FaceFinder(), angles=angles)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
         """Returns (the photo, its faces). pixels: uint8 [H, W, 3], RGB; with upscale 1 only faces are changed."""
@@ -70,7 +73,7 @@ class PhotoRestorer:
 
         def rank(face):
             if self.which == "largest":
-                return -np.ptp(face.points, axis=0).max()
+                return -face.eye_distance
             return np.linalg.norm(face.points.mean(0) - (width / 2, height / 2))
         return [min(faces, key=rank)]
 

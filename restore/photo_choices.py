@@ -3,4 +3,5 @@
 
 PASTES = ("delta", "crop")  # restore/paste_back.py
 UPSCALES = (1, 2, 4)
+ANGLES = ("0", "all")  # restore/face_finder.py
 WHICH = ("all", "largest", "centre")  # restore/photo.py
