@@ -18,7 +18,10 @@ are printed and written to --json as soon as it ends. A part that exceeds the ti
 row with the reason. Exit status 1 if a part failed. --toy takes tiny networks and few steps, so that all parts can be
 tried without an accelerator.
 """
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,13 +46,17 @@ def measure(part, options, seconds):
         result = Path(folder) / "rows.json"
         command = [sys.executable, "-m", "benchmarks.on_device", "--only", part, "--device", options.device, "--json",
                    str(result), *["--toy"] * options.toy]
-        try:
-            ended = subprocess.run(command, cwd=ROOT, timeout=seconds, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True, errors="replace")
-        except subprocess.TimeoutExpired:
-            return {"failed": f"not done after {seconds:.0f} s"}
-        if ended.returncode or not result.exists():
-            return {"failed": (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1][:300]}
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              errors="replace", start_new_session=True) as process:
+            try:
+                _, errors = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                return {"failed": f"not done after {seconds:.0f} s"}
+            finally:
+                with contextlib.suppress(ProcessLookupError):  # its trainings, too: they would go on using the device
+                    os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode or not result.exists():
+            return {"failed": (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1][:300]}
         return json.loads(result.read_text(encoding="utf-8"))
 
 

@@ -157,13 +157,18 @@ def _atc(name, size, soc, batch, aipp=False):
 
 
 def bench_script(name: str, socs: Sequence[str], batches: Sequence[int]) -> str:
-    """Returns ais_bench.sh INPUTS OUTPUTS: the outputs for the accuracy, then the throughput of each batch."""
+    """Returns ais_bench.sh INPUTS OUTPUTS: the outputs for the accuracy, then the throughput of each batch.
+
+    ais_bench reads one folder, not those below it, and writes into OUTPUT/DIRNAME, by default one named by the time.
+    """
     lines = [f"#!/bin/bash\n{LICENCE}# bash ais_bench.sh INPUTS OUTPUTS [SOC]: runs the .om files on an Ascend NPU.",
              "set -e", 'inputs=$(realpath "$1"); outputs=$(realpath -m "$2")', f'soc=${{3:-{shlex.quote(socs[0])}}}',
              'cd "$(dirname "$0")"', 'mkdir -p "$outputs"']
     quoted = shlex.quote(f"./{name}_fp16_")
-    lines.append(f'python3 -m ais_bench --model {quoted}"$soc"_bs1.om --input "$inputs" --output "$outputs" '
-                 "--outfmt NPY --batchsize 1")
+    lines += ['find "$inputs" -name "*.bin" -printf "%P\\0" | xargs -0 -r dirname -z | sort -zu | '
+              "while IFS= read -r -d '' folder; do", '    mkdir -p "$outputs/$folder"',
+              f'    python3 -m ais_bench --model {quoted}"$soc"_bs1.om --input "$inputs/$folder" --output "$outputs" '
+              '--output_dirname "$folder" --outfmt NPY --batchsize 1', "done"]
     for batch in batches:
         lines.append(f'python3 -m ais_bench --model {quoted}"$soc"_bs{batch}.om --loop 100 --batchsize {batch}')
     return "\n".join(lines) + "\n"

@@ -143,7 +143,9 @@ def peak_memory(candidate: Candidate, batch: int, size: int) -> float | None:
 
 def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Faces, batch: int = 4,
              rounds: int = 15) -> dict[str, Any]:
-    """Returns the table as {"rows": [...], "notes": [...], ...}; every row is compared with the first: torch, float32.
+    """Returns the table as {"rows": [...], "notes": [...], "failed": [...], ...}; failed: why files have no row.
+
+    Every row is compared with the first: torch, float32.
 
     faces: with references. batch: the second batch size of the timing. Computes in one thread. Each file is loaded for
     its own row only: several large networks at once would not fit into the memory.
@@ -151,22 +153,43 @@ def evaluate(weights: Path, restorer: Restorer, files: Iterable[Path], faces: Fa
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows, notes = candidates(files)
+        (rows, notes), failed = candidates(files), []
         in_float32 = in_torch(restorer)
         first = Candidate(weights, "torch", "fp32", "as deployed", lambda: in_float32)
         table = [_measured(first, in_float32, in_float32, faces, batch, rounds)]
         for row in rows:
             try:
-                table.append(_measured(row, row.load(), in_float32, faces, batch, rounds))
+                compute = row.load()
             except UserError as error:
                 notes.append(f"{row.file.name}: absent in {NAMES[row.runtime]}: {error}")
+                continue
+            except Exception as error:  # ais_bench has exceptions of its own
+                failed.append(f"{row.file.name}: {NAMES[row.runtime]} cannot load it: {first_line(error)}")
+                continue
+            try:
+                table.append(_measured(row, _checked(compute), in_float32, faces, batch, rounds))
+            except Exception as error:
+                failed.append(f"{row.file.name}: not evaluated in {NAMES[row.runtime]}: {first_line(error)}")
+            del compute  # before the next one is loaded
     finally:
         torch.set_num_threads(threads)
     for row in table:
         for protocol, values in row["scores"].items():
             values["loss"] = table[0]["scores"][protocol]["psnr"] - values["psnr"]
     return {"faces": len(faces), "processor": str(processor()), "threads": 1, "commit": commit(),
-            "torch": torch.__version__, "batch": batch, "rounds": rounds, "rows": table, "notes": notes}
+            "torch": torch.__version__, "batch": batch, "rounds": rounds, "rows": table, "notes": notes,
+            "failed": failed}
+
+
+def _checked(compute: Compute) -> Compute:
+    """Returns `compute`, which raises UserError for an output that is no restored batch."""
+    def checked(faces):
+        found = np.asarray(compute(faces))
+        if found.shape != faces.shape or found.dtype.kind != "f" or not np.isfinite(found).all():
+            raise UserError(f"its output is {found.dtype} {list(found.shape)}; finite floats {list(faces.shape)} are "
+                            f"needed")
+        return found
+    return checked
 
 
 def _measured(candidate, compute, in_float32, faces, batch, rounds):
@@ -206,7 +229,7 @@ def markdown(table: Mapping[str, Any]) -> str:
     text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     foot = (f"\n{table['faces']} faces; {table['processor']}, {table['threads']} thread, process time, medians of "
             f"{table['rounds']} alternating rounds; torch {table['torch']}, commit {table['commit']}.\n")
-    return text + foot + "".join(f"\n{note}\n" for note in table["notes"])
+    return text + foot + "".join(f"\n{note}\n" for note in (*table["notes"], *table["failed"]))
 
 
 def write_table(table: Mapping[str, Any], folder: Path, command: str) -> None:

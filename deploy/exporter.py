@@ -30,7 +30,7 @@ from utils.errors import UserError
 from utils.files import check_regular_file, replacing, write_file
 from utils.folder_lock import move_aside, only_writer
 from utils.images import Skipped
-from utils.links import leads_into
+from utils.links import find_way_into, leads_into
 from utils.names import printable
 from utils.onnx_file import INPUT, OUTPUT, SUFFIX, import_package
 from utils.pretrained import sha256
@@ -120,23 +120,30 @@ class Exporter:
                 found, calibrated = self.int8.write(content, self.folder)
                 rows += found
                 self._record(rows)
-            self._finish(rows, calibrated)
-        return max(self.skipped.exit_status(), int(not all(row["kept"] for row in rows)))
+            failed = self._finish(rows, calibrated)
+        return max(self.skipped.exit_status(), int(not all(row["kept"] for row in rows)), failed)
 
-    def _finish(self, rows, calibrated) -> None:
-        """Evaluates the ONNX files that were kept, and writes Ascend's folder beside a float32 one."""
+    def _finish(self, rows, calibrated) -> int:
+        """Evaluates the ONNX files that were kept, and writes Ascend's folder beside a float32 one.
+
+        Returns 1 if a file could not be evaluated, else 0.
+        """
         files = [self.folder / row["file"] for row in rows if row["format"] == "onnx" and row["kept"]]
-        table = None
+        table, failed = None, 0
         if self.faces:
             from deploy import evaluation
             o = self.options
             table = evaluation.evaluate(self.weights, self.restorer, [*files, *o.om], self.faces, max([*o.batch, 4]),
                                         o.rounds)
             evaluation.write_table(table, self.folder, command())
+            failed = int(bool(table["failed"]))
+            for line in table["failed"]:
+                print(f"error: {line}", file=sys.stderr, flush=True)
             table = evaluation.markdown(table)
         if any(row["precision"] == "fp32" and row["format"] == "onnx" and row["kept"] for row in rows):
             from deploy import ascend_commands
             ascend_commands.write_folder(self.folder / "ascend", self.options, self.description, calibrated, table)
+        return failed
 
     def _record(self, rows) -> None:
         """Writes RECORD, which also marks the folder as one of exports: it comes before the first file."""
@@ -150,7 +157,7 @@ class Exporter:
             return
         if not self.faces:
             raise UserError("--om: the files are compared with references: give --gtroot FOLDER, too.")
-        import_package("ais_bench", "--om")
+        import_package("ais_bench", "--om", "it comes with Ascend's tools (ais_bench inference tool)")
         for path in self.options.om:
             check_regular_file(path)
             if path.suffix != OM:
@@ -167,8 +174,14 @@ class Exporter:
         o = self.options
         for what, path in (("the weights", self.weights), ("--calibroot", o.calibroot), ("--gtroot", o.gtroot),
                            ("--dataroot", o.dataroot)):
-            if path and leads_into(path, os.path.realpath(folder)):  # it would be moved aside
-                raise UserError(f"--output_path {shown}: it contains {what} {printable(path)}. Choose another folder.")
+            found = path and find_way_into(path, os.path.realpath(folder))
+            if found:  # it would be moved aside
+                raise UserError(f"--output_path {shown}: it contains {what} {printable(found)}. Choose another folder.")
+        for faces, what in ((self.int8 and self.int8.faces, "--calibroot"), (self.faces, "--dataroot")):
+            inside = [name for name in faces.names if leads_into(name, os.path.realpath(folder))] if faces else []
+            if inside:  # named by a list
+                raise UserError(f"--output_path {shown}: it contains {printable(inside[0])} of {what}. Choose another "
+                                f"folder.")
         try:
             others = folder.is_dir() and [path for path in folder.iterdir() if not path.name.startswith(".")]
         except OSError as error:

@@ -68,12 +68,16 @@ class FolderFaces(Faces):
 
 
 class ArrayFaces(Faces):
-    """Faces of files of arrays (deploy/arrays.py). Raises BadImage for a file that is damaged or not one."""
+    """Faces of files of arrays (deploy/arrays.py). Files that cannot be read go to `skipped` and are left out."""
 
-    def __init__(self, paths: Sequence[str], size: int) -> None:
-        self.names, self._size = list(paths), size
+    def __init__(self, paths: Sequence[str], size: int, skipped: Skipped) -> None:
+        self.names, self._size = [], size
         for path in paths:
-            read_array(path, size)
+            try:
+                read_array(path, size)
+                self.names.append(path)
+            except BadImage as error:
+                skipped.add(error)
 
     def __getitem__(self, place: int) -> np.ndarray:
         return read_array(self.names[place], self._size)
@@ -95,7 +99,9 @@ def faces_of(folder: str | os.PathLike, option: str, described: Description, cou
     if os.path.isfile(folder) and Path(folder).suffix == ".txt":
         paths = read_list(folder, option)
         _check_number(len(paths), fewest, option, folder)
-        return ArrayFaces([paths[i] for i in evenly(count, len(paths))], described.input_size)
+        arrays = ArrayFaces([paths[i] for i in evenly(count, len(paths))], described.input_size, skipped)
+        _check_number(len(arrays), fewest, option, folder, "faces that can be read")
+        return arrays
     dataset = find_dataset(described.task)
     paths = dataset.list_faces(folder, option)
     _check_number(len(paths), fewest, option, folder)

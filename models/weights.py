@@ -28,6 +28,7 @@ CONTAINERS = ("state_dict", "state_dict_G", "params_ema", "params", "generator_e
 DISCRIMINATORS = ("d", "state_dict_disc", "discriminator", "net_d", "netD", "net_D", "D")
 # DataParallel and torch.compile put these before every key.
 PREFIXES = ("module.", "_orig_mod.")
+OTHER = 0.9  # share of missing keys from which on a file is of another network
 LISTED = 8  # keys that an error lists per kind
 LARGEST = 32 * 2 ** 30  # bytes of a weights file; the largest published face network has 0.3 GB
 GREATEST = 1e12  # absolute value of a weight; trained ones are far below it, a flipped exponent is often above it
@@ -209,6 +210,9 @@ def match_weights(net, state):
               for key in shared if given[key].shape != own[key].shape]
     kinds = [f"{key}: {given[key].dtype} in the file, {own[key].dtype} in the network"
              for key in shared if not _converts(given[key].dtype, own[key].dtype)]
+    if len(missing) >= OTHER * (len(own) - len(counters)):
+        raise WeightsError(f"the weights do not fit {type(net).__name__}: hardly any key is the same: this looks like "
+                           f"the file of another kind of network (--model, --preset)")
     if missing or unexpected or shapes or kinds:
         raise WeightsError("\n".join([
             f"the weights do not fit {type(net).__name__}",
@@ -216,7 +220,7 @@ def match_weights(net, state):
             *_list("unexpected in the file", unexpected),
             *_list("different in shape", shapes),
             *_list("different in kind", kinds),
-            "hint: " + _hint(len(missing), len(unexpected), len(shapes), len(own) - len(counters), len(kinds))]))
+            "hint: " + _hint(missing, unexpected, shapes, kinds)]))
     return {key: given[key].to(tensor.dtype) for key, tensor in own.items()}
 
 
@@ -295,9 +299,7 @@ def _list(title, lines):
     return [f"  {title} ({len(lines)}):", *(f"    {line}" for line in lines[:LISTED]), *more]
 
 
-def _hint(missing, unexpected, shapes, expected, kinds):
-    if missing >= 0.9 * expected:
-        return "hardly any key is the same: this looks like the file of another kind of network"
+def _hint(missing, unexpected, shapes, kinds):
     if kinds and not (missing or unexpected or shapes):
         return "these are not the weights of a network of real numbers: the file is damaged or was converted wrongly"
     if shapes and not missing and not unexpected:

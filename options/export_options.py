@@ -7,7 +7,7 @@ import re
 from deploy.choices import FEWEST, FORMATS, METHODS, OPSET, OPSETS, PRECISIONS, SOC
 from options.base_options import add_inputs, add_model, new_parser
 from options.weights_options import add_network, add_weights, find_source, parse_described
-from utils.errors import shown
+from utils.errors import UserError, shown
 from utils.option_types import BATCH, at_least, check_name, file_path, list_of, one_of
 
 ROUNDS = 15  # of the timing
@@ -91,5 +91,10 @@ def parse_export(argv):
     parser, shape = export_parser(source.model)
     options = parse_described(parser, argv, source, shape)
     check_name(options.name)
+    try:
+        options.name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the files' name {shown(options.name)}, of --name or of the weights' folder, is not UTF-8, as "
+                        f"ONNX files need it: give another --name.") from None
     options.output_path = options.output_path or os.path.join("exports", options.name)
     return options

@@ -31,13 +31,16 @@ FIXED = {1: 8, 5: 4}  # {kind: bytes}
 DIGEST = "sha256"
 
 
-def import_package(name: str, needed_by: str):
-    """Returns the module `name`. Raises UserError if it is not installed; needed_by: an option and its value."""
+def import_package(name: str, needed_by: str, source: str = f"pip install -r {REQUIREMENTS}"):
+    """Returns the module `name`. Raises UserError if it is not installed.
+
+    needed_by: an option and its value. source: how it is installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"{needed_by}: the package {name} cannot be imported ({shown(first_line(error))}). Install it: "
-                        f"pip install -r {REQUIREMENTS}") from None
+                        f"{source}") from None
 
 
 def checked_content(model: bytes) -> bytes:
@@ -156,6 +159,10 @@ def _onnxruntime(module, path, threads):
     options = module.SessionOptions()
     options.log_severity_level = 3  # errors; they are raised, too
     options.intra_op_num_threads = threads or 0
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # ONNX Runtime takes names in UTF-8 only
+        path = Path(path).read_bytes()
     session = module.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda faces: session.run([OUTPUT], {INPUT: faces})[0]
 

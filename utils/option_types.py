@@ -1,6 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """argparse types of command-line options, and the parser that uses them. Values of option files pass through both."""
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ BLOCKS = 256  # blocks of a network
 REAL = 1e9  # other numbers, e.g. the weight of a loss
 RATE = 1e38  # learning rate: the largest power of ten that float32 holds
 SECONDS = 1e8  # three years
+LONGEST_NAME = 200  # bytes, of --name: disks accept 255, and what is written gets endings
 LONGEST = 4096  # characters of a text: Linux accepts no longer path
 
 NUMBERS = {int: re.compile(r"[+-]?[0-9]{1,100}"),
@@ -161,6 +163,9 @@ profile_steps.__name__ = "FROM:TO"  # in --help
 
 
 def check_name(name: str) -> None:
-    """Raises UserError, naming --name, unless `name` is a plain folder name."""
+    """Raises UserError, naming --name, unless `name` is a plain folder name that is not too long."""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise UserError(f"--name: the name {shown(name)} has {len(os.fsencode(name))} bytes; at most {LONGEST_NAME} "
+                        f"are possible, as files' names begin with it.")
     if Path(name).name != name or name in ("", ".", ".."):
         raise UserError(f"--name {name!r} must be a plain folder name, without slashes.")

@@ -2,8 +2,10 @@
 """benchmarks/on_device.py at toy size, so that the minutes of a borrowed device are not spent on its mistakes."""
 import json
 import math
+import os
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -60,10 +62,18 @@ def test_a_part_that_takes_too_long_or_fails_says_so(monkeypatch):
     class Options:
         device, toy = "cpu", True
 
-    def late(command, timeout, **_):
-        raise subprocess.TimeoutExpired(command, timeout)
-    monkeypatch.setattr(on_device.subprocess, "run", late)
-    assert on_device.measure("step", Options, 30) == {"failed": "not done after 30 s"}
-    monkeypatch.setattr(on_device.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(
-        command, 1, stderr="a\nerror: no memory\n"))
-    assert on_device.measure("step", Options, 30) == {"failed": "error: no memory"}
+    def instead(code, **further):
+        monkeypatch.setattr(on_device.subprocess, "Popen", lambda command, **how: popen(
+            [sys.executable, "-c", code], **how, **further))
+    popen = subprocess.Popen
+    monkeypatch.setattr(on_device, "subprocess", types.SimpleNamespace(**vars(subprocess)))
+    instead("import sys; sys.exit('a\\nerror: no memory')")
+    assert on_device.measure("step", Options, 60) == {"failed": "error: no memory"}
+    # A child of the part holds the other end of a pipe: the pipe ends with the child.
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    instead("import subprocess; subprocess.run(['sleep', '900'], close_fds=False)", close_fds=False)
+    assert on_device.measure("step", Options, 1) == {"failed": "not done after 1 s"}
+    os.close(theirs)
+    assert os.read(ours, 1) == b""
+    os.close(ours)

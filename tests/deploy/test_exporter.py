@@ -120,7 +120,8 @@ def test_faces_in_the_output_folder_are_not_moved_aside(tmp_path, faces, words):
     (["--opset", "11"], "argument --opset: 11 is below 13"), (["--opset", "21"], "--opset: 21 is above 20"),
     (["--batch", "0"], "argument --batch: 0 is below 1"), (["--batch", "1,x"], "argument --batch: invalid list value"),
     (["--batch", "65"], "argument --batch: 65 is above 64"), (["--name", "../x"], "must be a plain folder name"),
-    (["--model", "gpen", "--load_size", "16"], "(?s)do not fit GPEN.*another kind of network"),
+    (["--name", "n" * 201], "has 201 bytes; at most 200 are possible"), (["--name", "\udcc3\udcfb"], "is not UTF-8"),
+    (["--model", "gpen", "--load_size", "16"], "do not fit GPEN: .*another kind of network"),
     (["--min_ch", "5"], "(?s)do not fit SPARNet"), (["--workers", "1"], "unknown option --workers"),
     (["--pretrained", "sparnet"], "contradict each other"),
 ])

@@ -1,6 +1,8 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The faces of a calibration: folders, lists of .npz files, and what is wrong with them."""
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,10 +75,15 @@ def test_bad_npz_files_are_one_line(tmp_path, content, match):
         np.savez(path, **content)
     elif content is not None:
         path.write_bytes(content)
-    (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
-    with pytest.raises(UserError, match=match) as error:
-        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())[0]
-    assert "\n" not in str(error.value) and "a.npz" in str(error.value)
+    np.savez(tmp_path / "good.npz", input=np.zeros((1, 3, 32, 32), np.float32))
+    (tmp_path / "list.txt").write_text("a.npz\ngood.npz\n", encoding="utf-8")
+    skipped = Skipped()
+    found = faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, skipped)
+    message, = skipped.messages
+    assert [Path(name).name for name in found.names] == ["good.npz"]
+    assert re.search(match, message) and "\n" not in message and "a.npz" in message
+    with pytest.raises(UserError, match="has 1 faces that can be read; 2 or more are needed"):
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped(), fewest=2)
 
 
 def test_a_damaged_npz_file_is_found(tmp_path):
@@ -85,8 +92,8 @@ def test_a_damaged_npz_file_is_found(tmp_path):
     content[len(content) // 2] ^= 255
     (tmp_path / "a.npz").write_bytes(content)
     (tmp_path / "list.txt").write_text("a.npz\n", encoding="utf-8")
-    with pytest.raises(UserError, match="a.npz"):
-        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())[0]
+    with pytest.raises(UserError, match="0 faces that can be read"):
+        faces_of(tmp_path / "list.txt", "--calibroot", SMALL, 8, Skipped())
 
 
 def test_an_empty_list_is_refused(tmp_path):

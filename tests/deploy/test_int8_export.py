@@ -132,21 +132,48 @@ def test_om_files_are_rows_of_the_table(exported, tmp_path, ais_bench, monkeypat
     (["--om", "net.om"], "--om: the files are compared with references: give --gtroot"),
     (["--gtroot", "FACES", "--om", "none.om"], "none.om: there is no such file"),
     (["--gtroot", "FACES", "--om", "net.onnx"], "a file of ATC, with the ending .om, is needed"),
-    (["--gtroot", "FACES", "--om", "out/net.om"], "it lies in --output_path, whose files are moved aside")])
-def test_om_files_that_cannot_be_used_are_refused_first(exported, tmp_path, ais_bench, monkeypatch, words, message):
+    (["--gtroot", "FACES", "--om", "out/net.om"], "it lies in --output_path, whose files are moved aside"),
+    (["--gtroot", "links"], "--output_path out: it contains --gtroot"),
+    (["--precision", "int8", "--calibroot", "list.txt"], "it contains .*face0.npy of --calibroot")])
+def test_inputs_that_cannot_be_used_are_refused_first(exported, tmp_path, ais_bench, monkeypatch, words, message):
     weights, faces, _ = exported
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     for name in ("net.om", "net.onnx", "out/net.om"):
         (tmp_path / name).write_bytes(b"model")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "out" / "face.png").write_bytes((faces / "000.png").read_bytes())
+    (tmp_path / "links" / "face.png").symlink_to(tmp_path / "out" / "face.png")
+    for number in range(8):
+        np.save(tmp_path / "out" / f"face{number}.npy", np.zeros((1, 3, 32, 32), np.float32))
+    (tmp_path / "list.txt").write_text("".join(f"out/face{number}.npy\n" for number in range(8)))
     with pytest.raises(UserError, match=message):
         export(weights, "out", *(str(faces) if word == "FACES" else word for word in words))
-    assert os.listdir(tmp_path / "out") == ["net.om"]
+    assert len(os.listdir(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("infer, message", [
+    (lambda self, feeds: [feed[..., :16] for feed in feeds],
+     "net.om: not evaluated in ais_bench: its output is float32 [1, 3, 32, 16]; finite floats [1, 3, 32, 32] are "),
+    (lambda self, feeds: [feed * np.nan for feed in feeds], "finite floats"),
+    (lambda self, feeds: 1 / 0, "net.om: not evaluated in ais_bench: division by zero")])
+def test_an_om_file_that_fails_costs_its_row(exported, tmp_path, ais_bench, monkeypatch, capsys, infer, message):
+    weights, faces, _ = exported
+    monkeypatch.setattr(sys.modules["ais_bench.infer.interface"].InferSession, "infer", infer)
+    monkeypatch.setattr(evaluation, "peak_memory", lambda *_: None)
+    (tmp_path / "net.om").write_bytes(b"model")
+    out = tmp_path / "out"
+    assert Exporter(parse_export([
+        "--pth_path", str(weights), "--output_path", str(out), "--gtroot", str(faces), "--max_images", "1", "--rounds",
+        "1", "--om", str(tmp_path / "net.om")])).run() == 1
+    assert message in capsys.readouterr().err
+    table = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert message in table["failed"][0] and "net.om" not in str(table["rows"]) and (out / "ascend").is_dir()
 
 
 def test_om_files_need_ais_bench(exported, tmp_path):
     weights, faces, _ = exported
-    with pytest.raises(UserError, match="--om: the package ais_bench cannot be imported"):
+    with pytest.raises(UserError, match="--om: the package ais_bench cannot be imported.*comes with Ascend's tools"):
         export(weights, tmp_path / "out", "--gtroot", faces, "--om", tmp_path / "net.om")
 
 
@@ -193,11 +220,15 @@ def test_shell_scripts_quote_every_name(exported, tmp_path):
                       "--input_format=NCHW", f"--input_shape={INPUT}:1,3,32,32", "--soc_version=Ascend310P3",
                       "--precision_mode_v2=fp16"]
     assert atc[6][-1] == "--insert_op_conf=aipp.cfg" and "precision_mode=" not in str(atc)
+    for folder in (".", "a $b"):
+        (tmp_path / "in puts" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in puts" / folder / "face.bin").touch()
     bench = calls("ais_bench.sh", "in puts", "out", "Ascend910B4")
     assert bench[0] == ["-m", "ais_bench", "--model", f"./{NAME}_fp16_Ascend910B4_bs1.om",
-                        "--input", str(tmp_path / "in puts"), "--output", str(tmp_path / "out"),
-                        "--outfmt", "NPY", "--batchsize", "1"]
-    assert len(bench) == 1 + 6 and calls("amct.sh")[0][2] == f"../{NAME}.onnx"
+                        "--input", f"{tmp_path}/in puts/.", "--output", str(tmp_path / "out"),
+                        "--output_dirname", ".", "--outfmt", "NPY", "--batchsize", "1"]
+    assert bench[1][5::4] == [str(tmp_path / "in puts" / "a $b"), "a $b", "1"] and (tmp_path / "out" / "a $b").is_dir()
+    assert len(bench) == 2 + 6 and calls("amct.sh")[0][2] == f"../{NAME}.onnx"
     assert not (tmp_path / "x").exists() and not (out / "ascend" / "x").exists()
 
 

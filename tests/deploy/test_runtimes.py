@@ -80,6 +80,14 @@ def test_arrays_become_what_the_restorer_makes_of_them(sparnet, pictures, runtim
                                                            Restorer.load(weights, "cpu").description)
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_the_path_may_have_any_bytes(sparnet, pictures, tmp_path, runtime):
+    path = tmp_path / os.fsdecode(b"\xc3\xfb.onnx")  # GBK
+    path.write_bytes(sparnet[1].read_bytes())
+    wanted = runtimes.load(sparnet[1], threads=1)(pictures[0])
+    assert close(runtimes.load(path, runtime, threads=1)(pictures[0]), wanted)
+
+
 def test_it_runs_where_torch_cannot_be_imported(sparnet, pictures, tmp_path):
     program = tmp_path / "serve.py"
     program.write_text(WITHOUT_TORCH.format(banned=BANNED))
