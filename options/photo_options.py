@@ -25,7 +25,8 @@ def photo_parser():
     parser.add_argument("--pth_path", "--pretrain_model_path", default=None,
                         help="own weights, in place of --pretrained: .safetensors, .pth with its options.yml beside "
                              "it, or an .onnx file of newexport.py; default: none")
-    parser.add_argument("--upscale", type=at_least(1), choices=UPSCALES, default=1, help="factor by which photos are enlarged")
+    parser.add_argument("--upscale", type=at_least(1), choices=UPSCALES, default=1,
+                        help="factor by which photos are enlarged")
     parser.add_argument("--paste", choices=PASTES, default=PASTES[0],
                         help="delta adds what the network changed, and keeps the photo's own detail; crop replaces the "
                              "face")
