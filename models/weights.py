@@ -212,7 +212,7 @@ def match_weights(net, state):
              for key in shared if not _converts(given[key].dtype, own[key].dtype)]
     if len(missing) >= OTHER * (len(own) - len(counters)):
         raise WeightsError(f"the weights do not fit {type(net).__name__}: hardly any key is the same: this looks like "
-                           f"the file of another kind of network (--model, --preset)")
+                           f"the file of another kind of network")
     if missing or unexpected or shapes or kinds:
         raise WeightsError("\n".join([
             f"the weights do not fit {type(net).__name__}",

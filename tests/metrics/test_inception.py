@@ -75,7 +75,7 @@ def test_another_file_is_refused_with_the_address(inception, tmp_path):
     _, weights = inception
     torch.save({"Conv2d_1a_3x3.conv.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "short.pth")
     torch.save({"fc.weight": torch.zeros(1000, 1), "fc.bias": torch.zeros(1000)}, tmp_path / "imagenet.pth")
-    for name, reason in (("short.pth", "missing from the file"), ("gone.pth", "gone.pth: there is no such file"),
+    for name, reason in (("short.pth", "another kind of network"), ("gone.pth", "gone.pth: there is no such file"),
                          ("imagenet.pth", "imagenet.pth' is an InceptionV3 of 1000 classes; FID's has 1008")):
         with pytest.raises(UserError, match=f"(?s)^--fid_path: .*{INCEPTION_ADDRESS}.*{reason}"):
             load_inception(tmp_path / name)
