@@ -33,8 +33,9 @@ from utils.option_types import tool_parser
 
 COLUMNS, ROWS, CELL = 4, 3, 400  # faces on a photo; pixels
 RADIUS = 1.7  # of the disc around the eyes' middle that is cut out of a face's picture, in eyes' distances
-DISTANCES = (4, 6, 8, 10, 12, 25, 60)
-ANGLES = (30, 45, 60, 90, 135, 180, 270)
+DISTANCES = (6, 10, 25)
+TINY, TINY_FACE = 4, 8  # eyes' distance in pixels, and the min_face to find them
+ANGLES = (45, 90, 180)
 TURNED = 25  # eyes' distance of turned faces in pixels
 LARGE_FACES = 700  # eyes' distance in pixels
 CUT = 64  # eyes' distance of the faces at the frame in pixels
@@ -106,11 +107,11 @@ def halves(face, distance):
     yield np.ascontiguousarray(picture[:, :middle + 1]), [points]
 
 
-def measure(case, finder, photos, angles=(0,)):
+def measure(case, finder, photos, angles=(0,), min_face=None):
     """Returns the row of a table: the finder's results on [(photo, [points of each face])]."""
     errors, rolls, sizes, count, wrong = [], [], [], 0, 0
     start = time.process_time()
-    results = [finder(photo, angles=angles) for photo, _ in photos]
+    results = [finder(photo, min_face, angles=angles) for photo, _ in photos]
     seconds = (time.process_time() - start) / len(photos)
     for found, (_, true) in zip(results, photos, strict=True):
         found = list(found)
@@ -154,6 +155,7 @@ def cases(finder, annotated, large):
     def pair(distance, angle=0):
         return [composed(*both, distance, angle) for both in zip(backgrounds, groups, strict=True)]
 
+    yield measure(f"{TINY} px, min_face {TINY_FACE}", finder, pair(TINY), min_face=TINY_FACE)
     for distance in DISTANCES:
         yield measure(f"{distance} px between the eyes", finder, pair(distance))
     yield measure(f"{TURNED} px, all angles", finder, pair(TURNED), ALL_ANGLES)
