@@ -1,14 +1,14 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Finds the faces of a photo and their five points: YuNet finds them, O-Net checks them and corrects the points.
 
-YuNet (pretrained/yunet) sees the photo at several sizes, because it finds faces from about 10 to 400 pixels only, and
+YuNet (pretrained/yunet) sees the photo at several sizes, because it finds faces of about 20 to 400 pixels best, and
 with a reflected border, because it misses faces that are cut off by the frame. Its points are rough: 0.11 of the eyes'
 distance beside human annotation. O-Net (pretrained/onet) looks at each face again, cut out upright.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -24,27 +24,30 @@ from utils.pretrained import FOLDER, check_known_file
 
 DETECTOR = FOLDER / "yunet" / "yunet_n_dynamic.onnx"
 REFINER = FOLDER / "onet" / "onet.safetensors"
-CONFIDENCE = 0.6  # least score of YuNet
-TRUST = 0.5  # least face probability of O-Net
+CONFIDENCE, TRUST = 0.6, 0.5  # least score of YuNet and least face probability of O-Net
+DOUBTFUL, SURE = 0.4, 0.97  # or: YuNet gives less to small faces, of which O-Net is sure
 ALL_ANGLES = (0, 90, 180, 270)
 
-# The pyramid. Pixels, as memory and time follow from them: YuNet needs about 50 MB per megapixel.
-NATIVE = 6e6  # larger photos are reduced to so many pixels
-ENLARGED = 8e6  # photos are enlarged twice if this gives no more pixels
+# The pyramid
+PIXELS = 6e6  # of the photo as YuNet sees it with the default smallest face: time follows from them
+SMALLEST_FACE = 14  # pixels: default of min_face
+LARGEST_SCALE = 3.0  # further enlarging brings false finds
+SMALLEST_SIDE = 256  # smaller pictures are enlarged until the longer side has so many pixels
 SIDES = (640, 256)  # longer sides of the reduced photos
-SMALLEST_SIDE = 256  # pictures are enlarged until the shorter side has so many pixels
 NEXT = 1.25  # least ratio of two neighbouring sizes
-LARGEST_FACE = 400  # pixels: longer side of the largest face that is looked for at a size, unless it is the smallest
+LARGEST_FACE = 200  # pixels: longer side of the largest face that is looked for at a size, unless it is the smallest
+PIECE = 4e6  # pixels at a time: memory follows from them, about 60 MB per megapixel
 BORDER, WIDEST_BORDER = 0.3, 96  # reflected border: share of the longer side; pixels
 
 OVERLAP, INSIDE = 0.3, 0.7  # two finds are one face from this intersection on: of their union, of the smaller one
-OUTSIDE = 0.1  # of a face's longer side: so far outside the photo its centre may lie
+VISIBLE = 0.4  # least share of a find that lies in the photo: the reflected border shows faces again
 
 # Where a face lies in O-Net's crop: distance of the eyes, and mean of the five points, in sides of the crop. Chosen on
 # youtube68_128/train for the lowest error of O-Net's points.
 EYES, CENTRE = 0.4, (0.5, 0.57)
 CROP = (TEMPLATE - TEMPLATE.mean(0)) / (TEMPLATE[1, 0] - TEMPLATE[0, 0]) * EYES * SIZE + np.multiply(CENTRE, SIZE) - 0.5
 PASSES = 2  # each one cuts the face by the points of the one before
+TURNS = (-45, 0, 45)  # degrees, tried where heads may be turned: YuNet's points look upright even then
 BATCH = 128  # crops per batch, each with its mirror image
 MIRRORED = [1, 0, 2, 4, 3]  # the points' order in a mirror image
 
@@ -55,7 +58,7 @@ class Face(NamedTuple):
     points: float32 [5, 2], (x, y) of the eyes, the nose tip and the corners of the mouth, in the order left, right of
         the face when upright. Points may lie outside the photo.
     box: left, top, width and height; it may exceed the photo.
-    score: YuNet's, 0.6 to 1.
+    score: YuNet's, 0.4 to 1.
     trust: O-Net's face probability, 0.5 to 1.
     angle: degrees by which the face is turned clockwise, in (-180, 180]; 0: upright.
     """
@@ -111,53 +114,57 @@ class FaceFinder:
                  angles: Sequence[int] = (0,)) -> list[Face]:
         """Returns the faces of `picture`, uint8 HWC RGB, from left to right.
 
-        min_face, max_face: limits of a face's longer side in pixels; default: none.
+        min_face, max_face: limits of a face's longer side in pixels. The time follows from min_face: photos are
+            enlarged or reduced until YuNet sees such a face well. Default: SMALLEST_FACE or, in photos of more than
+            PIXELS / 4, more in proportion; without an upper limit.
         angles: multiples of 90 degrees by which heads may be turned clockwise; 0 finds heads up to about 30 degrees.
             ALL_ANGLES finds heads at every angle, in about four times the time.
         """
-        levels = _pyramid(picture)
+        levels = _pyramid(picture, min_face or SMALLEST_FACE)
         parts = [self._detect(level, angle, LARGEST_FACE if level is not levels[-1] else math.inf)
                  for level in levels for angle in angles]
         finds = _Finds(*map(np.concatenate, zip(*parts, strict=True)))
-        finds = finds.take(_is_inside(finds, picture.shape)
+        finds = finds.take(_is_visible(finds, picture.shape)
                            & (finds.sizes >= (min_face or 0)) & (finds.sizes <= (max_face or math.inf)))
         if len(angles) == 1:  # between orientations the better points decide, which O-Net has to find first
             finds = finds.take(_distinct(finds.corners, finds.scores))
-        turns = (0,) if len(angles) == 1 else (-45, 0, 45)
-        points, trust = self._refine(levels, finds.points, turns)
-        kept = trust >= TRUST
+        points, trust = self._refine(levels, finds.points, turned=len(angles) > 1)
+        kept = (trust >= TRUST) & (finds.scores >= CONFIDENCE) | (trust >= SURE)
         finds, points, trust = finds.take(kept), points[kept], trust[kept]
-        chosen = _distinct(finds.corners, finds.scores * trust)
+        chosen = _distinct(finds.corners, finds.scores * trust ** 4)  # a wrong orientation costs more trust than score
         return sorted((_face(finds.take(i), points[i], trust[i]) for i in chosen),
                       key=lambda face: float(face.points[:, 0].mean()))
 
     def _detect(self, level: _Level, angle: int, largest: float) -> _Finds:
         """Returns YuNet's finds of up to `largest` pixels at `level`, seen turned counter-clockwise by `angle`."""
         border = math.ceil(min(BORDER * max(level.picture.shape), WIDEST_BORDER))
-        seen = cv2.copyMakeBorder(level.picture, *[border] * 4, cv2.BORDER_REFLECT)
-        height, width = seen.shape[:2]
-        seen = np.ascontiguousarray(np.rot90(seen, angle // 90)[..., ::-1])  # YuNet takes BGR
-        self._detector.setInputSize((seen.shape[1], seen.shape[0]))
-        _, rows = self._detector.detect(seen)
-        rows = np.zeros((0, 15), np.float32) if rows is None else rows
-        rows = rows[rows[:, 2:4].max(1) <= largest]
-        corners = np.stack([rows[:, :2], rows[:, :2] + rows[:, 2:4] - 1], 1)
-        places = np.concatenate([corners, rows[:, 4:14].reshape(-1, 5, 2)], 1)
-        places = (_turned_back(places, angle, width, height) - border + 0.5) / level.scale - 0.5
-        corners = np.sort(places[:, :2], axis=1)  # a turned box's first corner is another one
-        return _Finds(corners, places[:, 2:], rows[:, 14])
+        bordered = cv2.copyMakeBorder(level.picture, *[border] * 4, cv2.BORDER_REFLECT)
+        found = [np.zeros((0, 8, 2))]
+        for left, top, piece in _pieces(bordered):
+            height, width = piece.shape[:2]
+            seen = np.ascontiguousarray(np.rot90(piece, angle // 90)[..., ::-1])  # YuNet takes BGR
+            self._detector.setInputSize((seen.shape[1], seen.shape[0]))
+            _, rows = self._detector.detect(seen)
+            if rows is None:
+                continue
+            rows = rows[rows[:, 2:4].max(1) <= largest].astype(float)
+            places = np.stack([rows[:, :2], rows[:, :2] + rows[:, 2:4] - 1, *rows[:, 4:14].reshape(-1, 5, 2)
+                               .transpose(1, 0, 2)], 1)
+            places = (_turned_back(places, angle, width, height) + (left - border, top - border) + 0.5) / level.scale
+            found.append(np.concatenate([places - 0.5, rows[:, [14, 14]][:, None]], 1))
+        places = np.concatenate(found)
+        return _Finds(np.sort(places[:, :2], axis=1), places[:, 2:7], places[:, 7, 0])  # turned corners change places
 
-    def _refine(self, levels: Sequence[_Level], points: np.ndarray,
-                turns: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    def _refine(self, levels: Sequence[_Level], points: np.ndarray, turned: bool) -> tuple[np.ndarray, np.ndarray]:
         """Returns O-Net's points [N, 5, 2] and face probabilities [N] for the faces with roughly the given points.
 
-        turns: degrees by which a face may be turned besides; the most probable one is taken.
+        turned: whether faces may be turned against their points by more than O-Net corrects.
         """
-        tries = [self._look(levels, points, turn) for turn in turns]
-        best = np.argmax([trust for _, trust in tries], axis=0)
-        points = np.stack([found for found, _ in tries])[best, np.arange(len(points))]
-        for _ in range(1, PASSES):
-            points, trust = self._look(levels, points, 0)
+        trust = np.zeros(len(points))
+        for turns in ([TURNS] * PASSES if turned else []) + [(0,)] * (1 if turned else PASSES):
+            tries = [self._look(levels, points, turn) for turn in turns]
+            best = np.argmax([probable for _, probable in tries], axis=0)
+            points, trust = (np.stack(parts)[best, np.arange(len(points))] for parts in zip(*tries, strict=True))
         return points, trust
 
     def _look(self, levels: Sequence[_Level], points: np.ndarray, turn: float) -> tuple[np.ndarray, np.ndarray]:
@@ -195,23 +202,34 @@ def _make_detector() -> cv2.FaceDetectorYN:
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target nobody asked for
     try:
-        return cv2.FaceDetectorYN.create(str(DETECTOR), "", (SMALLEST_SIDE, SMALLEST_SIDE), CONFIDENCE)
+        return cv2.FaceDetectorYN.create(str(DETECTOR), "", (SMALLEST_SIDE, SMALLEST_SIDE), DOUBTFUL)
     finally:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _pyramid(picture: np.ndarray) -> list[_Level]:
+def _pyramid(picture: np.ndarray, min_face: float) -> list[_Level]:
     """Returns the photo at the sizes that YuNet sees, from large to small."""
     height, width = picture.shape[:2]
-    pixels = height * width
-    scales = [min(1.0, math.sqrt(NATIVE / pixels))]
-    enlarged = min(max(2.0, SMALLEST_SIDE / min(height, width)), math.sqrt(ENLARGED / pixels))
-    if enlarged >= min(2.0, SMALLEST_SIDE / min(height, width)) and enlarged >= NEXT:
-        scales.insert(0, enlarged)
+    least = SMALLEST_SIDE / max(height, width)
+    largest = min(max(2.0, least), math.sqrt(PIXELS / (height * width))) * SMALLEST_FACE / min_face
+    largest = max(least, min(largest, LARGEST_SCALE))
+    scales = [1.0 if 1 <= largest < NEXT else largest]
     for side in SIDES:
         if side / max(height, width) * NEXT <= scales[-1]:
             scales.append(side / max(height, width))
     return [_Level(_resize(picture, scale), scale) for scale in scales]
+
+
+def _pieces(picture: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yields (left, top, piece): pieces along the longer side, of about PIECE pixels, overlapping by LARGEST_FACE."""
+    height, width = picture.shape[:2]
+    longer, shorter = max(height, width), min(height, width)
+    length = max(round(PIECE / shorter), 2 * LARGEST_FACE)
+    for start in range(0, max(1, longer - LARGEST_FACE), length - LARGEST_FACE):
+        if height > width:
+            yield 0, start, picture[start:start + length]
+        else:
+            yield start, 0, picture[:, start:start + length]
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -228,10 +246,11 @@ def _turned_back(places: np.ndarray, angle: int, width: int, height: int) -> np.
                      270: (y, height - 1 - x)}[angle % 360], -1)
 
 
-def _is_inside(finds: _Finds, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns which finds have their centre in the photo, or almost: the reflected border shows faces again."""
-    beyond = np.maximum(-finds.points.mean(1), finds.points.mean(1) - (shape[1] - 1, shape[0] - 1)).max(1)
-    return beyond <= OUTSIDE * finds.sizes
+def _is_visible(finds: _Finds, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns which finds lie in the photo by VISIBLE at least."""
+    first, last = finds.corners[:, 0], finds.corners[:, 1]
+    inside = (np.minimum(last, (shape[1] - 1, shape[0] - 1)) - np.maximum(first, 0)).clip(0)
+    return inside.prod(1) >= VISIBLE * (last - first).prod(1)
 
 
 def _distinct(corners: np.ndarray, scores: np.ndarray) -> np.ndarray:
