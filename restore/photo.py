@@ -11,7 +11,7 @@ import numpy as np
 from restore.alignment import crop_matrix, crop_scale, cut_face
 from restore.choice import choose
 from restore.description import Description
-from restore.face_finder import Face, FaceFinder
+from restore.face_finder import SMALLEST_FACE, Face, FaceFinder
 from restore.paste_back import RestoredCrop, paste_back
 from restore.restorer import Restorer
 
@@ -57,7 +57,9 @@ class PhotoRestorer:
         self.restorers, self.upscale, self.paste, self.fidelity = restorers, upscale, paste, fidelity
         self.which, self.min_face, self.max_face = which, min_face, max_face
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
-        self._find = finder or partial(FaceFinder(), angles=angles)
+        # A face's box is about half as long as the square that is cut around it.
+        least = min(min_face / 2, SMALLEST_FACE) if min_face else None
+        self._find = finder or partial(FaceFinder(), angles=angles, min_face=least)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
         """Returns (the photo, its faces). pixels: uint8 [H, W, 3], RGB; with upscale 1 only faces are changed."""
