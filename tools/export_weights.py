@@ -88,10 +88,10 @@ def main():
     before = read_weights(a.source)  # read first: the target may be the same file
     export(a.source, a.target, licence=a.licence, commit=a.commit, data=a.data, alignment=a.alignment)
     path = Path(a.target).resolve()
+    if path.is_relative_to(FOLDER):
+        print(f"sha256 {record_checksum(path)}")  # before it is read again: an earlier file had another one
     print(f"{a.target}: {path.stat().st_size / 1e6:.2f} MB; largest change of a weight, relative to the largest value "
           f"in its tensor: {largest_change(before, read_weights(a.target)):.1e}")
-    if path.is_relative_to(FOLDER):
-        print(f"sha256 {record_checksum(path)}")
 
 
 if __name__ == "__main__":

@@ -41,18 +41,19 @@ def write(folder, *sizes):
 
 
 def test_a_folder_is_judged_by_its_readable_images(tmp_path):
-    folder = write(tmp_path / "faces", (16, 20), (16, 16), (60, 40))
+    folder = write(tmp_path / "faces", (16, 20), (16, 16), (60, 40), (500, 500))
     (tmp_path / "faces" / "bad.png").write_bytes(b"none")
     options = parse_test(["--pretrained", "auto", "--dataroot", folder])
     assert (options.name, options.pretrained_note) == (
-        "sparnet", "--pretrained auto: sparnet, trained on faces of 16 pixels: 2 of 3 images have such a size.")
+        "face128", "--pretrained auto: face128, trained on faces of 12 to 128 pixels: 3 of 4 images have such a size.")
 
 
 def test_results_are_not_judged(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "results" / "sparnet", (60, 60), (60, 60))
     write(tmp_path, (16, 16))
-    assert "1 of 1 images" in parse_test(["--pretrained", "auto", "--dataroot", "."]).pretrained_note
+    options = parse_test(["--pretrained", "auto", "--dataroot", "."])
+    assert options.pretrained_note.endswith("sparnet, trained on faces of 16 pixels: 1 of 1 images have such a size.")
 
 
 @pytest.mark.parametrize("parse, words, message", [

@@ -228,6 +228,19 @@ def shelf(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_shipped_weights_can_be_replaced(shelf, weights, monkeypatch, capsys):
+    target = shelf / "mine" / "generator.safetensors"
+    target.parent.mkdir()
+    target.write_bytes(b"earlier weights")
+    before = pretrained.record_checksum(target)
+    monkeypatch.setattr(export_weights, "FOLDER", shelf)
+    monkeypatch.setattr(sys, "argv", ["export_weights", str(weights[0]), str(target), "--licence", "any"])
+    export_weights.main()
+    digest = pretrained.sha256(target)
+    assert digest != before and f"sha256 {digest}" in capsys.readouterr().out
+    assert pretrained.find_pretrained("mine") == target
+
+
 def test_checksums_guard_what_ships(shelf):
     path = shelf / "mine" / "generator.safetensors"
     path.parent.mkdir()
@@ -254,15 +267,12 @@ def test_shipped_weights_are_small_checked_and_what_the_results_are_of():
     for name in names:
         path = pretrained.find_pretrained(name)
         assert path.stat().st_size < 15e6
-        assert "non-commercial" in (path.parent / "MODEL_CARD.md").read_text()
+        card = (path.parent / "MODEL_CARD.md").read_text()
+        assert "non-commercial" in card and pretrained.sha256(path) in card
     reports = [json.loads(p.read_text()) for p in (ROOT / "docs" / "results").glob("sparnet_celeba_*.json")]
     card = (pretrained.FOLDER / "sparnet" / "MODEL_CARD.md").read_text()
-    assert len(reports) == 2 and pretrained.sha256(pretrained.find_pretrained("sparnet")) in card
-    # The results were measured before the file had metadata. The digest shows that its tensors are unchanged.
-    assert all(report["weights_sha256"] in card for report in reports)
-    tensors = read_weights(pretrained.find_pretrained("sparnet"))
-    digest = hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
-    assert digest == "819d5f88a611305ec61640a60d55c2dae9de0f9ba0eb14bb43d92bd7f65bb3ce"
+    digest = pretrained.sha256(pretrained.find_pretrained("sparnet"))
+    assert digest in card and [report["weights_sha256"] for report in reports] == [digest] * 2
 
 
 def test_the_astronaut_is_restored_by_what_ships(tmp_path, monkeypatch, capsys):
@@ -272,7 +282,7 @@ def test_the_astronaut_is_restored_by_what_ships(tmp_path, monkeypatch, capsys):
     scores = re.findall(r"^(\w+) +([\d.]+) dB / ([\d.]+) \(protocol benchmark\)$", capsys.readouterr().out, re.M)
     (bicubic, low, _), (restored, psnr, ssim) = scores
     assert (bicubic, restored) == ("bicubic", "restored")
-    assert float(psnr) == pytest.approx(24.94, abs=0.03) and float(ssim) == pytest.approx(0.7159, abs=0.002)
+    assert float(psnr) == pytest.approx(24.91, abs=0.03) and float(ssim) == pytest.approx(0.7093, abs=0.002)
     assert float(low) == pytest.approx(21.9700, abs=1e-3)
     picture = np.asarray(Image.open(tmp_path / "astronaut" / "astronaut.png")).astype(int)
     shipped = np.asarray(Image.open(ROOT / "docs" / "astronaut.png"))
