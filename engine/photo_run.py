@@ -29,8 +29,9 @@ from utils.pretrained import sha256
 from utils.version import VERSION, command
 
 READ = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change the photos
-REPORTS, FACES = "reports", "faces"  # folders in the output folder
-SHEET, SHOWN = "faces.png", 24  # faces in the contact sheet
+ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
+REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
+SHOWN = 24  # faces in the contact sheet
 
 
 class PhotoRun:
@@ -75,7 +76,11 @@ class PhotoRun:
         if any(leads_into(path, os.path.realpath(self.folder)) for path in found):
             raise UserError(f"--output_path {printable(self.folder)}: photos lie in it, which would be replaced. "
                             f"Choose another folder.")
-        return root, [os.path.relpath(path, root) for path in found]
+        names = [os.path.relpath(path, root) for path in found]
+        if any(Path(name).parts[0] == ABOUT for name in names):
+            raise UserError(f"{shown}: photos lie in its folder {ABOUT}, a name that newphoto.py uses for its reports. "
+                            f"Rename that folder.")
+        return root, names
 
     def run(self) -> int:
         """Returns 0, or 1 if a photo could not be read or written."""
@@ -117,10 +122,14 @@ class PhotoRun:
             require_folder(self.folder)
             target = file_name(name, photo)
             done = [face for face in faces if face.crop]
-            if done or self.options.upscale > 1:
+            changed = done or self.options.upscale > 1
+            target = target if changed else name
+            if os.path.lexists(self.folder / target) and (known or {}).get("file") != target:
+                raise BadImage(source, f"{printable(self.folder / target)} is there already and was not written from "
+                                       f"it; it is left as it is")
+            if changed:
                 write_photo(photo, pixels, self.folder / target)
             else:
-                target = name
                 write_file(self.folder / target, source.read_bytes(), make_folder=True)
         except (BadImage, WriteError, OSError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)

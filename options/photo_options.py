@@ -43,7 +43,7 @@ def photo_parser():
                         help="largest side in pixels of a face's square that is restored; default: what the weights "
                              "can improve")
     parser.add_argument("--save_faces", action="store_true",
-                        help="also write each face before and after, into OUTPUT_PATH/faces; default: no")
+                        help="also write each face before and after, into OUTPUT_PATH/newphoto/faces; default: no")
     parser.add_argument("--device", default="auto", help="device to compute on: auto, npu, cuda or cpu")
     parser.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
                         help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")

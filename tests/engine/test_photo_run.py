@@ -60,9 +60,9 @@ def test_a_folder_is_restored_under_the_same_names_and_finished_once(run, tmp_pa
     after = np.asarray(Image.open(out / "deep" / "face.png"))
     changed = (after != before).any(-1)
     assert changed[35:65, 25:55].mean() > 0.5 and not changed[100:].any() and not changed[:, 100:].any()
-    face, = json.loads((out / "reports" / "deep" / "face.png.json").read_text())["faces"]
+    face, = json.loads((out / "newphoto" / "reports" / "deep" / "face.png.json").read_text())["faces"]
     assert face["skipped"] is None and face["side"] == pytest.approx(40, rel=0.3)
-    assert Image.open(out / "faces.png").size[0] > 64 and not (out / "bad.png").exists()
+    assert Image.open(out / "newphoto" / "faces.png").size[0] > 64 and not (out / "bad.png").exists()
 
     before = (out / "deep" / "face.png").stat().st_mtime_ns
     assert run(tmp_path / "in")[0] == 1
@@ -80,7 +80,8 @@ def test_a_photo_is_enlarged_with_its_faces(run, tmp_path, capsys):
     save(tmp_path / "face.png")
     status, out = run(tmp_path / "face.png", "--upscale", 2, "--save_faces", "--paste", "crop")
     assert status == 0 and Image.open(out / "face.png").size == (320, 320)
-    assert {path.name for path in (out / "faces").iterdir()} == {"face.png.1.aligned.png", "face.png.1.restored.png"}
+    assert {path.name for path in (out / "newphoto" / "faces").iterdir()} == {
+        "face.png.1.aligned.png", "face.png.1.restored.png"}
     save(tmp_path / "plain.png", 0)
     assert run(tmp_path / "plain.png", "--upscale", 4)[0] == 0
     assert Image.open(out / "plain.png").size == (640, 640)
@@ -92,7 +93,7 @@ def test_a_photo_is_enlarged_with_its_faces(run, tmp_path, capsys):
 def test_faces_that_would_lose_are_left_and_named(run, tmp_path, capsys, size, words, reason):
     before = save(tmp_path / "face.png", size)
     status, out = run(tmp_path / "face.png", *words)
-    face, = json.loads((out / "reports" / "face.png.json").read_text())["faces"]
+    face, = json.loads((out / "newphoto" / "reports" / "face.png.json").read_text())["faces"]
     same = np.array_equal(np.asarray(Image.open(out / "face.png")), before)
     if reason:
         assert reason in face["skipped"] and same and reason in capsys.readouterr().out
@@ -114,7 +115,25 @@ def test_which_faces(tmp_path, which, wanted):
     assert [face.face.score for face in found] == wanted and all(face.crop for face in found)
 
 
+def test_no_file_of_the_user_is_replaced(run, tmp_path, capsys):
+    save(tmp_path / "in" / "a.png", 0)
+    save(tmp_path / "in" / "b.gif", 0)
+    save(tmp_path / "in" / "b.gif.png", 0)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(b"the user's")
+    status, out = run(tmp_path / "in", "--upscale", 2)
+    assert status == 1 and (out / "a.png").read_bytes() == b"the user's"
+    printed = capsys.readouterr().out
+    assert "a.png: skipped: " in printed and "is there already and was not written from it" in printed
+    assert "b.gif.png: skipped: " in printed and Image.open(out / "b.gif.png").size == (320, 320)
+    (out / "a.png").unlink()
+    for words in (["--upscale", 2], ["--upscale", 4]):  # its own files are replaced
+        assert run(tmp_path / "in", *words)[0] == 1
+        assert "a.png: no face found" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words, message", [
+    (["named"], "photos lie in its folder newphoto"),
     (["none.png"], "PHOTO_OR_FOLDER: the folder none.png does not exist"),
     (["notes.txt"], "notes.txt: it is no image by its name"),
     (["in", "--output_path", "in"], "it is the folder of the photos, which would be replaced"),
@@ -128,6 +147,7 @@ def test_which_faces(tmp_path, which, wanted):
 def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "in" / "a.png")
+    save(tmp_path / "named" / "newphoto" / "a.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("none")
     with pytest.raises(UserError, match=message) as error:
