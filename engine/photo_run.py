@@ -57,6 +57,7 @@ class PhotoRun:
         self.restore = PhotoRestorer(restorers, upscale=o.upscale, paste=o.paste, fidelity=o.fidelity, which=o.faces,
                                      angles=ALL_ANGLES if o.angles == "all" else (0,), min_face=o.min_face,
                                      max_face=o.max_face)
+        self.otherwise = "unchanged" if o.upscale == 1 else "enlarged"  # a photo without a restored face
         self.sheet: list[list[np.ndarray]] = []
         self.bad: list[str] = []
 
@@ -86,7 +87,7 @@ class PhotoRun:
         """Returns 0, or 1 if a photo could not be read or written."""
         with contextlib.ExitStack() as held:
             distributed.from_main(lambda: self._claim_folder(held))
-            started, counts = time.monotonic(), {"restored": 0, "unchanged": 0, "skipped": 0, "done before": 0}
+            started, counts = time.monotonic(), {"restored": 0, self.otherwise: 0, "skipped": 0, "done before": 0}
             for number, name in enumerate(self.names, 1):
                 line = self._one(name, counts)
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
@@ -140,8 +141,8 @@ class PhotoRun:
         write_file(record_file, strict_json.dumps({
             "file": target, "asked": asked, "command": command(), "notes": photo.notes,
             "faces": [face.record() for face in faces]}, indent=1) + "\n", make_folder=True)
-        counts["restored" if done else "unchanged"] += 1
-        return _summary(faces, photo.notes)
+        counts["restored" if done else self.otherwise] += 1
+        return _summary(faces, photo.notes, self.otherwise)
 
     def _show(self, name, faces: list[FoundFace]) -> None:
         """Keeps the first faces for the contact sheet, and writes all with --save_faces."""
@@ -180,9 +181,9 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     return known if isinstance(known, dict) and isinstance(known.get("file"), str) else None
 
 
-def _summary(faces, notes):
+def _summary(faces, notes, otherwise):
     if not faces:
-        return "; ".join(["no face found, unchanged", *notes])
+        return "; ".join([f"no face found, {otherwise}", *notes])
     done = [face for face in faces if face.crop]
     left = [f"{face.skipped}" for face in faces if face.skipped]
     parts = [f"{len(done)} of {len(faces)} faces restored"] + [f"left as it is: {reason}" for reason in left]

@@ -110,7 +110,7 @@ class PhotoRestorer:
         least = smallest * SMALLEST if self.min_face is None else self.min_face
         most = largest / COARSEST if self.max_face is None else self.max_face
         if side < least:
-            return f"too small: {side:.0f} pixels, {least:.0f} are needed"
+            return f"too small: {side:.1f} pixels, {least:.1f} are needed"
         if side > most:
             return f"too large for these weights: {side:.0f} pixels, at most {most:.0f} are improved"
         return None

@@ -85,6 +85,7 @@ def test_a_photo_is_enlarged_with_its_faces(run, tmp_path, capsys):
     save(tmp_path / "plain.png", 0)
     assert run(tmp_path / "plain.png", "--upscale", 4)[0] == 0
     assert Image.open(out / "plain.png").size == (640, 640)
+    assert "plain.png: no face found, enlarged" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size, words, reason", [
