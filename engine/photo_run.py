@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
-from restore.photo_file import file_name, read_photo, write_photo
+from restore.photo_file import read_photo, write_photo
 from restore.restorer import Restorer
 from utils import distributed, strict_json
 from utils.errors import UserError
-from utils.files import WriteError, write_file
+from utils.files import WriteError, open_regular, write_file
 from utils.folder_lock import only_writer, require_folder
-from utils.images import EXTENSIONS, BadImage, grid, list_images, save_image
+from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, resize, save_image
 from utils.links import leads_into
 from utils.names import printable
 from utils.pretrained import sha256
 from utils.version import VERSION, command
 
-READ = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change the photos
+CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change photos
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
+OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
 SHOWN = 24  # faces in the contact sheet
 
 
@@ -48,12 +50,12 @@ class PhotoRun:
         self.names = names[distributed.rank()::distributed.world_size()]
         restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
         for name, restorer in restorers.items():
-            if restorer.task in ("seg2face", "colorization", "inpainting"):
+            if restorer.task in OTHER_TASKS:
                 raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in "
                                 f"photos.")
         self.settings = {
             "weights": {name: sha256(path) for name, path in o.weights.items()}, "version": VERSION,
-            **{name: getattr(o, name) for name in READ}}
+            **{name: getattr(o, name) for name in CHANGING}}
         self.restore = PhotoRestorer(restorers, upscale=o.upscale, paste=o.paste, fidelity=o.fidelity, which=o.faces,
                                      angles=ALL_ANGLES if o.angles == "all" else (0,), min_face=o.min_face,
                                      max_face=o.max_face)
@@ -111,38 +113,51 @@ class PhotoRun:
 
     def _one(self, name, counts):
         """Restores and writes one photo, counts it, and returns the line about it."""
-        source, record_file = self.root / name, self.folder / REPORTS / f"{name}.json"
-        asked = {**self.settings, "source": _identity(source)}
-        known = _read_record(record_file)
-        if known and not self.options.again and known.get("asked") == asked and (self.folder / known["file"]).is_file():
-            counts["done before"] += 1
-            return "done before"
+        record = self.folder / REPORTS / f"{name}.json"
+        known = _read_record(record)
         try:
-            photo = read_photo(source)
-            pixels, faces = self.restore(photo.pixels)
-            require_folder(self.folder)
-            target = file_name(name, photo)
-            done = [face for face in faces if face.crop]
-            changed = done or self.options.upscale > 1
-            target = target if changed else name
-            if os.path.lexists(self.folder / target) and (known or {}).get("file") != target:
-                raise BadImage(source, f"{printable(self.folder / target)} is there already and was not written from "
-                                       f"it; it is left as it is")
-            if changed:
-                write_photo(photo, pixels, self.folder / target)
-            else:
-                write_file(self.folder / target, source.read_bytes(), make_folder=True)
-        except (BadImage, WriteError, OSError) as error:
-            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+            content = _content(self.root / name)
+            asked = self.settings | {"source_sha256": hashlib.sha256(content).hexdigest()}
+            if known.get("asked") == asked and not self.options.again and (self.folder / known["file"]).is_file():
+                counts["done before"] += 1
+                return "done before"
+            faces, notes = self._restore(name, content, known.get("file"), record, asked)
+        except (BadImage, WriteError) as error:
+            reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
             self.bad.append(name)
             counts["skipped"] += 1
             return f"skipped: {reason}"
-        self._show(name, done)
-        write_file(record_file, strict_json.dumps({
-            "file": target, "asked": asked, "command": command(), "notes": photo.notes,
-            "faces": [face.record() for face in faces]}, indent=1) + "\n", make_folder=True)
-        counts["restored" if done else self.otherwise] += 1
-        return _summary(faces, photo.notes, self.otherwise)
+        counts["restored" if any(face.crop for face in faces) else self.otherwise] += 1
+        return _summary(faces, notes, self.otherwise)
+
+    def _restore(self, name, content, own_file, record, asked):
+        """Restores and writes one photo and its report. Returns (its faces, notes on it).
+
+        content: of its file. own_file: the file of OUT that an earlier call wrote for this photo, which may be
+        replaced; no other one may.
+        """
+        source, upscale = self.root / name, self.options.upscale
+        photo = read_photo(source)
+        height, width = photo.pixels.shape[:2]
+        if height * width * upscale ** 2 > MAX_PIXELS:
+            raise BadImage(source, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
+        pixels, faces = self.restore(photo.pixels)
+        require_folder(self.folder)
+        changed = upscale > 1 or any(face.crop for face in faces)
+        target = f"{name}{photo.suffix}" if changed else name
+        if os.path.lexists(self.folder / target) and own_file != target:
+            raise BadImage(source, f"{printable(self.folder / target)} is there already, and no report says that it "
+                                   f"was made of this photo; it is left as it is")
+        about = {"file": target, "command": command(), "notes": photo.notes, "faces": [f.record() for f in faces]}
+        # First without `asked`: if the process is killed now, the next call knows its own file and writes it again.
+        _write_record(record, about)
+        if changed:
+            write_photo(photo, pixels, self.folder / target)
+        else:
+            write_file(self.folder / target, content, make_folder=True)
+        self._show(name, [face for face in faces if face.crop])
+        _write_record(record, about | {"asked": asked})
+        return faces, photo.notes
 
     def _show(self, name, faces: list[FoundFace]) -> None:
         """Keeps the first faces for the contact sheet, and writes all with --save_faces."""
@@ -155,30 +170,34 @@ class PhotoRun:
 
     def _finish(self, counts) -> None:
         if self.sheet:
-            size = max(len(pair[0]) for pair in self.sheet)
-            same = [pair for pair in self.sheet if len(pair[0]) == size]
-            save_image(grid(same, titles=["before", "after"]), self.folder / SHEET)
+            size = max(len(before) for before, _ in self.sheet)
+            pairs = [[np.asarray(resize(Image.fromarray(face), size)) for face in pair] for pair in self.sheet]
+            save_image(grid(pairs, titles=["before", "after"]), self.folder / SHEET)
             print(f"Faces before and after: {printable(self.folder / SHEET)}")
         print(f"{', '.join(f'{number} {what}' for what, number in counts.items() if number)}. Photos: "
               f"{printable(self.folder)}, what was done to each face: {printable(self.folder / REPORTS)}")
 
 
-def _identity(path: Path) -> dict[str, Any]:
-    """Returns what says whether a photo changed since it was restored; {} if it cannot be read."""
+def _content(path: Path) -> bytes:
+    """Returns the bytes of a photo's file; BadImage if it cannot be read."""
     try:
-        content = path.read_bytes()
-    except OSError:
-        return {}
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        with open_regular(path) as file:
+            return file.read()
+    except OSError as error:
+        raise BadImage(path, error.strerror) from None
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """Returns an earlier report of a photo, None if there is none that can be read."""
+def _read_record(path: Path) -> dict[str, Any]:
+    """Returns an earlier report of a photo, {} if there is none that can be read."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return known if isinstance(known, dict) and isinstance(known.get("file"), str) else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) and isinstance(known.get("file"), str) else {}
+
+
+def _write_record(path: Path, content: dict[str, Any]) -> None:
+    write_file(path, strict_json.dumps(content, indent=1) + "\n", make_folder=True)
 
 
 def _summary(faces, notes, otherwise):

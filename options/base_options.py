@@ -54,11 +54,7 @@ def add_common(parser):
     run.add_argument("--name", default=None,
                      help="name of the run, and of its folder below the output folder; default: newtrain.py: the "
                           "preset's name, newtest.py: the name of the weights or of their folder")
-    run.add_argument("--device", default="auto",
-                     help="device to compute on: auto, npu, cuda or cpu; auto takes the first of these that is "
-                          "available")
-    run.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
-                     help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
+    add_device(run)
     run.add_argument("--opt_level", choices=["auto", "O0", "O1", "O2"], default=None,
                      help="mixed precision as apex names it: O0 float32, O1 selected operators in half, O2 weights in "
                           "half; auto: O2 on npu, cuda and CPUs with bfloat16 instructions, else O0; a CPU without "
@@ -67,9 +63,6 @@ def add_common(parser):
     run.add_argument("--amp_dtype", choices=["float16", "bfloat16"], default=None,
                      help="half-precision type of --opt_level O1 and O2; default: float16 on npu and cuda, bfloat16 on "
                           "cpu")
-    run.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
-                     help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange; "
-                          "default: %(default)g")
     data = add_inputs(parser)
     data.add_argument("--workers", "--num_threads", type=at_least(0, largest=1024), default=default_workers(),
                       help="processes per device that prepare batches; 0: the main process does; default: one per "
@@ -83,6 +76,18 @@ def add_common(parser):
                       help="what to do with a damaged or too small image: replace it by its neighbour and report it, "
                            "or stop the run at the first")
     return run, data
+
+
+def add_device(group):
+    """Adds the options that utils/distributed.py: join_ranks reads."""
+    group.add_argument("--device", default="auto",
+                       help="device to compute on: auto, npu, cuda or cpu; auto takes the first of these that is "
+                            "available")
+    group.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
+                       help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
+    group.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
+                       help="seconds to wait for the other ranks of a torchrun, at the start and at every exchange; "
+                            "default: %(default)g")
 
 
 def add_inputs(parser):
@@ -119,14 +124,20 @@ def parse(parser, argv, beside=None, only=None, elsewhere=()):
     values, preset = dict(beside or {}), peek(argv, "preset")
     if preset:
         values |= read_preset(find_preset(preset))
-    options, unknown = parser.parse_known_args(file_words(parser, values, only) + argv)
+    options = parse_words(parser, file_words(parser, values, only) + argv, elsewhere)
+    check_degradation(options, written_in(parser, argv))
+    return options
+
+
+def parse_words(parser, words, elsewhere=()):
+    """Returns the options in `words`; UserError, with the nearest name, for an unknown one. elsewhere: see `parse`."""
+    options, unknown = parser.parse_known_args(words)
     if unknown:
         flag = unknown[0].split("=")[0]
         if flag in elsewhere:
             raise UserError(f"unknown option {flag}: newtrain.py reads it in a training, newtest.py does not. Leave it "
                             f"out.")
         raise UserError(f"unknown option {shown(flag)}." + suggest(flag, list(parser._option_string_actions)))
-    check_degradation(options, written_in(parser, argv))
     return options
 
 

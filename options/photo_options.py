@@ -2,11 +2,12 @@
 """Options of newphoto.py."""
 import os
 
-from options.base_options import new_parser
+from options.base_options import add_device, new_parser, parse_words
 from restore.choice import AUTO
+from restore.description import read_metadata
 from restore.photo_choices import ANGLES, PASTES, UPSCALES, WHICH
 from utils.errors import UserError
-from utils.option_types import SECONDS, at_least
+from utils.option_types import at_least
 from utils.pretrained import find_pretrained, pretrained_names
 
 LONGEST = 100_000  # pixels
@@ -20,8 +21,8 @@ def photo_parser():
     parser.add_argument("--output_path", "--output", "-o", default="results/photos",
                         help="output folder: the photos under their own names, in the same subfolders")
     parser.add_argument("--pretrained", default=None,
-                        help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: each "
-                             f"face takes those that were trained on its size; default: {AUTO}")
+                        help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: for "
+                             f"each face those that fit its size; default: {AUTO}")
     parser.add_argument("--pth_path", "--pretrain_model_path", default=None,
                         help="own weights, in place of --pretrained: .safetensors, .pth with its options.yml beside "
                              "it, or an .onnx file of newexport.py; default: none")
@@ -44,12 +45,7 @@ def photo_parser():
                              "can improve")
     parser.add_argument("--save_faces", action="store_true",
                         help="also write each face before and after, into OUTPUT_PATH/newphoto/faces; default: no")
-    parser.add_argument("--device", default="auto", help="device to compute on: auto, npu, cuda or cpu")
-    parser.add_argument("--device_id", type=at_least(0, largest=1023), default=None,
-                        help="number of the NPU or GPU to compute on; default: ASCEND_DEVICE_ID on an NPU, else 0")
-    parser.add_argument("--dist_timeout", type=at_least(1.0, float, SECONDS), default=600.0,
-                        help="seconds to wait for the other ranks of a torchrun, at the start and at the end; default: "
-                             "%(default)g")
+    add_device(parser)
     parser.add_argument("--again", action="store_true",
                         help="restore all photos of a folder; default: those that were finished with the same weights "
                              "and options are skipped")
@@ -58,7 +54,7 @@ def photo_parser():
 
 def parse_photo(argv):
     """Returns the options of newphoto.py, with `weights`: {name: path}. Raises UserError for what cannot be used."""
-    options = photo_parser().parse_args(argv)
+    options = parse_words(photo_parser(), argv)
     if options.pretrained and options.pth_path:
         raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if options.min_face and options.max_face and options.min_face > options.max_face:
@@ -67,7 +63,16 @@ def parse_photo(argv):
     if options.pth_path:
         options.weights = {os.path.basename(options.pth_path): options.pth_path}
     elif options.pretrained in (None, AUTO):
-        options.weights = {name: find_pretrained(name) for name in pretrained_names()}
+        options.weights = _for_photos({name: find_pretrained(name) for name in pretrained_names()})
     else:
         options.weights = {options.pretrained: find_pretrained(options.pretrained)}
     return options
+
+
+def _for_photos(shipped):
+    """Returns the shipped weights, {name: path}, that were trained on faces of several sizes; all if there are none.
+
+    Those of one size are for faces that were reduced cleanly to that size, which is rare in photos.
+    """
+    sides = {name: read_metadata(path).trained_sides() for name, path in shipped.items()}
+    return {name: path for name, path in shipped.items() if sides[name][0] < sides[name][1]} or shipped

@@ -16,7 +16,6 @@ from restore.photo_choices import PASTES
 FEATHER = 0.15  # width of the transition at the crop's edges, in sides of the crop
 
 
-
 class RestoredCrop(NamedTuple):
     """matrix: from the photo's pixels to the crop's (restore/alignment.py). aligned, restored: uint8 [S, S, 3]."""
     matrix: np.ndarray

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
+from utils.errors import first_line
 from utils.files import replacing
 from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
 
 WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
+# For formats whose files do not say how they were compressed: without loss, or with as little as they can.
+BEST = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
+TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"), "tiff_adobe_deflate"
 KEPT = ("icc_profile", "dpi", "xmp")  # what Pillow reads into `info` and writes again under the same name
-WEBP_QUALITY = 95  # of a lossy file: its own quality is not stored
 GREY = ("1", "L", "LA", "La")
 # Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
 # software, date, artist, copyright, EXIF, GPS.
@@ -23,11 +26,13 @@ DESCRIBING = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
 class Photo(NamedTuple):
     """pixels: uint8 [H, W, 3], RGB, upright. alpha: uint8 [H, W] or None. format: Pillow's name of what is written.
 
-    grey: whether it is written without colour. options: Pillow's, for writing. notes: what will not survive.
+    suffix: that the file's name gets because its own format is not written, else "". grey: whether it is written
+    without colour. options: Pillow's, for writing. notes: what will not survive.
     """
     pixels: np.ndarray
     alpha: np.ndarray | None
     format: str
+    suffix: str
     grey: bool
     options: dict[str, Any]
     notes: tuple[str, ...]
@@ -63,8 +68,8 @@ def read_photo(path: str | Path) -> Photo:
             alpha, image_rgb = np.asarray(layer.getchannel("A")), layer.convert("RGB")
         else:
             image_rgb = image.convert("RGB")
-        return Photo(np.array(image_rgb), alpha, kind if kind in WRITES else "PNG", image.mode in GREY, options,
-                     tuple(notes))
+        written, suffix = (kind, "") if kind in WRITES else ("PNG", ".png")
+        return Photo(np.array(image_rgb), alpha, written, suffix, image.mode in GREY, options, tuple(notes))
 
 
 def _exif_upright(image):
@@ -88,30 +93,33 @@ def _own_options(image, kind):
     """Returns options that keep the quality of the file."""
     if kind == "JPEG" and getattr(image, "quantization", None):
         sampling = JpegImagePlugin.get_sampling(image) if image.mode != "L" else -1
-        return {"qtables": image.quantization} | ({"subsampling": sampling} if sampling >= 0 else {})
+        return {"qtables": image.quantization, "progressive": "progressive" in image.info} | (
+            {"subsampling": sampling} if sampling >= 0 else {})
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
         for name, value in getattr(image, "text", {}).items():
             text.add_text(name, value)
         return {"pnginfo": text}
-    if kind == "WEBP":
-        return {"quality": WEBP_QUALITY}
     if kind == "TIFF":
-        return {"compression": image.info.get("compression", "raw")}
-    return {}
-
-
-def file_name(relative: str, photo: Photo) -> str:
-    """Returns the name under which a photo is written: its own, or with .png behind it if its format is not written."""
-    return relative if photo.format != "PNG" or relative.lower().endswith((".png", ".apng")) else f"{relative}.png"
+        compression = image.info.get("compression", "raw")
+        return {"compression": compression if compression in TIFF_KEPT else TIFF_ELSE}
+    return BEST.get(kind, {})
 
 
 def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
-    """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder. Raises WriteError."""
+    """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder.
+
+    Raises WriteError, and BadImage for what the format cannot hold, e.g. too many pixels.
+    """
     image = Image.fromarray(pixels)
     if photo.alpha is not None:
         image.putalpha(Image.fromarray(photo.alpha).resize(image.size, Image.Resampling.BICUBIC))
     if photo.grey:
         image = image.convert("LA" if photo.alpha is not None else "L")
     with replacing(path, make_folder=True) as file:
-        image.save(file, photo.format, **photo.options)
+        try:
+            image.save(file, photo.format, **photo.options)
+        except OSError:
+            raise  # of the disk
+        except Exception as error:  # Pillow raises almost anything for data that a format cannot hold
+            raise BadImage(path, f"it cannot be written as {photo.format}: {first_line(error)}") from None

@@ -15,6 +15,7 @@ from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, save_recipe
 from tests.helpers.ranks import run_program
 from utils.errors import UserError
+from utils.files import WriteError
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_no_file_of_the_user_is_replaced(run, tmp_path, capsys):
     status, out = run(tmp_path / "in", "--upscale", 2)
     assert status == 1 and (out / "a.png").read_bytes() == b"the user's"
     printed = capsys.readouterr().out
-    assert "a.png: skipped: " in printed and "is there already and was not written from it" in printed
+    assert "a.png: skipped: " in printed and "is there already, and no report says" in printed
     assert "b.gif.png: skipped: " in printed and Image.open(out / "b.gif.png").size == (320, 320)
     (out / "a.png").unlink()
     for words in (["--upscale", 2], ["--upscale", 4]):  # its own files are replaced
@@ -167,3 +168,52 @@ def test_ranks_share_the_photos(tmp_path):
     assert "3 unchanged, 1 skipped. Photos" in str(failed.value)
     assert str(failed.value).count("error: 1 photos could not be read or written") == 1
     assert all((tmp_path / "out" / f"{number}.png").is_file() for number in range(3))
+
+
+def test_a_call_that_is_killed_while_it_writes_is_finished_by_the_next(run, tmp_path, monkeypatch, capsys):
+    save(tmp_path / "in" / "a.png", 0)
+    write = photo_run.write_photo
+
+    def killed(photo, pixels, path):
+        write(photo, pixels, path)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(photo_run, "write_photo", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", "--upscale", 2)
+    monkeypatch.setattr(photo_run, "write_photo", write)
+    for line in ("a.png: no face found, enlarged", "a.png: done before"):
+        assert run(tmp_path / "in", "--upscale", 2)[0] == 0
+        assert line in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run_and_a_bad_photo_does_not(run, tmp_path, monkeypatch, capsys):
+    save(tmp_path / "in" / "a.png", 0)
+    save(tmp_path / "in" / "b.png", 0)
+    monkeypatch.setattr(photo_run, "MAX_PIXELS", 160 * 160 * 4 - 1)
+    assert run(tmp_path / "in", "--upscale", 2)[0] == 1
+    assert capsys.readouterr().out.count("skipped: enlarged 2 times it would have more than") == 2
+
+    def full(path, content, **_):
+        raise WriteError(f"cannot write {path}", "No space left on device")
+    monkeypatch.setattr(photo_run, "write_file", full)
+    with pytest.raises(WriteError, match="a.png"):
+        run(tmp_path / "in")
+
+
+def test_reports_of_others_are_no_reason_to_read_or_write_elsewhere(run, tmp_path, capsys):
+    save(tmp_path / "in" / "a.png", 0)
+    (tmp_path / "elsewhere").write_bytes(b"the user's")
+    report = tmp_path / "out" / "newphoto" / "reports" / "a.png.json"
+    report.parent.mkdir(parents=True)
+    for content in ('{"file": "../elsewhere", "asked": null}', "[" * 10_000, "{", '{"file": 3}', '"text"'):
+        report.write_text(content)
+        (tmp_path / "out" / "a.png").unlink(missing_ok=True)
+        assert run(tmp_path / "in")[0] == 0 and "a.png: no face found" in capsys.readouterr().out
+    assert (tmp_path / "elsewhere").read_bytes() == b"the user's"
+
+
+def test_weights_of_one_size_are_not_chosen_for_photos_and_unknown_options_are_named():
+    assert list(parse_photo(["a.png"]).weights) == ["face128"]
+    assert list(parse_photo(["a.png", "--pretrained", "sparnet"]).weights) == ["sparnet"]
+    with pytest.raises(UserError, match="unknown option --fidelty. Did you mean --fidelity?"):
+        parse_photo(["a.png", "--fidelty", "1"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from restore.photo_file import file_name, read_photo, write_photo
+from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
 
 PIXELS = np.kron(np.random.default_rng(0).integers(40, 216, (5, 8, 4), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
@@ -20,7 +20,7 @@ def exif(orientation=6):
 def through(path, tmp_path):
     """Returns (photo, the file that it becomes when nothing was restored)."""
     photo = read_photo(path)
-    target = tmp_path / "out" / file_name(path.name, photo)
+    target = tmp_path / "out" / f"{path.name}{photo.suffix}"
     write_photo(photo, photo.pixels, target)
     return photo, Image.open(target)
 
@@ -67,6 +67,38 @@ def test_alpha_is_enlarged_with_the_photo(tmp_path):
     photo = read_photo(tmp_path / "a.png")
     write_photo(photo, np.zeros((80, 128, 3), np.uint8), tmp_path / "b.png")
     assert Image.open(tmp_path / "b.png").size == (128, 80) and Image.open(tmp_path / "b.png").mode == "RGBA"
+
+
+def test_the_content_decides_not_the_name(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.png", "JPEG", quality=80)
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "b.jpg", "PNG")
+    assert [through(tmp_path / name, tmp_path)[1].format for name in ("a.png", "b.jpg")] == ["JPEG", "PNG"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+
+
+@pytest.mark.parametrize("name, mode, options", [
+    ("a.webp", "RGBA", {"lossless": True, "exact": True}), ("a.webp", "RGB", {"quality": 30}),
+    ("a.tif", "1", {"compression": "group4"}), ("a.tif", "RGB", {"compression": "jpeg"}), ("a.jp2", "RGB", {}),
+    ("a.bmp", "RGB", {}), ("a.ppm", "RGB", {}), ("a.tga", "RGBA", {})])
+def test_no_pixel_changes_where_a_file_can_be_written_without_loss(tmp_path, name, mode, options):
+    Image.fromarray(PIXELS).convert(mode).save(tmp_path / name, **options)
+    _, written = through(tmp_path / name, tmp_path)
+    before = Image.open(tmp_path / name)
+    assert written.format == before.format
+    assert np.array_equal(np.asarray(written.convert("RGBA")), np.asarray(before.convert("RGBA")))
+
+
+def test_a_progressive_jpeg_stays_one(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", progressive=True)
+    assert "progressive" in through(tmp_path / "a.jpg", tmp_path)[1].info
+
+
+def test_what_a_format_cannot_hold_is_one_line(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg")
+    photo = read_photo(tmp_path / "a.jpg")
+    with pytest.raises(BadImage, match="it cannot be written as JPEG: "):
+        write_photo(photo._replace(options={"exif": b"x" * 70_000}), photo.pixels, tmp_path / "b.jpg")
+    assert not (tmp_path / "b.jpg").exists()
 
 
 def test_a_format_that_is_not_written_becomes_png(tmp_path):
