@@ -42,7 +42,7 @@ class FoundFace(NamedTuple):
 class PhotoRestorer:
     """Restores the faces of photos.
 
-        restore = PhotoRestorer({"sparnet": Restorer.load("sparnet")})
+        restore = PhotoRestorer({"face128": Restorer.load("face128")})
         photo, faces = restore(pixels)
 
     restorers: {name of weights: Restorer}; of several, each face takes the one that was trained on its size.
