@@ -6,7 +6,7 @@ import math
 
 import cv2
 import numpy as np
-from skimage.transform import SimilarityTransform
+from skimage.transform import estimate_transform
 
 # Eyes, nose tip and corners of the mouth in a 112x112 crop, the picture's left first; a 112x96 crop lacks 8 columns on
 # either side.
@@ -20,7 +20,7 @@ def align(picture: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> np.
     picture: uint8 [H, W, 3], RGB. The result: uint8 [*size, 3].
     """
     target = TEMPLATE - ((112 - size[1]) / 2, 0)
-    matrix = SimilarityTransform.from_estimate(points, target).params[:2]
+    matrix = estimate_transform("similarity", points, target).params[:2]
     return cv2.warpAffine(picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
 
 
@@ -37,8 +37,8 @@ def crop_matrix(points: np.ndarray, alignment: str, size: int) -> np.ndarray | N
 
     points: [5, 2], (x, y); pixel centres are whole numbers. alignment: a name in FACE_TEMPLATES.
     """
-    found = SimilarityTransform.from_estimate(points, FACE_TEMPLATES[alignment] * size - 0.5)
-    matrix = found.params[:2] if found else np.full((2, 3), np.nan)
+    found = estimate_transform("similarity", points, FACE_TEMPLATES[alignment] * size - 0.5)
+    matrix = found.params[:2] if found else np.full((2, 3), np.nan)  # scikit-image 0.25 gives nan instead
     return matrix if np.isfinite(matrix).all() and crop_scale(matrix) > 0 else None
 
 
