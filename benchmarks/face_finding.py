@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from skimage.transform import SimilarityTransform
+from skimage.transform import estimate_transform
 
 from benchmarks.measuring import machine, show
 from data.face_folder import FaceFolder
@@ -123,7 +123,7 @@ def measure(case, finder, photos, angles=(0,), min_face=None):
                 face = near[0]
                 found = [other for other in found if other is not face]
                 errors.append(np.linalg.norm(face.points - points, axis=1).mean() / eye_distance(points))
-                error = SimilarityTransform.from_estimate(points, face.points)
+                error = estimate_transform("similarity", points, face.points)
                 rolls.append(math.degrees(error.rotation))
                 sizes.append(error.scale)
         wrong += len(found)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from skimage.transform import SimilarityTransform
+from skimage.transform import estimate_transform
 
 from models.onet import SIZE, ONet
 from models.weights import match_weights, read_weights
@@ -270,7 +270,7 @@ def _distinct(corners: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _to_crop(points: np.ndarray, turn: float) -> np.ndarray:
     """Returns the 3x3 matrix from the photo to O-Net's crop in which the face is upright, turned by `turn` degrees."""
-    matrix = SimilarityTransform.from_estimate(points, CROP).params
+    matrix = estimate_transform("similarity", points, CROP).params
     middle = (SIZE - 1) / 2
     return np.vstack([cv2.getRotationMatrix2D((middle, middle), turn, 1), (0, 0, 1)]) @ matrix
 
@@ -293,7 +293,7 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _face(find: _Finds, points: np.ndarray, trust: float) -> Face:
-    matrix = SimilarityTransform.from_estimate(CROP, points).params
+    matrix = estimate_transform("similarity", CROP, points).params
     (left, top), (right, bottom) = find.corners.tolist()
     return Face(points.astype(np.float32), (left, top, right - left + 1, bottom - top + 1), float(find.scores),
                 float(trust), math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
