@@ -135,7 +135,7 @@ def test_om_files_are_rows_of_the_table_and_those_that_fail_cost_their_rows(expo
     inputs = faces_of(faces, "--gtroot", Restorer.load(weights, "cpu").description, 2, Skipped())
     bicubic = [evaluation.score(torch.from_numpy(inputs[i][0]), inputs.reference(i), "rgb").psnr for i in range(2)]
     assert row["scores"]["rgb"]["psnr"] == pytest.approx(np.mean(bicubic))
-    assert "net.om: by the clock" in table["notes"][-1]
+    assert "net.om: wall-clock time" in table["notes"][-1]
     needed = "finite floats [2, 3, 32, 32] are needed"
     assert table["failed"] == [
         f"cut.om: not evaluated in ais_bench: its output is float32 [2, 3, 32, 16]; {needed}",
