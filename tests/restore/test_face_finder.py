@@ -10,6 +10,7 @@ import skimage.data
 import torch
 
 from data.drawn.builtin_faces import draw_face
+from data.landmark_files import five_points
 from models.onet import ONet
 from models.weights import count_parameters, match_weights, read_weights
 from restore import face_finder
@@ -26,8 +27,7 @@ def finder():
 def drawn(seed, size):
     """Returns (picture, five points) of a drawn face."""
     face = draw_face(seed, size)
-    points = face.landmarks
-    return face.image, np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    return face.image, five_points(face.landmarks)
 
 
 def compose(shape, faces):
