@@ -7,9 +7,10 @@ ANNOTATED: folder of faces with 68 points of each in landmarks68.csv. LARGE: fol
 the same. Both give five points per face: the eyes' middles, the nose tip and the corners of the mouth.
 Faces of LARGE are laid on two photos of 1600x1200 pixels, twelve on each, with a given distance between the eyes in
 pixels and a given angle in degrees. Photos without faces are those of skimage.
-A face counts as found if the middle of the found eyes lies within half an eyes' distance of the true one. NME: mean
-error of the five points of the found faces in eyes' distances; roll and size: standard deviation of the error of the
-face's angle, in degrees, and of its size. Seconds are the process's time per photo.
+A face counts as found if the middle of the found eyes lies within half an eyes' distance of the true one and the found
+eyes are less than twice as far apart. NME: mean error of the five points of the found faces in eyes' distances; roll
+and size: standard deviation of the error of the face's angle, in degrees, and of its size. Seconds are the process's
+time per photo.
 """
 
 import math
@@ -20,16 +21,16 @@ import cv2
 import numpy as np
 import skimage.data
 import torch
-from skimage.transform import SimilarityTransform
+from skimage.transform import estimate_transform
 
 from benchmarks.measuring import machine, show
 from data.face_folder import FaceFolder
-from data.landmark_files import find_landmarks_68
+from data.landmark_files import find_landmarks_68, five_points
 from data.loader import spread
 from restore.face_finder import ALL_ANGLES, FaceFinder
 from utils.errors import UserError, run_main
 from utils.images import read_rgb
-from utils.option_types import tool_parser
+from utils.option_types import file_path, tool_parser
 
 COLUMNS, ROWS, CELL = 4, 3, 400  # faces on a photo; pixels
 RADIUS = 1.7  # of the disc around the eyes' middle that is cut out of a face's picture, in eyes' distances
@@ -41,12 +42,6 @@ LARGE_FACES = 700  # eyes' distance in pixels
 CUT = 64  # eyes' distance of the faces at the frame in pixels
 WITHOUT_FACES = ("hubble_deep_field", "moon", "coffee", "chelsea", "rocket", "brick")
 MEGAPIXELS = (4000, 6000)
-
-
-def five_points(landmarks):
-    """Returns the middles of the eyes, the nose tip and the corners of the mouth [5, 2] of 68 points."""
-    return np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48],
-                     landmarks[54]])
 
 
 def read_faces(folder, option, count=None):
@@ -64,7 +59,7 @@ def eye_distance(points):
 
 
 def resized(face, distance):
-    """Returns (picture, points) of a face at another distance of the eyes."""
+    """Returns (picture, points) of a face, resized until its eyes are `distance` pixels apart."""
     picture, points = face
     scale = distance / eye_distance(points)
     size = [round(length * scale) for length in picture.shape[1::-1]]
@@ -72,13 +67,11 @@ def resized(face, distance):
     return cv2.resize(picture, size, interpolation=method), (points + 0.5) * scale - 0.5
 
 
-def turn_of(points):
-    """Returns the angle of the line of the eyes in degrees, clockwise."""
-    return math.degrees(math.atan2(*(points[1] - points[0])[::-1]))
-
-
 def composed(background, faces, distance, angle=0):
-    """Returns (photo, [points]): twelve faces on a photo, turned clockwise by `angle`; `distance`: between the eyes."""
+    """Returns (photo, [points of each face]): twelve faces on `background`, uint8 [1200, 1600, 3].
+
+    distance: between the eyes, in pixels. angle: by which the faces are turned clockwise, in degrees.
+    """
     photo = cv2.resize(background, (COLUMNS * CELL, ROWS * CELL), interpolation=cv2.INTER_CUBIC)
     true = []
     for place, face in enumerate(faces):
@@ -88,14 +81,13 @@ def composed(background, faces, distance, angle=0):
         inside = np.hypot(columns - middle[0], rows - middle[1] - 0.2 * distance) / distance
         mask = np.clip((RADIUS - inside) / 0.2, 0, 1).astype(np.float32)
         centre = (np.array(divmod(place, COLUMNS))[::-1] + 0.5) * CELL + (0.3, 0.7)
-        turn = math.radians(angle)
-        matrix = np.array([(math.cos(turn), -math.sin(turn)), (math.sin(turn), math.cos(turn))])
-        matrix = np.column_stack([matrix, centre - matrix @ middle])
+        matrix = cv2.getRotationMatrix2D(middle, -angle, 1)
+        matrix[:, 2] += centre - middle
         laid, mask = (cv2.warpAffine(part, matrix, photo.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=border)
                       for part, border in ((picture, cv2.BORDER_REPLICATE), (mask, cv2.BORDER_CONSTANT)))
         mask = mask.clip(0, 1)[..., None]
         photo = np.rint(photo * (1 - mask) + laid * mask).astype(np.uint8)
-        true.append(points @ matrix[:, :2].T + matrix[:, 2])
+        true.append(cv2.transform(points[None], matrix)[0])
     return photo, true
 
 
@@ -117,13 +109,14 @@ def measure(case, finder, photos, angles=(0,), min_face=None):
         found = list(found)
         count += len(true)
         for points in true:
-            near = [face for face in found if np.linalg.norm((face.points[:2] - points[:2]).mean(0))
-                    < eye_distance(points) / 2 > 0.25 * face.eye_distance]
+            distance = eye_distance(points)
+            near = [face for face in found if np.linalg.norm((face.points[:2] - points[:2]).mean(0)) < distance / 2
+                    and face.eye_distance < 2 * distance]
             if near:
                 face = near[0]
                 found = [other for other in found if other is not face]
-                errors.append(np.linalg.norm(face.points - points, axis=1).mean() / eye_distance(points))
-                error = SimilarityTransform.from_estimate(points, face.points)
+                errors.append(np.linalg.norm(face.points - points, axis=1).mean() / distance)
+                error = estimate_transform("similarity", points, face.points)
                 rolls.append(math.degrees(error.rotation))
                 sizes.append(error.scale)
         wrong += len(found)
@@ -174,7 +167,7 @@ def main():
     parser = tool_parser(__doc__)
     parser.add_argument("annotated", help="folder of faces with landmarks68.csv in it or beside it")
     parser.add_argument("large", help="folder of faces of about 512 pixels, at least 24, with landmarks68.csv")
-    parser.add_argument("--json", default=None, help="file for the table")
+    parser.add_argument("--json", type=file_path, default=None, help="file for the table")
     a = parser.parse_args()
     annotated = read_faces(a.annotated, "ANNOTATED")
     large = read_faces(a.large, "LARGE", 2 * COLUMNS * ROWS)

@@ -75,6 +75,12 @@ def prior_counts(options):
     return dataset.prior_counts(options.priors) if dataset.takes_priors else None
 
 
+def accepted(dataset, **arguments):
+    """Returns the arguments for a dataset class, without those that it does not take."""
+    takes = {"degradation": dataset.degradable, "cache_folder": dataset.caches, "priors": dataset.takes_priors}
+    return {name: value for name, value in arguments.items() if takes.get(name, True)}
+
+
 def unread_by_data(options):
     """Returns {name of an option: why} of those that --dataset_name and --degradation do not read in a training."""
     dataset, named, found = find_dataset(options.dataset_name), f"--dataset_name {options.dataset_name}", {}
@@ -99,12 +105,6 @@ def training_dataset(options):
         raise UserError(f"--dataset_name {o.dataset_name} is for restoring (newtest.py), not for training.")
     if o.augmentation == "aligned" and not dataset.aligns:
         raise UserError(f"--augmentation aligned is for --dataset_name celeba and face128, not for {o.dataset_name}.")
-    arguments = {"load_size": o.load_size, "scale_factor": o.scale_factor, "seed": o.seed, "min_size": o.min_size,
-                 "on_bad_image": o.on_bad_image}
-    if dataset.degradable:
-        arguments["degradation"] = o.degradation
-    if dataset.caches:
-        arguments["cache_folder"] = o.cache_folder
-    if dataset.takes_priors:
-        arguments["priors"] = o.priors
-    return dataset, arguments
+    return dataset, accepted(dataset, load_size=o.load_size, scale_factor=o.scale_factor, seed=o.seed,
+                             min_size=o.min_size, on_bad_image=o.on_bad_image, degradation=o.degradation,
+                             cache_folder=o.cache_folder, priors=o.priors)

@@ -56,6 +56,11 @@ class LandmarkTable:
         return self.points_of_row[self.rows[self.key(path)]]
 
 
+def five_points(landmarks):
+    """Returns [5, 2] of 68 points: middles of the eyes, nose tip, corners of the mouth, the image's left first."""
+    return np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]])
+
+
 def without_extension(name):
     """Returns `name` without an image extension: 'a/b.jpg' becomes 'a/b'; 'mr.b' is unchanged."""
     stem, extension = os.path.splitext(name)

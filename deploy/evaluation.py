@@ -58,7 +58,7 @@ def candidates(files: Iterable[Path]) -> tuple[list[Candidate], list[str]]:
     for path in files:
         if path.suffix == OM:
             rows.append(Candidate(path, "om", "as compiled", "as deployed", partial(in_ais_bench, path)))
-            notes.append(f"{path.name}: by the clock, batch by batch of one face.")
+            notes.append(f"{path.name}: wall-clock time; batches are computed face by face.")
             continue
         metadata = read_metadata(path)
         precision = metadata.get("precision", "fp32")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import find_dataset, input_reader
+from data import accepted, find_dataset, input_reader
 from data.face_folder import FaceFolder, Place
 from deploy.arrays import read_array, read_list
 from restore.description import Description
@@ -107,12 +107,8 @@ def faces_of(folder: str | os.PathLike, option: str, described: Description, cou
     _check_number(len(paths), fewest, option, folder)
     if not dataset.trains:
         return inputs_of(folder, option, described, count, skipped, fewest)
-    arguments = {"load_size": described.input_size, "scale_factor": described.scale_factor, "augmentation": "none",
-                 "on_bad_image": "stop"}
-    if dataset.degradable:
-        arguments["degradation"] = described.degradation
-    if dataset.takes_priors:
-        arguments["priors"] = "none"
+    arguments = accepted(dataset, load_size=described.input_size, scale_factor=described.scale_factor,
+                         degradation=described.degradation, augmentation="none", priors="none", on_bad_image="stop")
     found = FolderFaces(dataset(paths.at(evenly(count, len(paths))), **arguments), True, skipped)
     _check_number(len(found), fewest, option, folder, "faces that can be read")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from data import find_dataset, input_reader
+from data import accepted, find_dataset, input_reader
 from data.face_folder import FaceFolder
 from engine.results_folder import output_folders
 from metrics.prior_maps import PriorMetrics
@@ -50,17 +50,15 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
     if not dataset.trains:
         raise UserError(f"--dataset_name {o.dataset_name} reads faces to restore and makes none: give "
                         f"--dataroot, or another --dataset_name.")
-    faces = references[:o.max_images]
-    common |= {"scale_factor": o.scale_factor, "augmentation": "none"}
-    if dataset.degradable:
-        common["degradation"] = o.degradation
-    if not dataset.takes_priors:
+    common |= {"scale_factor": o.scale_factor, "degradation": o.degradation, "augmentation": "none"}
+
+    def faces(priors):
+        return dataset(references[:o.max_images], **accepted(dataset, priors=priors, **common))
+    if not (prior_maps and dataset.takes_priors):
         why = f"--dataset_name {o.dataset_name} has no priors." if prior_maps else None
-        return EvaluationSet(dataset(faces, **common), absent=[ABSENT + why] if why else [])
-    if not prior_maps:
-        return EvaluationSet(dataset(faces, priors="none", **common))
+        return EvaluationSet(faces("none"), absent=[ABSENT + why] if why else [])
     try:
         metrics = PriorMetrics(dataset, o.priors, prior_maps)
-        return EvaluationSet(dataset(faces, priors=o.priors, **common), metrics)
+        return EvaluationSet(faces(o.priors), metrics)
     except UserError as error:
-        return EvaluationSet(dataset(faces, priors="none", **common), absent=[f"{ABSENT}{error}"])
+        return EvaluationSet(faces("none"), absent=[f"{ABSENT}{error}"])

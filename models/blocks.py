@@ -5,6 +5,7 @@ All tensors are [N, C, H, W], contiguous or channels_last. Module and parameter 
 checkpoints (`conv2d`, `norm.norm`, `b1_4` ...), so they must not be renamed.
 """
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -73,8 +74,8 @@ def _upsampling_matrix():
     """Returns the [9, 16] matrix that turns a flat 3x3 kernel into the 4x4 kernel of `UpConv2d`."""
     # Along one axis, the kernel (a, b, c) after a nearest x2 upsampling is the transposed convolution with
     # (c, b + c, a + b, a): column k lists which of a, b, c reach output 2i + k - 1 from input i.
-    axis = torch.tensor([[0.0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]])
-    return torch.kron(axis, axis)
+    axis = np.array([(0, 0, 1, 1), (0, 1, 1, 0), (1, 1, 0, 0)], np.float32)
+    return torch.tensor(np.kron(axis, axis))  # torch.kron would import torch._dynamo on `meta` (models/shapes.py)
 
 
 class UpConv2d(Conv2d):

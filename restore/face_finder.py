@@ -14,11 +14,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from skimage.transform import SimilarityTransform
+from skimage.transform import estimate_transform, matrix_transform
 
 from models.onet import SIZE, ONet
 from models.weights import match_weights, read_weights
-from restore.alignment import TEMPLATE
+from restore.alignment import TEMPLATE, crop_scale, finer_grid
 from utils.files import check_regular_file
 from utils.pretrained import FOLDER, check_known_file
 
@@ -180,7 +180,7 @@ class FaceFinder:
                                       for out in self._refiner(torch.cat([crops, crops.flip(3)])))
             places[1, ..., 0] = 1 - places[1, ..., 0]
             places = (places[0] + places[1][:, MIRRORED]) / 2 * SIZE - 0.5
-            found.append(np.stack([_apply(np.linalg.inv(matrix), place)
+            found.append(np.stack([matrix_transform(place, np.linalg.inv(matrix))
                                    for matrix, place in zip(part, places, strict=True)]))
             trust.append(probability.mean(0))
         return np.concatenate(found), np.concatenate(trust)
@@ -270,30 +270,23 @@ def _distinct(corners: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _to_crop(points: np.ndarray, turn: float) -> np.ndarray:
     """Returns the 3x3 matrix from the photo to O-Net's crop in which the face is upright, turned by `turn` degrees."""
-    matrix = SimilarityTransform.from_estimate(points, CROP).params
+    matrix = estimate_transform("similarity", points, CROP).params
     middle = (SIZE - 1) / 2
     return np.vstack([cv2.getRotationMatrix2D((middle, middle), turn, 1), (0, 0, 1)]) @ matrix
 
 
 def _cut(levels: Sequence[_Level], matrix: np.ndarray) -> np.ndarray:
     """Returns O-Net's crop, uint8 [48, 48, 3], of the smallest level that has its detail, with antialiasing."""
-    scale = math.hypot(*matrix[0, :2])
+    scale = crop_scale(matrix[:2])
     level = next((level for level in reversed(levels) if level.scale >= scale), levels[0])
     finer = max(1, math.ceil(level.scale / scale - 0.01))  # the crop is cut so many times too large, then averaged
-    shrink = 1 / level.scale
-    to_photo = np.array([(shrink, 0, (shrink - 1) / 2), (0, shrink, (shrink - 1) / 2), (0, 0, 1)])
-    enlarge = np.array([(finer, 0, (finer - 1) / 2), (0, finer, (finer - 1) / 2), (0, 0, 1)])
-    crop = cv2.warpAffine(level.picture, (enlarge @ matrix @ to_photo)[:2], (SIZE * finer, SIZE * finer),
+    to_photo = np.vstack([finer_grid(1 / level.scale), (0, 0, 1)])
+    crop = cv2.warpAffine(level.picture, finer_grid(finer) @ matrix @ to_photo, (SIZE * finer, SIZE * finer),
                           flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:2, :2].T + matrix[:2, 2]
-
-
 def _face(find: _Finds, points: np.ndarray, trust: float) -> Face:
-    matrix = SimilarityTransform.from_estimate(CROP, points).params
     (left, top), (right, bottom) = find.corners.tolist()
     return Face(points.astype(np.float32), (left, top, right - left + 1, bottom - top + 1), float(find.scores),
-                float(trust), math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
+                float(trust), math.degrees(estimate_transform("similarity", CROP, points).rotation))

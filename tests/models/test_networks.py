@@ -6,10 +6,12 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from models import create_network, find_recipe
 from models.init import init_weights
+from models.shapes import shapes_only
 from models.weights import WeightsError, count_parameters, load_weights, match_weights, read_weights
 from utils.errors import UserError
 
@@ -225,3 +227,18 @@ def test_files_that_are_no_checkpoint_give_one_clear_line(write, state, tmp_path
         load_weights(small(), path)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("name", ["sparnet_compact", "sparnethd_attn3d", "fsrnet"])
+def test_parameters_are_counted_without_computing(name):
+    """Operators on torch's device `meta` import torch._dynamo, which would delay the start of every program."""
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            called.add(operator.name().partition(".")[0])
+            return operator(*args, **(kwargs or {}))
+    called = set()
+    with Recorded(), shapes_only():
+        create_network(name)
+    assert "aten::empty" in called
+    assert called <= {f"aten::{operator}" for operator in (
+        "empty", "new_empty", "zeros", "ones", "zero_", "fill_", "lift_fresh", "_to_copy", "view", "detach")}

@@ -10,6 +10,7 @@ import skimage.data
 import torch
 
 from data.drawn.builtin_faces import draw_face
+from data.landmark_files import five_points
 from models.onet import ONet
 from models.weights import count_parameters, match_weights, read_weights
 from restore import face_finder
@@ -26,8 +27,7 @@ def finder():
 def drawn(seed, size):
     """Returns (picture, five points) of a drawn face."""
     face = draw_face(seed, size)
-    points = face.landmarks
-    return face.image, np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    return face.image, five_points(face.landmarks)
 
 
 def compose(shape, faces):
@@ -78,6 +78,14 @@ def test_a_face_half_outside_the_frame(finder, left):
     assert error(face.points, true) < 0.15
 
 
+@pytest.mark.parametrize("left", [-76, 206])
+def test_a_face_of_which_little_is_visible_is_found_in_the_reflected_border(finder, left, monkeypatch):
+    photo, _ = compose((256, 256), [(3, 128, left, 64)])
+    assert len(finder(photo)) == 1
+    monkeypatch.setattr(face_finder, "BORDER", 0)
+    assert finder(photo) == []
+
+
 def test_a_very_large_face(finder):
     picture, points = drawn(3, 1024)
     face, = finder(cv2.resize(picture, (2000, 2000), interpolation=cv2.INTER_LINEAR))
@@ -109,6 +117,27 @@ def test_plain_and_noisy_pictures_have_no_face(finder, shape):
     assert finder(plain) == finder(noise, angles=ALL_ANGLES) == [] and find_points(plain, finder) is None
 
 
+def test_doubtful_finds_need_o_nets_certainty(finder, monkeypatch):
+    scores, trust = np.array([0.45, 0.45, 0.65, 0.65]), [0.96, 0.98, 0.45, 0.55]
+    points = face_finder.TEMPLATE + 100 * np.stack([np.arange(4), np.zeros(4)], 1)[:, None]
+    corners = np.stack([points.min(1), points.max(1)], 1)
+    monkeypatch.setattr(finder, "_detect", lambda *_: face_finder._Finds(corners, points, scores))
+    monkeypatch.setattr(finder, "_refine", lambda levels, points, turned: (
+        points, np.array([trust[int(face[0, 0]) // 100] for face in points])))
+    assert [(face.score, face.trust) for face in finder(np.zeros((120, 500, 3), np.uint8))] == [
+        (0.45, 0.98), (0.65, 0.55)]
+
+
+def test_o_net_sees_each_face_and_its_mirror_image(finder, monkeypatch):
+    photo, _ = compose((200, 400), [(0, 100, 40, 50), (3, 100, 240, 50)])
+    seen, refiner = [], finder._refiner
+    monkeypatch.setattr(finder, "_refiner", lambda crops: seen.append(crops) or refiner(crops))
+    finder(photo)
+    assert len(seen) == face_finder.PASSES == 2
+    for crops, mirrored in (batch.chunk(2) for batch in seen):
+        assert torch.equal(mirrored, crops.flip(3)) and not torch.equal(mirrored, crops)
+
+
 def test_pieces_of_a_large_photo_lose_no_face(finder, monkeypatch):
     photo, true = compose((200, 800), [(seed, 100, 40 + 190 * seed, 50) for seed in range(4)])
     whole = finder(photo)
@@ -117,6 +146,12 @@ def test_pieces_of_a_large_photo_lose_no_face(finder, monkeypatch):
     faces = finder(photo)
     assert len(faces) == len(whole) == 4
     assert all(error(face.points, points) < 0.12 for face, points in zip(faces, true, strict=True))
+
+
+def test_large_faces_are_looked_for_in_reduced_photos():
+    levels = face_finder._pyramid(np.zeros((1200, 1600, 3), np.uint8), face_finder.SMALLEST_FACE)
+    assert [level.picture.shape[:2] for level in levels[1:]] == [(480, 640), (192, 256)]
+    assert [level.scale for level in levels[1:]] == [0.4, 0.16]
 
 
 def test_time_is_bounded_by_the_pixels_seen():
