@@ -6,7 +6,7 @@
 
 The astronaut (Eileen Collins, NASA, public domain) comes with scikit-image; the group is drawn (data/drawn).
 """
-from pathlib import Path
+import io
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from data.drawn.builtin_faces import draw_face
 from data.face128_chain import degrade_face128
 from restore.photo_file import read_photo
 from utils.errors import UserError, run_main
+from utils.files import write_file
 from utils.images import check_writable, save_image
 from utils.option_types import file_path, tool_parser
 
@@ -45,10 +46,17 @@ def group():
 
 
 def write_photos(folder):
-    """Writes the photos into `folder`."""
+    """Writes the photos into `folder`. Raises UserError, before it writes, if another file has one of their names."""
+    photos = {}
     for name, photo in (("astronaut.jpg", small_astronaut()), ("group.jpg", group())):
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo).save(folder / name, quality=QUALITY)
+        content = io.BytesIO()
+        Image.fromarray(photo).save(content, "JPEG", quality=QUALITY)
+        photos[folder / name] = content.getvalue()
+    for path, content in photos.items():
+        if path.exists() and path.read_bytes() != content:
+            raise UserError(f"{path} is there already and is another file: choose another folder.")
+    for path, content in photos.items():
+        write_file(path, content, make_folder=True)
 
 
 def before_after(before, after, path):
@@ -79,7 +87,7 @@ def main():
         write_photos(*a.folders)
     else:
         check_writable(a.folders[2])
-        before_after(*map(Path, a.folders))
+        before_after(*a.folders)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 
 from data.drawn.builtin_faces import draw_face
+from data.landmark_files import five_points
 from restore.alignment import TEMPLATE, align
 from restore.face_finder import find_points
-
-
-def five_points(face):
-    """Returns the eyes, nose tip and mouth corners of a drawn face, from its 68 points."""
-    points = face.landmarks
-    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
 
 
 @pytest.mark.parametrize("size", [64, 256])
@@ -20,7 +15,7 @@ def test_faces_are_found_where_they_were_drawn(size):
     for seed in (0, 3, 7):
         face = draw_face(seed, size)
         found = find_points(face.image)
-        assert np.abs(found - five_points(face)).max() < 0.05 * size
+        assert np.abs(found - five_points(face.landmarks)).max() < 0.05 * size
     assert find_points(np.full((size, size, 3), 90, np.uint8)) is None
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.drawn.builtin_faces import draw_face
+from data.landmark_files import five_points
 from restore.alignment import FACE_TEMPLATES, crop_matrix, crop_scale, cut_face
 from restore.paste_back import RestoredCrop, paste_back
 
@@ -15,12 +16,10 @@ SIDE = 1024  # of the picture that is the truth
 def truth():
     """Returns (picture [SIDE, SIDE, 3], points [5, 2]) with a drawn face of a third of its side."""
     face = draw_face(3, 512)
-    points = face.landmarks
-    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
     picture = np.full((SIDE, SIDE, 3), 120, np.uint8)
     picture[300:812, 260:772] = face.image
     picture = cv2.GaussianBlur(picture, None, 1.5)
-    return picture, five + (260, 300)
+    return picture, five_points(face.landmarks) + (260, 300)
 
 
 def at(truth, eyes):

@@ -25,6 +25,16 @@ def test_the_photos_hold_the_faces(tmp_path, monkeypatch):
         assert sum(left < x < left + side and top < y < top + side for x, y in middles) == 1
 
 
+def test_a_file_of_the_user_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "group.jpg").write_bytes(b"the user's")
+    with pytest.raises(UserError, match="group.jpg is there already"):
+        call(monkeypatch, "photos", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["group.jpg"]
+    (tmp_path / "group.jpg").unlink()
+    for _ in range(2):  # its own files are no reason to refuse
+        call(monkeypatch, "photos", tmp_path)
+
+
 def test_before_is_enlarged_to_the_size_of_after(tmp_path, monkeypatch):
     for folder, size, grey in (("in", (20, 10), 50), ("out", (40, 20), 200)):
         (tmp_path / folder).mkdir()
