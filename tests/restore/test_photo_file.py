@@ -114,16 +114,12 @@ def test_cmyk_becomes_rgb_and_says_so(tmp_path):
 
 
 def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
-    import cv2
-    cv2.imwrite(str(tmp_path / "rgb16.png"), PIXELS[..., :3].astype(np.uint16) * 257)
-    cv2.imwrite(str(tmp_path / "rgb16.tif"), PIXELS[..., :3].astype(np.uint16) * 257)
-    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey16.png")
     frames = [Image.fromarray(PIXELS[..., :3]), Image.fromarray(255 - PIXELS[..., :3])]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    (tmp_path / "bad.png").write_bytes((tmp_path / "rgb16.png").read_bytes()[:60])
-    for name, reason in (("rgb16.png", "more than 8 bits"), ("rgb16.tif", "more than 8 bits"),
-                         ("grey16.png", "more than 8 bits"), ("moving.gif", "several pages or frames"),
-                         ("bad.png", "bad.png"), ("none.png", "No such file")):
+    frames[0].save(tmp_path / "whole.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    for name, reason in (("moving.gif", "several pages or frames"), ("bad.png", "bad.png"),
+                         ("none.png", "No such file")):
         with pytest.raises(BadImage, match=reason) as error:
             read_photo(tmp_path / name)
         assert str(error.value).count(name) == 1
