@@ -26,7 +26,7 @@ DETECTOR = FOLDER / "yunet" / "yunet_n_dynamic.onnx"
 REFINER = FOLDER / "onet" / "onet.safetensors"
 CONFIDENCE, TRUST = 0.6, 0.5  # least score of YuNet and least face probability of O-Net
 DOUBTFUL, SURE = 0.4, 0.97  # or: YuNet gives less to small faces, of which O-Net is sure
-NOTEWORTHY = 0.8  # score of YuNet from which on a find that O-Net does not trust is worth a word
+NOTEWORTHY = 0.2  # trust from which on a find with YuNet's CONFIDENCE is worth a word; less: mostly textures
 ALL_ANGLES = (0, 90, 180, 270)
 
 # The pyramid
@@ -60,7 +60,7 @@ class Face(NamedTuple):
         the face when upright. Points may lie outside the photo.
     box: left, top, width and height; it may exceed the photo.
     score: YuNet's, 0.4 to 1.
-    trust: O-Net's face probability, 0.5 to 1; less if the face is doubtful.
+    trust: O-Net's face probability, 0.5 to 1; from 0.2 on if the face is doubtful.
     angle: degrees by which the face is turned clockwise, in (-180, 180]; 0: upright.
     doubtful: whether it is probably no face.
     """
@@ -122,7 +122,7 @@ class FaceFinder:
             PIXELS / 4, more in proportion; without an upper limit.
         angles: multiples of 90 degrees by which heads may be turned clockwise; 0 finds heads up to about 30 degrees.
             ALL_ANGLES finds heads at every angle, in about four times the time.
-        doubtful: whether finds that YuNet is sure of and O-Net does not trust are returned, too, marked as doubtful.
+        doubtful: whether finds of which YuNet is sure and O-Net is not are returned, too, marked as doubtful.
         """
         levels = _pyramid(picture, min_face or SMALLEST_FACE)
         parts = [self._detect(level, angle, LARGEST_FACE if level is not levels[-1] else math.inf)
@@ -134,7 +134,7 @@ class FaceFinder:
             finds = finds.take(_distinct(finds.corners, finds.scores))
         points, trust = self._refine(levels, finds.points, turned=len(angles) > 1)
         sure = (trust >= TRUST) & (finds.scores >= CONFIDENCE) | (trust >= SURE)
-        kept = sure | (finds.scores >= NOTEWORTHY) if doubtful else sure
+        kept = sure | (finds.scores >= CONFIDENCE) & (trust >= NOTEWORTHY) if doubtful else sure
         finds, points, trust, sure = finds.take(kept), points[kept], trust[kept], sure[kept]
         # A wrong orientation costs more trust than score. What is doubtful displaces no face.
         chosen = _distinct(finds.corners, np.where(sure, finds.scores * trust ** 4, finds.scores - 2))

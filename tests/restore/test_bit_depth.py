@@ -131,13 +131,13 @@ def test_what_is_too_bright_for_16_bits_is_white():
 
 
 def test_enlarging_is_that_of_8_bits_and_by_parts_the_same():
-    photo = np.kron(SAMPLES[:12, :10, :3], np.ones((4, 4, 1), np.uint16))
+    photo = np.kron(SAMPLES[:12, :10, :3] // 3 + 20000, np.ones((4, 4, 1), np.uint16))
     for pixels in (photo, eight_bits(photo)):
         whole = enlarged(pixels, (80, 96))
         part = enlarged(pixels, (30, 20), (10, 5, 25, 15)).astype(int)
-        assert np.abs(part - whole[10:30, 20:50]).max() <= 1
+        assert np.abs(part - whole[10:30, 20:50]).max() <= 1  # Pillow rounds between its two passes
     wide = enlarged(photo, (80, 96))
-    assert np.abs(wide / 257 - enlarged(eight_bits(photo), (80, 96))).max() < 1.5
+    assert np.abs(wide / 257 - enlarged(eight_bits(photo), (80, 96))).max() < 2.5
     assert np.array_equal(enlarged(photo[..., 1], (80, 96)), wide[..., 1])
 
 
