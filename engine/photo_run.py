@@ -147,7 +147,7 @@ class PhotoRun:
 
         Threads read and search photos beside the network, and paste and write them after it.
         """
-        threads = min(MOST_THREADS, usable_cores())
+        threads = max(1, min(MOST_THREADS, usable_cores() // distributed.world_size()))
         faces = max(restorer.batch_size for restorer in self.restore.restorers.values())
         with ThreadPoolExecutor(threads) as pool:
             for jobs in in_batches(self._look, self.names, self._pixels, lambda job: len(job.faces), faces, IN_FLIGHT,

@@ -1,0 +1,22 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""benchmarks/photos.py at toy size."""
+import json
+import os
+import sys
+
+import torch
+
+from benchmarks import photos
+
+
+def test_a_row(tmp_path, monkeypatch):
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["photos", "--photos=2", "--faces=1", "--rounds=1", "--device=cpu",
+                                      f"--json={tmp_path / 'row.json'}"])
+    try:
+        photos.main()
+    finally:
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(threads)
+    row, = json.loads((tmp_path / "row.json").read_text())["rows"]
+    assert row["faster"] > 0 and row["levels"] <= 30  # JPEG files of photos that differ by 1 grey level at most
