@@ -36,6 +36,7 @@ from utils.version import VERSION, command
 CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change photos
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
+SUMMARY = f"{ABOUT}/report.json"
 OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
 SHOWN = 24  # faces in the contact sheet
 TILES_SHOWN = 10  # seconds from one line on the background to the next
@@ -55,6 +56,15 @@ class _Job:
     target: str = ""  # the output's name
     what: str | None = None
     line: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Returns what the summary of a call says of the finished photo, for JSON."""
+        if self.what == "done before":
+            file, faces = self.known["file"], self.known.get("faces", [])
+        else:
+            file, faces = self.target, [face.record() for face in self.faces]
+        return {"photo": self.name, "outcome": self.what, "message": self.line,
+                "file": None if self.what == "skipped" else file, "faces": faces}
 
 
 class _TileProgress:
@@ -98,7 +108,7 @@ class PhotoRun:
                                      max_face=o.max_face, background=background)
         self.otherwise = "unchanged" if o.upscale == 1 else "enlarged"  # a photo without a restored face
         self.sheet: list[list[np.ndarray]] = []
-        self.bad: list[str] = []
+        self.done: list[dict[str, Any]] = []  # what the summary says of each photo
         self.targets: set[str] = set()  # outputs of this call
 
     def _find_photos(self):
@@ -133,10 +143,11 @@ class PhotoRun:
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
                 print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.line}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
-            parts = distributed.gather((counts, self.bad))
+            parts = distributed.gather((counts, self.done))
+            counts = {what: sum(part[what] for part, _ in parts) for what in counts}
             if distributed.is_main():
-                self._finish({what: sum(part[what] for part, _ in parts) for what in counts})
-            bad = sum(len(names) for _, names in parts)
+                self._finish(counts, [photo for _, photos in parts for photo in photos])
+            bad = counts["skipped"]
             if bad and distributed.is_main():
                 print(f"error: {bad} photos could not be read or written; they are named above. All others are done.",
                       file=sys.stderr, flush=True)
@@ -148,18 +159,19 @@ class PhotoRun:
         Threads read and search photos beside the network, and paste and write them after it.
         """
         threads = max(1, min(MOST_THREADS, usable_cores() // distributed.world_size()))
-        faces = max(restorer.batch_size for restorer in self.restore.restorers.values())
+        batch = max(restorer.batch_size for restorer in self.restore.restorers.values())
+
+        def faces(job):
+            return sum(bool(face.crop) for face in job.faces)
         with ThreadPoolExecutor(threads) as pool:
-            for jobs in in_batches(self._look, self.names, self._pixels, lambda job: len(job.faces), faces, IN_FLIGHT,
-                                   threads):
+            for jobs in in_batches(self._look, self.names, self._pixels, faces, batch, IN_FLIGHT, threads):
                 restored = iter(self.restore.restore([face for job in jobs for face in job.faces]))
                 for job in jobs:
                     job.faces = [next(restored) for _ in job.faces]
                     self._choose_target(job)
                 for job in pool.map(self._write, jobs):
-                    if job.what == "skipped":
-                        self.bad.append(job.name)
                     self._show(job)
+                    self.done.append(job.record())
                     yield job
 
     def _claim_folder(self, held: contextlib.ExitStack) -> None:
@@ -252,7 +264,10 @@ class PhotoRun:
         faces = [face for face in job.faces if face.crop]
         self.sheet += [[face.crop.aligned, face.crop.restored] for face in faces[:SHOWN - len(self.sheet)]]
 
-    def _finish(self, counts) -> None:
+    def _finish(self, counts, photos) -> None:
+        if self.options.report:
+            _write_record(self.folder / SUMMARY, {
+                "command": command(), "counts": counts, "photos": sorted(photos, key=lambda photo: photo["photo"])})
         if self.sheet:
             size = max(len(before) for before, _ in self.sheet)
             pairs = [[np.asarray(resize(Image.fromarray(face), size)) for face in pair] for pair in self.sheet]

@@ -48,6 +48,9 @@ def photo_parser():
                              "can improve")
     parser.add_argument("--save_faces", action="store_true",
                         help="also write each face before and after, into OUTPUT_PATH/newphoto/faces; default: no")
+    parser.add_argument("--report", action="store_true",
+                        help="also write OUTPUT_PATH/newphoto/report.json: what became of every photo, those that were "
+                             "skipped too, for programs; default: no, each photo has its own report in reports/")
     add_device(parser)
     parser.add_argument("--again", action="store_true",
                         help="restore all photos of a folder; default: those that were finished with the same weights "

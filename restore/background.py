@@ -13,8 +13,8 @@ from torch.nn import functional
 from models.rrdbnet import FACTOR, RRDBNet
 from models.weights import WeightsError, match_weights, read_weights
 
-TILE = 192  # pixels of the photo per side: memory follows from it, about 0.7 GB
-OVERLAP = 24  # pixels that a tile sees on every side beyond its own
+TILE = 192  # pixels of the photo per side: memory follows from it
+OVERLAP = 32  # pixels that a tile sees on every side beyond its own
 
 
 class Background:

@@ -299,3 +299,18 @@ def test_a_background_is_enlarged_by_a_network(run, tmp_path, monkeypatch, capsy
         assert status == 0 and "1 of 1 faces restored" in printed and "face.png: 3 of 4 tiles of the" in printed
         assert found.shape == (400, 400, 3) and (found[200:] == value * 255).all()
         assert found[80:120, 60:100].std() > 5  # the face is that of the photo
+
+
+def test_a_summary_for_programs(run, tmp_path):
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "b.png", 0)
+    (tmp_path / "in" / "c.png").write_bytes(b"none")
+    _, out = run(tmp_path / "in")
+    assert not (out / "newphoto" / "report.json").exists()
+    for outcomes in (["restored", "unchanged"], ["done before"] * 2):
+        run(tmp_path / "in", "--report", out="other")
+        found = json.loads((tmp_path / "other" / "newphoto" / "report.json").read_text())
+        assert [(photo["photo"], photo["outcome"]) for photo in found["photos"]] == [
+            ("a.png", outcomes[0]), ("b.png", outcomes[1]), ("c.png", "skipped")]
+        assert [photo["file"] for photo in found["photos"]] == ["a.png", "b.png", None]
+        assert found["counts"]["skipped"] == 1 and "cannot identify" in found["photos"][2]["message"]
