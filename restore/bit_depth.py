@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from utils.opencv import quiet
+
 STEP = 257  # of 16 bits, per step of 8 bits
 OF_8_BITS = np.rint(np.arange(65536) / STEP).astype(np.uint8)
 # Numbers of TIFF tags and of compressions in them
@@ -99,7 +101,8 @@ def read_samples(image: Image.Image, content: bytes) -> np.ndarray | None:
     """
     if image.format == "TIFF" and not _is_plain(image.tag_v2) or "transparency" in image.info:
         return None
-    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    with quiet():
+        found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[:2] != image.size[::-1]:
         return None
     if found.ndim == 2:
@@ -140,7 +143,8 @@ def _encoded(extension, samples, parameters=()):
     """Returns the file's bytes; ValueError if OpenCV cannot encode it, e.g. very small JPEG 2000 pictures."""
     if samples.shape[2] > 1:
         samples = cv2.cvtColor(samples, cv2.COLOR_RGB2BGR if samples.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    done, content = cv2.imencode(extension, samples, list(parameters))
+    with quiet():
+        done, content = cv2.imencode(extension, samples, list(parameters))
     if not done:
         raise ValueError("such a picture of 16 bits cannot be encoded")
     return content.tobytes()

@@ -20,6 +20,7 @@ from models.onet import SIZE, ONet
 from models.weights import match_weights, read_weights
 from restore.alignment import TEMPLATE, crop_scale, finer_grid
 from utils.files import check_regular_file
+from utils.opencv import quiet
 from utils.pretrained import FOLDER, check_known_file
 
 DETECTOR = FOLDER / "yunet" / "yunet_n_dynamic.onnx"
@@ -205,12 +206,8 @@ def _make_detector() -> cv2.FaceDetectorYN:
     """Returns a YuNet. Raises UserError if its file is missing or damaged."""
     check_regular_file(DETECTOR)
     check_known_file(DETECTOR)
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target nobody asked for
-    try:
+    with quiet():  # OpenCV 5 warns of a target nobody asked for
         return cv2.FaceDetectorYN.create(str(DETECTOR), "", (SMALLEST_SIDE, SMALLEST_SIDE), DOUBTFUL)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def _pyramid(picture: np.ndarray, min_face: float) -> list[_Level]:

@@ -17,11 +17,11 @@ WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA"
 # For formats whose files do not say how they were compressed: without loss, or with as little as they can.
 BEST = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
 TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"), "tiff_adobe_deflate"
-KEPT = ("icc_profile", "dpi", "xmp")  # what Pillow reads into `info` and writes again under the same name
+KEPT = ("icc_profile", "dpi", "xmp", "comment")  # what Pillow reads into `info` and writes again under the same name
 GREY = ("1", "L", "LA", "La")
 # Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
-# software, date, artist, copyright, EXIF, GPS.
-DESCRIBING = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
+# software, date, artist, XMP, copyright, EXIF, GPS.
+DESCRIBING = (270, 271, 272, 305, 306, 315, 700, 33432, 34665, 34853)
 PNG_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB")  # chunks that say which colours the values mean
 
 

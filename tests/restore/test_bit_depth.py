@@ -7,7 +7,6 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from restore.bit_depth import TRANSPOSED, eight_bits, enlarged, write_samples
@@ -15,6 +14,7 @@ from restore.paste_back import RestoredCrop, paste_back
 from restore.photo_file import read_photo, write_photo
 from utils.images import UPRIGHT, BadImage
 
+tifffile = pytest.importorskip("tifffile")  # comes with scikit-image
 SAMPLES = np.random.default_rng(0).integers(0, 65536, (72, 80, 4), dtype=np.uint16)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 KINDS = {"rgb": SAMPLES[..., :3], "rgba": SAMPLES, "grey": SAMPLES[..., :1], "grey and alpha": SAMPLES[..., :2]}

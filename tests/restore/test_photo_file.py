@@ -2,7 +2,7 @@
 """Photos keep what is not their picture."""
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
@@ -123,3 +123,23 @@ def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
         with pytest.raises(BadImage, match=reason) as error:
             read_photo(tmp_path / name)
         assert str(error.value).count(name) == 1
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_xmp_of_a_tiff_file_survives(tmp_path, compression):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[700], tags.tagtype[700] = b"<xmp/>", 1
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
+    assert through(tmp_path / "a.tif", tmp_path)[1].info["xmp"] == b"<xmp/>"
+
+
+def test_comments_and_the_meaning_of_colours_survive(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", comment=b"a comment", xmp=b"<xmp/>")
+    written = through(tmp_path / "a.jpg", tmp_path)[1]
+    assert (written.info["comment"], written.info["xmp"]) == (b"a comment", b"<xmp/>")
+    colours = PngImagePlugin.PngInfo()
+    colours.add(b"gAMA", (45455).to_bytes(4, "big"))
+    colours.add(b"cHRM", b"".join(value.to_bytes(4, "big") for value in range(10_000, 10_008)))
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.png", pnginfo=colours)
+    written = through(tmp_path / "a.png", tmp_path)[1]
+    assert written.info["gamma"] == 0.45455 and written.info["chromaticity"][0] == 0.1
