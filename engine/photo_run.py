@@ -41,7 +41,7 @@ OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that res
 SHOWN = 24  # faces in the contact sheet
 TILES_SHOWN = 10  # seconds from one line on the background to the next
 MOST_THREADS = 4  # that read and search photos, each with up to 0.3 GB
-IN_FLIGHT = 96e6  # pixels, as written, of the photos that are in memory at a time: 6 bytes each, 12 with 16 bits
+IN_FLIGHT = 64e6  # pixels, as written, of the photos that are in memory at a time: 6 bytes each, 12 with 16 bits
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Job:
     line: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Returns what the summary of a call says of the finished photo, for JSON."""
+        """Returns what --report says of the finished photo, for JSON."""
         if self.what == "done before":
             file, faces = self.known["file"], self.known.get("faces", [])
         else:
@@ -108,7 +108,7 @@ class PhotoRun:
                                      max_face=o.max_face, background=background)
         self.otherwise = "unchanged" if o.upscale == 1 else "enlarged"  # a photo without a restored face
         self.sheet: list[list[np.ndarray]] = []
-        self.done: list[dict[str, Any]] = []  # what the summary says of each photo
+        self.done: list[dict[str, Any]] = []  # what --report says of each photo
         self.targets: set[str] = set()  # outputs of this call
 
     def _find_photos(self):
@@ -171,7 +171,8 @@ class PhotoRun:
                     self._choose_target(job)
                 for job in pool.map(self._write, jobs):
                     self._show(job)
-                    self.done.append(job.record())
+                    if self.options.report:
+                        self.done.append(job.record())
                     yield job
 
     def _claim_folder(self, held: contextlib.ExitStack) -> None:

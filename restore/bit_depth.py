@@ -7,6 +7,7 @@ by Pillow as for 8 bits, into a file of one pixel, and put around the samples th
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def enlarged(pixels: np.ndarray, size: tuple[int, int], box: tuple[float, ...] |
 
 
 def bits_per_channel(image: Image.Image, content: bytes) -> set[int | str]:
-    """Returns the channels' bits of an opened, not yet decoded image; a word in place of a number: other samples.
+    """Returns the channels' bits of an opened, not yet decoded image; words for other than unsigned whole numbers.
 
     content: of its file. For formats that cannot have more than 8 bits it is {8}.
     """
@@ -72,16 +73,20 @@ def bits_per_channel(image: Image.Image, content: bytes) -> set[int | str]:
         return _jpeg2000_bits(content)
     if image.format == "AVIF":
         setting = content.find(b"av1C")
-        return {"10 or 12" if setting >= 0 and content[setting + 6:setting + 7] >= b"\x40"
-                and content[setting + 6] & 0x40 else 8}
+        return {"10 or 12" if setting >= 0 and int.from_bytes(content[setting + 6:setting + 7], "big") & 0x40 else 8}
     if image.format == "PPM":
-        arguments = image.tile[0].args
-        most = arguments[-1] if isinstance(arguments, tuple) and isinstance(arguments[-1], int) else 255
-        if image.mode == "F":
-            return {"float"}
-        return {16 if most == 65535 or ";16" in str(arguments) else "other" if most > 255 else 8}
+        most = _largest_value(image)
+        return {{65535: 16}.get(most, f"values up to {most}") if most > 255 else 8}
     raw = [str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args) for tile in image.tile]
     return {16 if image.mode.startswith("I") or any(";16" in mode for mode in raw) else 8}
+
+
+def _largest_value(image):
+    """Returns the value of white in an opened PPM, PGM or PBM image; of PFM, which holds floats, infinity."""
+    rawmode, *others = image.tile[0].args if isinstance(image.tile[0].args, tuple) else (image.tile[0].args,)
+    if image.mode == "F":
+        return math.inf
+    return 65535 if ";16" in rawmode else others[0] if others else 255
 
 
 def _jpeg2000_bits(content):

@@ -82,7 +82,7 @@ def _is_deep(path, image, content):
     if all(isinstance(number, int) and number <= 8 for number in bits):
         return False
     if bits != {16}:
-        raise BadImage(path, f"its channels have {', '.join(sorted(map(str, bits)))} bits, photos keep 8 or 16: "
+        raise BadImage(path, f"photos keep channels of 8 or 16 bits, not such ({', '.join(sorted(map(str, bits)))}): "
                              f"convert it first")
     return True
 

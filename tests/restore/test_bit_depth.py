@@ -150,13 +150,18 @@ def png_with_transparent_black():
 
 
 def test_what_16_bit_files_cannot_keep_is_refused(tmp_path):
-    files = ("half.png", "float.tif", "signed.tif", "white.tif", "planes.tif", "12.jp2", "key.png", "odd.ppm")
+    files = ("half.png", "10.avif", "float.tif", "signed.tif", "white.tif", "planes.tif", "12.jp2", "key.png",
+             "odd.ppm", "float.pfm")
+    Image.fromarray(eight_bits(SAMPLES[..., :3])).save(tmp_path / "10.avif")
+    avif = bytearray((tmp_path / "10.avif").read_bytes().replace(b"\3\x08\x08\x08", b"\3\x0a\x0a\x0a"))
+    avif[avif.index(b"av1C") + 6] |= 0x40  # its header says so, in both places
+    (tmp_path / "10.avif").write_bytes(avif)
     tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(SAMPLES[..., :3], 2, 0).copy(), photometric="rgb",
                      planarconfig="separate")
     with (tmp_path / "half.png").open("wb") as file:
         write_samples(file, SAMPLES, "PNG", {})
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:9000])
-    tifffile.imwrite(tmp_path / "float.tif", SAMPLES[..., :3].astype(np.float32), photometric="rgb")
+    tifffile.imwrite(tmp_path / "float.tif", SAMPLES[..., 0].astype(np.float32), photometric="minisblack")
     tifffile.imwrite(tmp_path / "signed.tif", SAMPLES[..., 0].astype(np.int16), photometric="minisblack")
     tifffile.imwrite(tmp_path / "white.tif", SAMPLES[..., 0], photometric="miniswhite")
     content = io.BytesIO()
@@ -165,7 +170,10 @@ def test_what_16_bit_files_cannot_keep_is_refused(tmp_path):
     (tmp_path / "12.jp2").write_bytes(content.getvalue()[:start] + b"\x0b" + content.getvalue()[start + 1:])
     (tmp_path / "key.png").write_bytes(png_with_transparent_black())
     (tmp_path / "odd.ppm").write_bytes(b"P6 4 4 1023\n" + bytes(96))
+    (tmp_path / "float.pfm").write_bytes(b"Pf 4 4 -1.0\n" + bytes(64))
     for name in files:
         with pytest.raises(BadImage) as error:
             read_photo(tmp_path / name)
+        assert ("8 or 16 bits" in str(error.value) or "not kept in this form" in str(error.value)) == (
+            name != "half.png")
         assert "\n" not in str(error.value) and str(error.value).count(name) == 1
