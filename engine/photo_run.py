@@ -203,7 +203,7 @@ class PhotoRun:
             height, width = photo.pixels.shape[:2]
             if height * width * upscale ** 2 > MAX_PIXELS:
                 raise BadImage(name, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
-            job.faces, job.photo = self.restore.find(photo.pixels), photo
+            job.faces, job.photo = self.restore.cut_faces(photo.pixels), photo
         except BadImage as error:
             job.what, job.line = "skipped", f"skipped: {error.reason}"
         return job
@@ -247,7 +247,7 @@ class PhotoRun:
         # First without `asked`: if the process is killed now, the next call knows its own file and writes it again.
         _write_record(record, about)
         if self._changed(job):
-            pixels = self.restore.paste(job.photo.pixels, job.faces, _TileProgress(job.name))
+            pixels = self.restore.paste_faces(job.photo.pixels, job.faces, _TileProgress(job.name))
             write_photo(job.photo, pixels, self.folder / job.target)
         else:
             write_file(self.folder / job.target, job.content, make_folder=True)

@@ -57,7 +57,7 @@ class PhotoRestorer:
                  fidelity: float = 0.0, which: str = "all", angles: Sequence[int] = (0,), min_face: float | None = None,
                  max_face: float | None = None, finder: Callable[[np.ndarray], Sequence[Face]] | None = None,
                  background: Background | None = None) -> None:
-        self.restorers, self.upscale, self.paste_mode, self.fidelity = restorers, upscale, paste, fidelity
+        self.restorers, self.upscale, self.paste, self.fidelity = restorers, upscale, paste, fidelity
         self.which, self.min_face, self.max_face, self.background = which, min_face, max_face, background
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
         # A face's box is about half as long as the square that is cut around it.
@@ -72,10 +72,10 @@ class PhotoRestorer:
 
         pixels: uint8 or uint16 [H, W, 3], RGB, as the result. Faces are found and restored in 8 bits.
         """
-        faces = self.restore(self.find(pixels))
-        return self.paste(pixels, faces), faces
+        faces = self.restore(self.cut_faces(pixels))
+        return self.paste_faces(pixels, faces), faces
 
-    def find(self, pixels: np.ndarray) -> list[FoundFace]:
+    def cut_faces(self, pixels: np.ndarray) -> list[FoundFace]:
         """Returns the photo's faces, cut for `restore`. Several threads may call it at the same time."""
         pixels = eight_bits(pixels)
         return [self._cut(pixels, face) for face in self._found(pixels)]
@@ -90,14 +90,14 @@ class PhotoRestorer:
                 faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
         return faces
 
-    def paste(self, pixels: np.ndarray, faces: Sequence[FoundFace],
-              progress: Callable[[int, int], None] | None = None) -> np.ndarray:
+    def paste_faces(self, pixels: np.ndarray, faces: Sequence[FoundFace],
+                    progress: Callable[[int, int], None] | None = None) -> np.ndarray:
         """Returns the photo, enlarged by `upscale`, with its restored faces. Several threads may call it.
 
         progress: called while the background is enlarged (restore/background.py).
         """
         background = self.background(pixels, self.upscale, progress) if self.background else None
-        return paste_back(pixels, [face.crop for face in faces if face.crop], self.upscale, self.paste_mode,
+        return paste_back(pixels, [face.crop for face in faces if face.crop], self.upscale, self.paste,
                           self.fidelity, background)
 
     def _found(self, pixels):

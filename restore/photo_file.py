@@ -10,7 +10,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from restore.bit_depth import TRANSPOSED, bits_per_channel, enlarged, png_chunks, read_samples, write_samples
 from utils.errors import first_line
-from utils.files import open_regular, replacing
+from utils.files import replacing
 from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
 
 WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
@@ -49,7 +49,7 @@ def read_photo(path: str | Path) -> Photo:
     with opened(path) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format not in PARTS_OF_ONE:
             raise BadImage(path, "it has several pages or frames: a photo has one")
-        content = _content(path)
+        content = _content(image)
         deep = _is_deep(path, image, content)
         image.load()
         kind, notes = "JPEG" if image.format == "MPO" else image.format, []
@@ -71,9 +71,13 @@ def read_photo(path: str | Path) -> Photo:
         return Photo(pixels, alpha, written, suffix, grey, options, tuple(notes))
 
 
-def _content(path):
-    with open_regular(path) as file:
-        return file.read()
+def _content(image):
+    """Returns the bytes of an opened, not yet decoded image's file."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(place)
+    return content
 
 
 def _is_deep(path, image, content):
