@@ -18,6 +18,7 @@ from restore.restorer import Restorer
 ALIGNMENT = "celeba"  # of weights that do not say how their faces were aligned
 COARSEST = 0.75  # crop pixels per photo pixel: a coarser crop would replace a sharper face by a smaller one
 SMALLEST = 0.75  # of the smallest faces of the training
+NEARLY = 1.1  # factor by which the limits of sides are wider for a face of a video that is being restored already
 
 
 class FoundFace(NamedTuple):
@@ -59,42 +60,47 @@ class PhotoRestorer:
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
         # A face's box is about half as long as the square that is cut around it.
         least = min(min_face / 2, SMALLEST_FACE) if min_face else None
-        self._find = finder or partial(FaceFinder(), angles=angles, min_face=least)
+        self.finder = finder or FaceFinder()
+        self.find = finder or partial(self.finder, angles=angles, min_face=least)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
         """Returns (the photo, its faces). pixels: uint8 [H, W, 3], RGB; with upscale 1 only faces are changed."""
-        faces = self._restore([self._cut(pixels, face) for face in self._chosen(pixels)])
-        crops = [face.crop for face in faces if face.crop]
-        return paste_back(pixels, crops, self.upscale, self.paste, self.fidelity), faces
+        faces = list(self.find(pixels))
+        if self.which != "all" and faces:
+            faces = [min(faces, key=lambda face: self.rank(face, pixels.shape))]
+        faces = self.restore([self.cut(pixels, self.judge(face)) for face in faces])
+        return self.paste_faces(pixels, faces), faces
 
-    def _chosen(self, pixels):
-        faces = list(self._find(pixels))
-        if self.which == "all" or not faces:
-            return faces
-        height, width = pixels.shape[:2]
+    def rank(self, face: Face, shape: tuple[int, ...]) -> float:
+        """Returns a number that is lowest for the face that `which` chooses, in a picture of this shape."""
+        if self.which == "largest":
+            return -face.eye_distance
+        return float(np.linalg.norm(face.points.mean(0) - (shape[1] / 2, shape[0] / 2)))
 
-        def rank(face):
-            if self.which == "largest":
-                return -face.eye_distance
-            return np.linalg.norm(face.points.mean(0) - (width / 2, height / 2))
-        return [min(faces, key=rank)]
+    def judge(self, face: Face, kept: str | None = None) -> FoundFace:
+        """Returns the FoundFace without a crop: its weights, or why it stays as it is.
 
-    def _cut(self, pixels, face):
-        """Returns the FoundFace, with what the network gets in place of the restored crop."""
+        kept: weights with which the same face was restored a moment ago; they are kept while they nearly fit.
+        """
         sides = {name: self._side(face, name) for name in self.restorers}
         if None in sides.values():
             return FoundFace(face, skipped="its points span no face")
+        if kept and self._reason(kept, sides[kept], NEARLY) is None:
+            return FoundFace(face, sides[kept], kept)
         fitting = {name: described for name, described in self._described.items()
                    if self._reason(name, sides[name]) is None}
         known = fitting or self._described
         side = round(float(np.median(list(sides.values()))))
         name = choose({side: 1}, known)
-        reason = self._reason(name, sides[name])
-        if reason:
-            return FoundFace(face, sides[name], name, reason)
-        matrix = self._matrix(face, name)
-        aligned = cut_face(pixels, matrix, self._described[name].input_size)
-        return FoundFace(face, sides[name], name, crop=RestoredCrop(matrix, aligned, aligned))
+        return FoundFace(face, sides[name], name, self._reason(name, sides[name]))
+
+    def cut(self, pixels: np.ndarray, found: FoundFace) -> FoundFace:
+        """Returns what `judge` gave, with what the network gets in place of the restored crop."""
+        if found.skipped:
+            return found
+        matrix = self._matrix(found.face, found.weights)
+        aligned = cut_face(pixels, matrix, self._described[found.weights].input_size)
+        return found._replace(crop=RestoredCrop(matrix, aligned, aligned))
 
     def _matrix(self, face, name):
         described = self._described[name]
@@ -104,22 +110,27 @@ class PhotoRestorer:
         matrix = self._matrix(face, name)
         return None if matrix is None else self._described[name].input_size / crop_scale(matrix)
 
-    def _reason(self, name, side):
-        """Returns why a face of this side is left as it is with these weights, or None."""
+    def _reason(self, name, side, slack=1.0):
+        """Returns why a face of this side is left as it is with these weights, or None; slack widens the limits."""
         smallest, largest = self._described[name].trained_sides()
         least = smallest * SMALLEST if self.min_face is None else self.min_face
         most = largest / COARSEST if self.max_face is None else self.max_face
-        if side < least:
+        if side * slack < least:
             return f"too small: {side:.1f} pixels, {least:.1f} are needed"
-        if side > most:
+        if side > most * slack:
             return f"too large for these weights: {side:.0f} pixels, at most {most:.0f} are improved"
         return None
 
-    def _restore(self, faces):
-        """Returns the faces with their restored crops, restored in one call per weights."""
+    def restore(self, faces: list[FoundFace]) -> list[FoundFace]:
+        """Returns the cut faces with their restored crops, restored in one call per weights."""
         for name, restorer in self.restorers.items():
             places = [place for place, face in enumerate(faces) if face.crop and face.weights == name]
             restored = restorer.restore_inputs(restorer.prepare([faces[place].crop.aligned for place in places]))
             for place, image in zip(places, restored, strict=True):
                 faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
         return faces
+
+    def paste_faces(self, pixels: np.ndarray, faces: Sequence[FoundFace]) -> np.ndarray:
+        """Returns the photo, enlarged, with the restored faces in it."""
+        crops = [face.crop for face in faces if face.crop]
+        return paste_back(pixels, crops, self.upscale, self.paste, self.fidelity)
