@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from engine import video_run
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import read_photo, write_photo
 from restore.restorer import Restorer
+from restore.video_file import EXTENSIONS as VIDEO_EXTENSIONS
 from utils import distributed, strict_json
 from utils.errors import UserError
-from utils.files import WriteError, open_regular, write_file
+from utils.files import WriteError, is_temporary, open_regular, write_file
 from utils.folder_lock import only_writer, require_folder
 from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, resize, save_image
 from utils.links import leads_into
@@ -37,7 +39,7 @@ SHOWN = 24  # faces in the contact sheet
 
 
 class PhotoRun:
-    """One call of newphoto.py. `run()` restores all photos and returns the exit status. Ranks share the photos.
+    """One call of newphoto.py. `run()` restores all photos and videos and returns the exit status. Ranks share them.
 
     Raises UserError for options, weights and folders that cannot be used.
     """
@@ -64,15 +66,16 @@ class PhotoRun:
         self.bad: list[str] = []
 
     def _find_photos(self):
-        """Returns (folder, names relative to it) of the photos; UserError for none, or for an output among them."""
+        """Returns (folder, names relative to it) of the files; UserError for none, or for an output among them."""
         o, given = self.options, Path(self.options.photos)
         shown = printable(o.photos)
         if given.is_file():
-            if given.suffix.lower() not in EXTENSIONS:
-                raise UserError(f"{shown}: it is no image by its name ({', '.join(sorted(EXTENSIONS)[:6])} ...).")
+            if given.suffix.lower() not in EXTENSIONS | VIDEO_EXTENSIONS:
+                raise UserError(f"{shown}: it is no image by its name ({', '.join(sorted(EXTENSIONS)[:6])} ...), and "
+                                f"no video ({', '.join(sorted(VIDEO_EXTENSIONS))}).")
             found, root = [given], given.parent
         else:
-            found, root = list_images(given, "PHOTO_OR_FOLDER", leave_out=(self.folder,)), given
+            found, root = list_images(given, "PHOTO_OR_FOLDER", leave_out=(self.folder,), also=VIDEO_EXTENSIONS), given
         if os.path.realpath(self.folder) == os.path.realpath(root):
             raise UserError(f"--output_path {printable(self.folder)}: it is the folder of the photos, which would be "
                             f"replaced. Choose another folder.")
@@ -86,12 +89,12 @@ class PhotoRun:
         return root, names
 
     def run(self) -> int:
-        """Returns 0, or 1 if a photo could not be read or written."""
+        """Returns 0, or 1 if a photo or video could not be read or written."""
         with contextlib.ExitStack() as held:
             distributed.from_main(lambda: self._claim_folder(held))
             started, counts = time.monotonic(), {"restored": 0, self.otherwise: 0, "skipped": 0, "done before": 0}
             for number, name in enumerate(self.names, 1):
-                line = self._one(name, counts)
+                line = self._one(name, counts, f"[{number}/{len(self.names)}] {printable(name)}")
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
                 print(f"[{number}/{len(self.names)}] {printable(name)}: {line}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
@@ -110,25 +113,63 @@ class PhotoRun:
         except OSError as error:
             raise UserError(f"--output_path: cannot write into {printable(self.folder)}: {error.strerror}.") from None
         held.enter_context(only_writer(self.folder, "--output_path"))
+        for torn in filter(is_temporary, self.folder.rglob(".*.tmp")):  # of a killed call; of a video it may be large
+            torn.unlink(missing_ok=True)
 
-    def _one(self, name, counts):
-        """Restores and writes one photo, counts it, and returns the line about it."""
+    def _one(self, name, counts, head):
+        """Restores and writes one photo or video, counts it, and returns the line about it.
+
+        head: what begins the lines about the progress of a video.
+        """
         record = self.folder / REPORTS / f"{name}.json"
         known = _read_record(record)
         try:
-            content = _content(self.root / name)
-            asked = self.settings | {"source_sha256": hashlib.sha256(content).hexdigest()}
+            source, is_video = self.root / name, Path(name).suffix.lower() in VIDEO_EXTENSIONS
+            content = None if is_video else _content(source)
+            asked = self.settings | {
+                "source_sha256": video_run.digest(source) if is_video else hashlib.sha256(content).hexdigest()}
             if known.get("asked") == asked and not self.options.again and (self.folder / known["file"]).is_file():
                 counts["done before"] += 1
                 return "done before"
-            faces, notes = self._restore(name, content, known.get("file"), record, asked)
+            if is_video:
+                line, restored = self._restore_video(name, known.get("file"), record, asked, head)
+            else:
+                faces, notes = self._restore(name, content, known.get("file"), record, asked)
+                line, restored = _summary(faces, notes, self.otherwise), any(face.crop for face in faces)
         except (BadImage, WriteError) as error:
             reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
             self.bad.append(name)
             counts["skipped"] += 1
             return f"skipped: {reason}"
-        counts["restored" if any(face.crop for face in faces) else self.otherwise] += 1
-        return _summary(faces, notes, self.otherwise)
+        counts["restored" if restored else self.otherwise] += 1
+        return line
+
+    def _restore_video(self, name, own_file, record, asked, head):
+        """Restores and writes one video and its report. Returns (the line about it, whether a face was restored)."""
+        run = video_run.VideoRun(self.root / name, self.restore, lambda line: print(f"{head}: {line}", flush=True))
+        target = f"{name}{run.video.suffix}"
+        for possible in {target, name}:
+            self._check_own(name, possible, own_file)
+        if run.restore(self.folder / target, lambda: self._note_file(record, {"file": target})):
+            written = target
+        else:
+            written = name
+            self._note_file(record, {"file": name})
+            run.copy(self.folder / name)
+        self._show(name, run.examples)
+        _write_record(record, {"file": written, "command": command(), **run.about, "asked": asked})
+        return run.summary(self.otherwise), any(track.restored for track in run.tracks)
+
+    def _note_file(self, record, about):
+        """Writes a report without `asked`: if the process is killed now, the next call knows its own file."""
+        require_folder(self.folder)
+        _write_record(record, about)
+
+    def _check_own(self, name, target, own_file):
+        """Raises BadImage if the file `target` of the output folder was not made of this photo or video."""
+        if os.path.lexists(self.folder / target) and own_file != target:
+            raise BadImage(self.root / name, f"{printable(self.folder / target)} is there already, and no report says "
+                                             f"that it was made of this file; it is left as it is")
 
     def _restore(self, name, content, own_file, record, asked):
         """Restores and writes one photo and its report. Returns (its faces, notes on it).
@@ -142,15 +183,11 @@ class PhotoRun:
         if height * width * upscale ** 2 > MAX_PIXELS:
             raise BadImage(source, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
         pixels, faces = self.restore(photo.pixels)
-        require_folder(self.folder)
         changed = upscale > 1 or any(face.crop for face in faces)
         target = f"{name}{photo.suffix}" if changed else name
-        if os.path.lexists(self.folder / target) and own_file != target:
-            raise BadImage(source, f"{printable(self.folder / target)} is there already, and no report says that it "
-                                   f"was made of this photo; it is left as it is")
+        self._check_own(name, target, own_file)
         about = {"file": target, "command": command(), "notes": photo.notes, "faces": [f.record() for f in faces]}
-        # First without `asked`: if the process is killed now, the next call knows its own file and writes it again.
-        _write_record(record, about)
+        self._note_file(record, about)
         if changed:
             write_photo(photo, pixels, self.folder / target)
         else:

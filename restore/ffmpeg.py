@@ -34,6 +34,12 @@ def program(name: str, path: str | Path) -> str:
     return found
 
 
+def check_installed(path: str | Path) -> None:
+    """Raises BadImage, which names the video `path`, unless ffmpeg and ffprobe are installed."""
+    for name in ("ffmpeg", "ffprobe"):
+        program(name, path)
+
+
 def source(path: str | Path) -> list[str]:
     """Returns the arguments that make ffmpeg or ffprobe read the file `path`, and no other file or address.
 
