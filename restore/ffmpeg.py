@@ -123,6 +123,8 @@ def running(words: list[str], path: str | Path, **pipes: Any) -> Iterator[Runnin
 def _cause(lines, status, path):
     """Returns the most telling of ffmpeg's lines: the last one, without the name of the file and of the part."""
     lines = [line.strip() for line in lines if line.strip()]
+    if any("not on whitelist" in line for line in lines):
+        return "it is no video by its content, e.g. a list of other files"
     if not lines:
         return f"it ended with status {status}" if status >= 0 else f"signal {-status} ended it"
     said = re.sub(r"^\[[^]]*\] ", "", lines[-1].replace(f"{file_name(path)}: ", ""))

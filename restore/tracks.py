@@ -17,8 +17,10 @@ import numpy as np
 from restore.face_finder import TRUST, Face
 from restore.photo import FoundFace
 
-RADIUS = 6  # frames before and after one that have a say in it: its look-ahead, its fade and the longest gap
-SEARCH = 6  # frames from one search to the next; not above RADIUS: see above
+RADIUS = 8  # frames before and after one that have a say in it
+SEARCH = 8  # frames from one search to the next; not above RADIUS: a face is followed back to where it came from
+GAP = 4  # frames until a face that is not seen is gone
+FADE = 4  # frames in which a face comes or goes; with GAP not above RADIUS: a fade begins before the face is gone
 WIDTH = 2.5  # standard deviation of the smoothing window in frames
 AT_REST, IN_MOTION = 0.04, 0.12  # eyes' distances from the smoothed path: only it counts below, and nothing of it above
 NEAR, ALIKE = 1.0, 1.5  # two finds are one face: eyes' distances between them; ratio of their eyes' distances
@@ -44,6 +46,7 @@ class Track:
     def __init__(self, number: int) -> None:
         self.number, self.first, self.last = number, -1, -1
         self.recent: dict[int, FoundFace] = {}
+        self.gone = False  # it will not be seen again
         self.unconfirmed = 0  # searches in a row that did not find it
         self.restored = 0  # frames in which it was restored, by any strength
         self.sides = (np.inf, 0.0)
@@ -64,12 +67,16 @@ class Track:
             del self.recent[frame]
 
     def at(self, frame: int) -> FoundFace | None:
-        """Returns the face in a frame; in a short gap as it was before the gap; None where it was not seen."""
+        """Returns the face in a frame; in a short gap as it was before the gap; None where it is not seen.
+
+        Until it is decided whether a gap is short, it is.
+        """
         if frame in self.recent:
             return self.recent[frame]
-        before = [seen for seen in self.recent if frame - RADIUS <= seen < frame]
-        after = [seen for seen in self.recent if frame < seen <= frame + RADIUS]
-        return self.recent[max(before)] if before and after and min(after) - max(before) <= RADIUS else None
+        before = [seen for seen in self.recent if seen < frame]
+        after = [seen for seen in self.recent if seen > frame]
+        bridged = before and (min(after) - max(before) <= GAP if after else not self.gone)
+        return self.recent[max(before)] if bridged else None
 
     def record(self) -> dict[str, Any]:
         """Returns what a report says of it, for JSON. skipped: {why the face stayed as it is: number of frames}."""
@@ -114,15 +121,22 @@ class Tracker:
         else:
             if self._thumbnail is not None and is_cut(self._thumbnail, thumbnail):
                 self._cuts.append(frame)
-                self._active, self._searched, self._chosen = [], -SEARCH, None
+                self._end([])
+                self._searched, self._chosen = -SEARCH, None
             self._look(frame, picture)
         self._thumbnail = thumbnail
         self._pictures = [*self._pictures[-RADIUS + 1:], picture]
-        self._active = [track for track in self._active if frame - track.last < RADIUS]
+        self._end([track for track in self._active if frame - track.last < GAP])
         self._cuts = [cut for i, cut in enumerate(self._cuts) if cut >= frame - 2 * RADIUS or i == len(self._cuts) - 1]
         self._live = [track for track in self._live if frame - track.last <= 2 * RADIUS]
         for track in self._live:
             track.forget(frame - 3 * RADIUS)
+
+    def _end(self, going_on):
+        """Ends the active tracks except `going_on`."""
+        for track in self._active:
+            track.gone = track not in going_on
+        self._active = going_on
 
     def _look(self, frame, picture):
         """Follows and searches the faces of a new frame."""
@@ -209,7 +223,7 @@ class Tracker:
 
 def fade(hidden: Iterable[int]) -> float:
     """Returns how strongly a face is restored, 0 to 1; hidden: how many frames away it is not restored at all."""
-    return min([abs(distance) / (RADIUS + 1) for distance in hidden], default=1.0)
+    return min([1.0, *(abs(distance) / (FADE + 1) for distance in hidden)])
 
 
 def smoothed(frames: Sequence[int], points: Sequence[np.ndarray], at: int) -> np.ndarray:

@@ -281,7 +281,9 @@ def writing(video: Video, first: Frame, target: Path, name: Path) -> Iterator[Vi
 
 def _output_options(video, size):
     words = ["-map", "0:v:0", *(word for index in video.kept for word in ("-map", f"1:{index}"))]
-    words += ["-map_metadata", "1", "-map_chapters", "1", "-map_metadata:s:v:0", f"1:s:{video.stream}"]
+    words += ["-map_metadata", "1", "-map_chapters", "1"]
+    for number, index in enumerate((video.stream, *video.kept)):
+        words += [f"-map_metadata:s:{number}", f"1:s:{index}"]
     pixel_format = video.pixel_format
     if video.codec is H264 and (size[0] % 2 or size[1] % 2):
         pixel_format = "yuv444p"  # the encoder takes no odd sizes with half the colour
