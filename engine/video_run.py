@@ -140,5 +140,9 @@ def digest(path: Path) -> str:
 
 
 def _state(path):
-    found = os.stat(path)
+    """Returns what changes when a file is written, None if it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -128,9 +128,9 @@ class Tracker:
         self._pictures = [*self._pictures[-RADIUS + 1:], picture]
         self._end([track for track in self._active if frame - track.last < GAP])
         self._cuts = [cut for i, cut in enumerate(self._cuts) if cut >= frame - 2 * RADIUS or i == len(self._cuts) - 1]
-        self._live = [track for track in self._live if frame - track.last <= 2 * RADIUS]
         for track in self._live:
             track.forget(frame - 3 * RADIUS)
+        self._live = [track for track in self._live if track.recent]
 
     def _end(self, going_on):
         """Ends the active tracks except `going_on`."""

@@ -12,6 +12,7 @@ import numpy as np
 from restore.photo import FoundFace, PhotoRestorer
 from restore.tracks import RADIUS, Placed, Track, Tracker
 
+EXAMPLES = 24  # tracks of which an example is kept: memory does not grow with the video
 KEPT = 0.9  # most share of the frames before in what is changed, where nothing moves
 STILL, MOVING = 4, 12  # grey values by which a part of a face differs from the frames before: it is still; it has moved
 BLUR = (5, 5)  # pixels of the crop that are averaged before they are compared: noise is no motion
@@ -36,7 +37,7 @@ class VideoRestorer:
         restore.tracks
 
     A picture comes out when RADIUS further ones have come in: as many are in memory, however long the video is.
-    examples: of each track the first face that is fully restored, as a FoundFace with its crops.
+    examples: of each of the first tracks the first face that is fully restored, as a FoundFace with its crops.
     """
 
     def __init__(self, photo: PhotoRestorer) -> None:
@@ -75,13 +76,13 @@ class VideoRestorer:
         self._last = {}
         pasted = []
         for one, face in zip(placed, faces, strict=True):
-            if one.strength == 1:
+            if one.strength == 1 and len(self.examples) < EXAMPLES:
                 self.examples.setdefault(one.track, face)
-            before = self._last[one.track] = face
+            self._last[one.track] = face
             base = face.crop.aligned.astype(np.float32) if self._photo.paste == "delta" else np.float32(0)
             steady = steadied(known.get(one.track), face.crop.aligned, face.crop.restored - base)
             self._steady[one.track] = steady
-            pasted.append(before._replace(crop=face.crop._replace(restored=base + steady.change,
+            pasted.append(face._replace(crop=face.crop._replace(restored=base + steady.change,
                                                                   strength=one.strength)))
         return self._photo.paste_faces(picture, pasted)
 

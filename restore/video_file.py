@@ -18,6 +18,7 @@ from utils.files import WriteError
 from utils.images import BadImage
 
 MOST_PIXELS = 8192 * 4320  # of a frame: fifteen of them are in memory at a time
+LONGEST = 10 ** 8  # seconds
 MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # what is written
 OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp", ".vob")  # become Matroska
 EXTENSIONS = frozenset((*MUXERS, *OTHERS))
@@ -26,7 +27,7 @@ H264 = ("libx264", "-crf", "14", "-preset", "medium")
 VP9 = ("libvpx-vp9", "-crf", "14", "-b:v", "0", "-deadline", "good", "-cpu-used", "3", "-row-mt", "1")
 FFV1 = ("ffv1", "-level", "3", "-g", "1")
 LOSSLESS = ("ffv1", "ffvhuff", "huffyuv", "utvideo", "rawvideo", "png", "qtrle", "magicyuv", "lagarith")
-SAMPLED = ("yuv420p", "yuv422p", "yuv444p")  # pixel formats that are kept; others become the first
+SAMPLED = ("yuv420p", "yuv422p", "yuv444p")  # pixel formats that are kept; others become the first, RGB the last
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 # ffprobe's names of the matrices from RGB to luma and chroma, and those of ffmpeg's scale filter
 MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "fcc": "fcc", "smpte240m": "smpte240m",
@@ -75,6 +76,14 @@ def read_video(path: str | Path) -> Video:
     """Returns the Video of a file. Raises BadImage for what cannot be read, or kept."""
     path = Path(path)
     found = probe(path, "-show_streams", "-show_format")
+    try:
+        return _described(path, found)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # a damaged file may say anything
+        raise BadImage(path, "what it says of its pictures makes no sense; it may be damaged") from None
+
+
+def _described(path, found):
+    """Returns the Video for what ffprobe has found."""
     streams = found.get("streams", [])
     pictures = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
     if not pictures:
@@ -97,12 +106,15 @@ def read_video(path: str | Path) -> Video:
     colour = {name: stream[name] for name in COLOUR_TAGS if stream.get(name, "unknown") not in ("unknown", "reserved")}
     if kind.startswith("yuvj"):
         colour["color_range"] = "pc"
+    if colour.get("color_space") == "gbr":
+        del colour["color_space"]  # what is written is not RGB
     muxer = "matroska" if suffix else MUXERS[path.suffix.lower()]
     if stream.get("codec_name") in LOSSLESS and muxer == "matroska":
         codec, pixel_format = FFV1, "bgr0"
     else:
         codec, pixel_format = VP9 if muxer == "webm" else H264, kind.replace("yuvj", "yuv")
-        pixel_format = pixel_format if pixel_format in SAMPLED else SAMPLED[0]
+        if pixel_format not in SAMPLED:
+            pixel_format = "yuv444p" if "rgb" in kind or "gbr" in kind or "bgr" in kind else SAMPLED[0]
     return Video(path, stream["index"], (width, height), _turns(path, stream), Fraction(stream["time_base"]), rate,
                  frames, colour, stream.get("sample_aspect_ratio"), stream.get("field_order"), pixel_format,
                  tuple(s["index"] for s in kept), found.get("format", {}).get("tags", {}), muxer, suffix, codec,
@@ -159,8 +171,12 @@ class VideoReader:
             if self._decoder.child.stdout.readinto(pixels.data.cast("B")) < pixels.nbytes:
                 break
             unit, time, own_duration = self._stamp(unit)
+            if not 0 <= (own_duration or 0) < LONGEST:
+                own_duration = None
             if time is None or last is not None and time <= last:  # damaged: an encoder needs rising times
                 time = last + max(duration, unit) if last is not None else Fraction(0)
+            if abs(time) > LONGEST:
+                raise BadImage(self.video.path, "the times of its frames make no sense; it is damaged")
             duration, last = own_duration or duration, time
             yield Frame(np.ascontiguousarray(np.rot90(pixels, self.video.turns)), time, duration)
         reason = self._decoder.finish()
@@ -187,7 +203,7 @@ def reading(video: Video) -> Iterator[VideoReader]:
     try:
         with open(stamps, "rb") as lines:
             width, height = video.size
-            same = ["-map", f"0:{video.stream}", "-fps_mode", "passthrough", "-enc_time_base", "-1"]
+            same = ["-map", f"0:{video.stream}", "-fps_mode", "passthrough", "-enc_time_base", _ratio(video.unit)]
             colour = (f"scale={width}:{height}:in_color_matrix={_colour_matrix(video)}:in_range={_range(video)}:"
                       f"out_range=pc:{EXACT},format=rgb24")
             # The times come first: when a frame has arrived, so has its time.
@@ -202,6 +218,10 @@ def reading(video: Video) -> Iterator[VideoReader]:
     finally:
         if written is not None:
             os.close(written)
+
+
+def _ratio(number):
+    return f"{number.numerator}/{number.denominator}"
 
 
 def _colour_matrix(video):
@@ -294,7 +314,7 @@ def _output_options(video, size):
     if video.aspect and not video.aspect.startswith("0"):
         filters.append(f"setsar={video.aspect.replace(':', '/')}")
     words += ["-c", "copy", "-c:v:0", *video.codec, "-filter:v:0", ",".join(filters), "-fps_mode:v:0", "passthrough",
-              "-enc_time_base:v:0", f"{video.unit.numerator}/{video.unit.denominator}"]
+              "-enc_time_base:v:0", _ratio(video.unit)]
     if pixel_format != "bgr0":
         words += [word for name, value in video.colour.items() for word in (f"{COLOUR_TAGS[name]}:v:0", value)]
     if video.muxer in ("mp4", "mov"):
