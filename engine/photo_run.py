@@ -48,6 +48,7 @@ class PhotoRun:
         self.options = o = options
         self.folder = Path(o.output_path)
         self.root, names = self._find_photos()
+        self.kinds = "photos or videos" if any(map(_is_video, names)) else "photos"
         device = distributed.join_ranks(o)
         self.names = names[distributed.rank()::distributed.world_size()]
         restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
@@ -103,8 +104,8 @@ class PhotoRun:
                 self._finish({what: sum(part[what] for part, _ in parts) for what in counts})
             bad = sum(len(names) for _, names in parts)
             if bad and distributed.is_main():
-                print(f"error: {bad} photos could not be read or written; they are named above. All others are done.",
-                      file=sys.stderr, flush=True)
+                print(f"error: {bad} {self.kinds} could not be read or written; they are named above. All others are "
+                      f"done.", file=sys.stderr, flush=True)
         return int(bool(bad))
 
     def _claim_folder(self, held: contextlib.ExitStack) -> None:
@@ -124,7 +125,7 @@ class PhotoRun:
         record = self.folder / REPORTS / f"{name}.json"
         known = _read_record(record)
         try:
-            source, is_video = self.root / name, Path(name).suffix.lower() in VIDEO_EXTENSIONS
+            source, is_video = self.root / name, _is_video(name)
             content = None if is_video else _content(source)
             asked = self.settings | {
                 "source_sha256": video_run.digest(source) if is_video else hashlib.sha256(content).hexdigest()}
@@ -213,6 +214,10 @@ class PhotoRun:
             print(f"Faces before and after: {printable(self.folder / SHEET)}")
         print(f"{', '.join(f'{number} {what}' for what, number in counts.items() if number)}. Photos: "
               f"{printable(self.folder)}, what was done to each face: {printable(self.folder / REPORTS)}")
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _content(path: Path) -> bytes:

@@ -57,10 +57,9 @@ def test_times_sound_subtitles_and_descriptions_survive(tmp_path):
            "-metadata", "title=Ours", "-metadata", "creation_time=2001-02-03T04:05:06Z",
            "-metadata:s:a:0", "language=fra", "-metadata:s:v:0", "rotate=90", "-copyts", clip)
     out = tmp_path / "out.mp4"
-    if read_video(clip).turns == 0:
-        pytest.skip("this ffmpeg has another option for the display matrix")
+    turns = read_video(clip).turns  # 0 where ffmpeg has another option for the display matrix, from version 6 on
     frames = passed_through(clip, out)
-    assert frames[0].pixels.shape == (96, 80, 3)  # upright
+    assert frames[0].pixels.shape == ((96, 80, 3) if turns else (80, 96, 3))  # upright
     assert times(clip) == times(out) and times(clip, "a:0") == times(out, "a:0") and len(times(out)[0]) == 12
     assert len({b - a for a, b in zip(times(out)[0], times(out)[0][1:], strict=False)}) == 11  # not one rate
     assert stream_hash(clip, "a") == stream_hash(out, "a")
@@ -71,9 +70,9 @@ def test_times_sound_subtitles_and_descriptions_survive(tmp_path):
     streams = {stream["codec_type"]: stream for stream in probed(out, "-show_streams")["streams"]}
     assert streams["audio"]["tags"]["language"] == "fra"
     before = next(s for s in probed(clip, "-show_streams")["streams"] if s["codec_type"] == "video")
-    before, after = ([data["displaymatrix"] for data in stream["side_data_list"] if "displaymatrix" in data]
+    before, after = ([data["displaymatrix"] for data in stream.get("side_data_list", ()) if "displaymatrix" in data]
                      for stream in (before, streams["video"]))
-    assert before == after and len(after) == 1
+    assert before == after and len(after) == bool(turns)
     assert abs(decoded(out).astype(int) - decoded(clip)).mean() < 1.5
 
 
