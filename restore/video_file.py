@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,6 +29,7 @@ VP9 = ("libvpx-vp9", "-crf", "14", "-b:v", "0", "-deadline", "good", "-cpu-used"
 FFV1 = ("ffv1", "-level", "3", "-g", "1")
 LOSSLESS = ("ffv1", "ffvhuff", "huffyuv", "utvideo", "rawvideo", "png", "qtrle", "magicyuv", "lagarith")
 SAMPLED = ("yuv420p", "yuv422p", "yuv444p")  # pixel formats that are kept; others become the first, RGB the last
+DEEP = re.compile("(?<!rgb[45]..)(?<!bgr[45]..)[lb]e$")  # two bytes per sample, or per pixel as in rgb565le
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 # ffprobe's names of the matrices from RGB to luma and chroma, and those of ffmpeg's scale filter
 MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "fcc": "fcc", "smpte240m": "smpte240m",
@@ -42,9 +44,10 @@ class Video(NamedTuple):
 
     stream: index of the pictures' stream. size: (width, height) as stored. turns: quarter turns counter-clockwise by
     which a player shows the frames. unit: of the frames' times, in seconds. rate: frames per second on average.
-    frames: how many there are, roughly; None if that is unknown. colour: ffprobe's tags. kept: indices of the streams
-    that are copied. muxer, suffix: the output's container, and what its name gets because its own is not written, else
-    "". codec: encoder with its options. notes: what will not survive.
+    frames: how many there are, roughly; None if that is unknown. colour: ffprobe's tags. aspect: of the pixels, 1:1.
+    pixel_format: of the output. kept: indices of the streams that are copied. tags: descriptions of the file. muxer,
+    suffix: the output's container, and what its name gets because its own is not written, else "". codec: encoder with
+    its options. notes: what will not survive.
     """
     path: Path
     stream: int
@@ -55,7 +58,6 @@ class Video(NamedTuple):
     frames: int | None
     colour: dict[str, str]
     aspect: str | None
-    field_order: str | None
     pixel_format: str
     kept: tuple[int, ...]
     tags: dict[str, str]
@@ -78,7 +80,7 @@ def read_video(path: str | Path) -> Video:
     found = probe(path, "-show_streams", "-show_format")
     try:
         return _described(path, found)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # a damaged file may say anything
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a damaged file may say anything
         raise BadImage(path, "what it says of its pictures makes no sense; it may be damaged") from None
 
 
@@ -98,7 +100,7 @@ def _described(path, found):
     kept = [s for s in streams if s.get("codec_type") in COPIED or s in pictures[1:] or _is_cover(s)]
     notes = [f"{len(streams) - len(kept) - 1} data streams are left out"] if len(kept) + 1 < len(streams) else []
     if stream.get("field_order", "progressive") not in ("progressive", "unknown"):
-        notes.append("it is interlaced: faces are restored in whole frames")
+        notes.append("it is interlaced: its frames are kept whole, and marked as progressive")
     suffix = "" if path.suffix.lower() in MUXERS else ".mkv"
     rate = _fraction(stream.get("avg_frame_rate")) or _fraction(stream.get("r_frame_rate")) or Fraction(25)
     seconds = float(stream.get("duration") or found.get("format", {}).get("duration") or 0)
@@ -116,7 +118,7 @@ def _described(path, found):
         if pixel_format not in SAMPLED:
             pixel_format = "yuv444p" if "rgb" in kind or "gbr" in kind or "bgr" in kind else SAMPLED[0]
     return Video(path, stream["index"], (width, height), _turns(path, stream), Fraction(stream["time_base"]), rate,
-                 frames, colour, stream.get("sample_aspect_ratio"), stream.get("field_order"), pixel_format,
+                 frames, colour, stream.get("sample_aspect_ratio"), pixel_format,
                  tuple(s["index"] for s in kept), found.get("format", {}).get("tags", {}), muxer, suffix, codec,
                  tuple(notes))
 
@@ -127,9 +129,9 @@ def _is_cover(stream):
 
 def _check_kept(path, stream, kind):
     """Raises BadImage for pictures of which the output could only keep a part."""
-    if int(stream.get("bits_per_raw_sample") or 8) > 8 or any(str(bits) in kind for bits in (9, 10, 12, 14, 16, 48)):
+    if int(stream.get("bits_per_raw_sample") or 8) > 8 or DEEP.search(kind):
         raise BadImage(path, "it has more than 8 bits per channel, which videos cannot keep yet: convert it first")
-    if any(name in kind for name in ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "pal8")) or \
+    if any(name in kind for name in ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8")) or \
             stream.get("tags", {}).get("alpha_mode") == "1":
         raise BadImage(path, "it is transparent in places, which videos cannot keep yet: convert it first")
 
