@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from engine import video_run
 from restore.background import Background
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import Photo, read_photo, write_photo
 from restore.restorer import Restorer
+from restore.video_file import EXTENSIONS as VIDEO_EXTENSIONS
 from utils import distributed, strict_json
 from utils.background import in_batches, usable_cores
 from utils.errors import UserError
-from utils.files import WriteError, open_regular, write_file
+from utils.files import WriteError, is_temporary, open_regular, write_file
 from utils.folder_lock import only_writer, require_folder
 from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, read_size, resize, save_image
 from utils.links import leads_into
@@ -46,7 +48,10 @@ IN_FLIGHT = 64e6  # pixels, as written, of the photos that are in memory at a ti
 
 @dataclass
 class _Job:
-    """One photo on its way. what: the count that it adds to; line: what is printed; both when it is finished."""
+    """One photo or video on its way.
+
+    what: the count that it adds to; line: what is printed; both when it is finished. about: what its report says.
+    """
     name: str
     known: dict[str, Any]  # its report of an earlier call
     content: bytes = b""
@@ -54,17 +59,20 @@ class _Job:
     photo: Photo | None = None
     faces: list[FoundFace] = field(default_factory=list)
     target: str = ""  # the output's name
+    about: dict[str, Any] = field(default_factory=dict)
     what: str | None = None
     line: str = ""
 
+    def skip(self, error: BadImage | WriteError) -> None:
+        reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
+        self.what, self.line, self.faces, self.about = "skipped", f"skipped: {reason}", [], {}
+
     def record(self) -> dict[str, Any]:
-        """Returns what --report says of the finished photo, for JSON."""
-        if self.what == "done before":
-            file, faces = self.known["file"], self.known.get("faces", [])
-        else:
-            file, faces = self.target, [face.record() for face in self.faces]
+        """Returns what --report says of the finished photo or video, for JSON."""
+        about = self.known if self.what == "done before" else self.about
+        found = "tracks" if _is_video(self.name) else "faces"
         return {"photo": self.name, "outcome": self.what, "message": self.line,
-                "file": None if self.what == "skipped" else file, "faces": faces}
+                "file": None if self.what == "skipped" else about["file"], found: about.get(found, [])}
 
 
 class _TileProgress:
@@ -80,7 +88,7 @@ class _TileProgress:
 
 
 class PhotoRun:
-    """One call of newphoto.py. `run()` restores all photos and returns the exit status. Ranks share the photos.
+    """One call of newphoto.py. `run()` restores all photos and videos and returns the exit status. Ranks share them.
 
     Raises UserError for options, weights and folders that cannot be used.
     """
@@ -90,6 +98,7 @@ class PhotoRun:
         self.folder = Path(o.output_path)
         self.root, names = self._find_photos()
         device = distributed.join_ranks(o)
+        self.kinds = "photos or videos" if any(map(_is_video, names)) else "photos"
         self.names = names[distributed.rank()::distributed.world_size()]
         restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
         for name, restorer in restorers.items():
@@ -112,15 +121,16 @@ class PhotoRun:
         self.targets: set[str] = set()  # outputs of this call
 
     def _find_photos(self):
-        """Returns (folder, names relative to it) of the photos; UserError for none, or for an output among them."""
+        """Returns (folder, names relative to it) of the files; UserError for none, or for an output among them."""
         o, given = self.options, Path(self.options.photos)
         shown = printable(o.photos)
         if given.is_file():
-            if given.suffix.lower() not in EXTENSIONS:
-                raise UserError(f"{shown}: it is no image by its name ({', '.join(sorted(EXTENSIONS)[:6])} ...).")
+            if given.suffix.lower() not in EXTENSIONS | VIDEO_EXTENSIONS:
+                raise UserError(f"{shown}: it is no image by its name ({', '.join(sorted(EXTENSIONS)[:6])} ...), and "
+                                f"no video ({', '.join(sorted(VIDEO_EXTENSIONS))}).")
             found, root = [given], given.parent
         else:
-            found, root = list_images(given, "PHOTO_OR_FOLDER", leave_out=(self.folder,)), given
+            found, root = list_images(given, "PHOTO_OR_FOLDER", leave_out=(self.folder,), also=VIDEO_EXTENSIONS), given
         if os.path.realpath(self.folder) == os.path.realpath(root):
             raise UserError(f"--output_path {printable(self.folder)}: it is the folder of the photos, which would be "
                             f"replaced. Choose another folder.")
@@ -134,12 +144,15 @@ class PhotoRun:
         return root, names
 
     def run(self) -> int:
-        """Returns 0, or 1 if a photo could not be read or written."""
+        """Returns 0, or 1 if a photo or video could not be read or written."""
         with contextlib.ExitStack() as held:
             distributed.from_main(lambda: self._claim_folder(held))
             started, counts = time.monotonic(), {"restored": 0, self.otherwise: 0, "skipped": 0, "done before": 0}
             for number, job in enumerate(self._finished(), 1):
                 counts[job.what] += 1
+                self._show(job.faces)
+                if self.options.report:
+                    self.done.append(job.record())
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
                 print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.line}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
@@ -149,12 +162,20 @@ class PhotoRun:
                 self._finish(counts, [photo for _, photos in parts for photo in photos])
             bad = counts["skipped"]
             if bad and distributed.is_main():
-                print(f"error: {bad} photos could not be read or written; they are named above. All others are done.",
-                      file=sys.stderr, flush=True)
+                print(f"error: {bad} {self.kinds} could not be read or written; they are named above. All others are "
+                      f"done.", file=sys.stderr, flush=True)
         return int(bool(bad))
 
     def _finished(self):
-        """Yields the _Jobs of all photos, in the folder's order. Faces are restored in batches, over photos.
+        """Yields the _Jobs of all photos, then of all videos, each in the folder's order."""
+        videos = list(filter(_is_video, self.names))
+        photos = [name for name in self.names if not _is_video(name)]
+        yield from self._finished_photos(photos)
+        for number, name in enumerate(videos, len(photos) + 1):
+            yield self._restore_video(name, f"[{number}/{len(self.names)}] {printable(name)}")
+
+    def _finished_photos(self, names):
+        """Yields the _Jobs of these photos. Faces are restored in batches, over photos.
 
         Threads read and search photos beside the network, and paste and write them after it.
         """
@@ -164,16 +185,12 @@ class PhotoRun:
         def faces(job):
             return sum(bool(face.crop) for face in job.faces)
         with ThreadPoolExecutor(threads) as pool:
-            for jobs in in_batches(self._look, self.names, self._pixels, faces, batch, IN_FLIGHT, threads):
+            for jobs in in_batches(self._look, names, self._pixels, faces, batch, IN_FLIGHT, threads):
                 restored = iter(self.restore.restore([face for job in jobs for face in job.faces]))
                 for job in jobs:
                     job.faces = [next(restored) for _ in job.faces]
                     self._choose_target(job)
-                for job in pool.map(self._write, jobs):
-                    self._show(job)
-                    if self.options.report:
-                        self.done.append(job.record())
-                    yield job
+                yield from pool.map(self._write, jobs)
 
     def _claim_folder(self, held: contextlib.ExitStack) -> None:
         try:
@@ -181,6 +198,8 @@ class PhotoRun:
         except OSError as error:
             raise UserError(f"--output_path: cannot write into {printable(self.folder)}: {error.strerror}.") from None
         held.enter_context(only_writer(self.folder, "--output_path"))
+        for torn in filter(is_temporary, self.folder.rglob(".*.tmp")):  # of a killed call; of a video it may be large
+            torn.unlink(missing_ok=True)
 
     def _pixels(self, name):
         try:
@@ -194,10 +213,7 @@ class PhotoRun:
         job = _Job(name, _read_record(self._record(name)))
         try:
             job.content = _content(self.root / name)
-            job.asked = self.settings | {"source_sha256": hashlib.sha256(job.content).hexdigest()}
-            if (job.known.get("asked") == job.asked and not self.options.again
-                    and (self.folder / job.known["file"]).is_file()):
-                job.what = job.line = "done before"
+            if self._is_done(job, hashlib.sha256(job.content).hexdigest()):
                 return job
             photo, upscale = read_photo(self.root / name), self.options.upscale
             height, width = photo.pixels.shape[:2]
@@ -205,20 +221,34 @@ class PhotoRun:
                 raise BadImage(name, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
             job.faces, job.photo = self.restore.cut_faces(photo.pixels), photo
         except BadImage as error:
-            job.what, job.line = "skipped", f"skipped: {error.reason}"
+            job.skip(error)
         return job
 
+    def _is_done(self, job, digest):
+        """Notes what is asked of a file with this SHA-256. Returns whether an earlier call has done it."""
+        job.asked = self.settings | {"source_sha256": digest}
+        if (job.known.get("asked") == job.asked and not self.options.again
+                and (self.folder / job.known["file"]).is_file()):
+            job.what = job.line = "done before"
+        return bool(job.what)
+
     def _choose_target(self, job):
-        """Sets the output's name. Of the files in OUT, only the one that this photo became earlier is replaced."""
+        """Sets the output's name of a photo; skips it if that name is taken."""
         if job.what:
             return
         job.target = f"{job.name}{job.photo.suffix}" if self._changed(job) else job.name
-        if job.target in self.targets or (os.path.lexists(self.folder / job.target)
-                                          and job.known.get("file") != job.target):
-            job.what, job.faces = "skipped", []
-            job.line = (f"skipped: {printable(self.folder / job.target)} is there already, and no report says that it "
-                        f"was made of this photo; it is left as it is")
-        self.targets.add(job.target)
+        try:
+            self._take_names(job, {job.target})
+        except BadImage as error:
+            job.skip(error)
+
+    def _take_names(self, job, names):
+        """Takes names in OUT. Of the files there, only the one that this photo or video became earlier is replaced."""
+        for name in names:
+            if name in self.targets or (os.path.lexists(self.folder / name) and job.known.get("file") != name):
+                raise BadImage(job.name, f"{printable(self.folder / name)} is there already, and no report says that "
+                                         f"it was made of this file; it is left as it is")
+        self.targets |= names
 
     def _changed(self, job):
         return self.options.upscale > 1 or any(face.crop for face in job.faces)
@@ -230,8 +260,7 @@ class PhotoRun:
         try:
             self._write_files(job)
         except (BadImage, WriteError) as error:
-            reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
-            job.what, job.line, job.faces = "skipped", f"skipped: {reason}", []
+            job.skip(error)
         else:
             job.what = "restored" if any(face.crop for face in job.faces) else self.otherwise
             job.line = _summary(job.faces, job.photo.notes, self.otherwise)
@@ -240,29 +269,61 @@ class PhotoRun:
 
     def _write_files(self, job):
         """Writes the photo and its report."""
-        require_folder(self.folder)
-        about = {"file": job.target, "command": command(), "notes": job.photo.notes,
-                 "faces": [face.record() for face in job.faces]}
-        record = self._record(job.name)
-        # First without `asked`: if the process is killed now, the next call knows its own file and writes it again.
-        _write_record(record, about)
+        self._begin_report(job, job.target, {
+            "notes": job.photo.notes, "faces": [face.record() for face in job.faces]})
         if self._changed(job):
             pixels = self.restore.paste_faces(job.photo.pixels, job.faces, _TileProgress(job.name))
             write_photo(job.photo, pixels, self.folder / job.target)
         else:
             write_file(self.folder / job.target, job.content, make_folder=True)
-        if self.options.save_faces:
-            for number, face in enumerate((face for face in job.faces if face.crop), 1):
-                for when in ("aligned", "restored"):
-                    save_image(getattr(face.crop, when), self.folder / FACES / f"{job.name}.{number}.{when}.png")
-        _write_record(record, about | {"asked": job.asked})
+        self._save_faces(job.name, job.faces)
+        self._finish_report(job)
+
+    def _save_faces(self, name, found):
+        """With --save_faces, writes the restored ones of these faces, before and after."""
+        if not self.options.save_faces:
+            return
+        for number, face in enumerate((face for face in found if face.crop), 1):
+            for when in ("aligned", "restored"):
+                save_image(getattr(face.crop, when), self.folder / FACES / f"{name}.{number}.{when}.png")
+
+    def _restore_video(self, name, head):
+        """Restores and writes a video. Returns its finished _Job. head: begins the lines about the progress."""
+        job, source = _Job(name, _read_record(self._record(name))), self.root / name
+        try:
+            if self._is_done(job, video_run.digest(source)):
+                return job
+            run = video_run.VideoRun(source, self.restore, lambda line: print(f"{head}: {line}", flush=True))
+            job.target = f"{name}{run.video.suffix}"
+            self._take_names(job, {job.target, name})
+            if not run.restore(self.folder / job.target, lambda: self._begin_report(job, job.target, run.about)):
+                self._begin_report(job, name, run.about)
+                run.copy(self.folder / name)
+            self._save_faces(name, run.examples)
+            self._finish_report(job)
+        except (BadImage, WriteError) as error:
+            job.skip(error)
+        else:
+            job.faces = run.examples
+            job.what = "restored" if any(track.restored for track in run.tracks) else self.otherwise
+            job.line = run.summary(self.otherwise)
+        return job
+
+    def _begin_report(self, job, file, about):
+        """Writes a report without `asked`: if the process is killed now, the next call knows its own file."""
+        require_folder(self.folder)
+        job.about = {"file": file, "command": command(), **about}
+        _write_record(self._record(job.name), job.about)
+
+    def _finish_report(self, job):
+        _write_record(self._record(job.name), job.about | {"asked": job.asked})
 
     def _record(self, name):
         return self.folder / REPORTS / f"{name}.json"
 
-    def _show(self, job):
-        """Keeps the first faces for the contact sheet."""
-        faces = [face for face in job.faces if face.crop]
+    def _show(self, found):
+        """Keeps the first restored faces for the contact sheet."""
+        faces = [face for face in found if face.crop]
         self.sheet += [[face.crop.aligned, face.crop.restored] for face in faces[:SHOWN - len(self.sheet)]]
 
     def _finish(self, counts, photos) -> None:
@@ -276,6 +337,10 @@ class PhotoRun:
             print(f"Faces before and after: {printable(self.folder / SHEET)}")
         print(f"{', '.join(f'{number} {what}' for what, number in counts.items() if number)}. Photos: "
               f"{printable(self.folder)}, what was done to each face: {printable(self.folder / REPORTS)}")
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _content(path: Path) -> bytes:

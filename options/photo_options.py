@@ -15,11 +15,12 @@ LONGEST = 100_000  # pixels
 
 def photo_parser():
     """Returns the parser of newphoto.py."""
-    parser = new_parser("newphoto.py PHOTO_OR_FOLDER", "Restore the faces in photos and put them back; all else in "
-                        "the photo stays as it is.")
-    parser.add_argument("photos", metavar="PHOTO_OR_FOLDER", help="a photo, or a folder that is searched for photos")
+    parser = new_parser("newphoto.py PHOTO_OR_FOLDER", "Restore the faces in photos and videos and put them back; "
+                        "all else stays as it is.")
+    parser.add_argument("photos", metavar="PHOTO_OR_FOLDER",
+                        help="a photo or video, or a folder that is searched for both; videos need ffmpeg")
     parser.add_argument("--output_path", "--output", "-o", default="results/photos",
-                        help="output folder: the photos under their own names, in the same subfolders")
+                        help="output folder: the files under their own names, in the same subfolders")
     parser.add_argument("--pretrained", default=None,
                         help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: for "
                              f"each face those that fit its size; default: {AUTO}")
@@ -53,7 +54,7 @@ def photo_parser():
                              "skipped too, for programs; default: no, each photo has its own report in reports/")
     add_device(parser)
     parser.add_argument("--again", action="store_true",
-                        help="restore all photos of a folder; default: those that were finished with the same weights "
+                        help="restore all files of a folder; default: those that were finished with the same weights "
                              "and options are skipped")
     return parser
 

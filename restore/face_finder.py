@@ -82,6 +82,15 @@ class Face(NamedTuple):
         """Longer side of the box in pixels."""
         return max(self.box[2:])
 
+    def moved(self, points: np.ndarray, trust: float) -> Face:
+        """Returns this face with its points elsewhere; the box goes with them."""
+        left, top, width, height = self.box
+        grown = np.linalg.norm(points[1] - points[0]) / max(self.eye_distance, 1e-6)
+        middle = (np.array((left + width / 2, top + height / 2)) - self.points.mean(0)) * grown + points.mean(0)
+        width, height = width * grown, height * grown
+        return Face(points, (float(middle[0] - width / 2), float(middle[1] - height / 2), float(width), float(height)),
+                    self.score, trust, math.degrees(estimate_transform("similarity", CROP, points).rotation))
+
 
 class _Level(NamedTuple):
     """The photo at one size: uint8 HWC RGB; `scale` times as large as the photo."""
@@ -141,6 +150,18 @@ class FaceFinder:
         chosen = _distinct(finds.corners, np.where(sure, finds.scores * trust ** 4, finds.scores - 2))
         return sorted((_face(finds.take(i), points[i], trust[i], not sure[i]) for i in chosen),
                       key=lambda face: float(face.points[:, 0].mean()))
+
+    def follow(self, picture: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+        """Returns where the same faces are in the next picture of a video, each with its new points and trust.
+
+        Takes a small part of the time of a search. A face that has moved by more than about half its size, or that is
+        gone, gets a trust below TRUST.
+        """
+        if not faces:
+            return []
+        points, trust = self._refine([_Level(picture, 1.0)], np.stack([face.points for face in faces]), turned=False)
+        return [face.moved(new.astype(np.float32), float(sure))
+                for face, new, sure in zip(faces, points, trust, strict=True)]
 
     def _detect(self, level: _Level, angle: int, largest: float) -> _Finds:
         """Returns YuNet's finds of up to `largest` pixels at `level`, seen turned counter-clockwise by `angle`."""

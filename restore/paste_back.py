@@ -17,10 +17,14 @@ FEATHER = 0.15  # width of the transition at the crop's edges, in sides of the c
 
 
 class RestoredCrop(NamedTuple):
-    """matrix: from the photo's pixels to the crop's (restore/alignment.py). aligned, restored: uint8 [S, S, 3]."""
+    """matrix: from the photo's pixels to the crop's (restore/alignment.py). aligned, restored: uint8 [S, S, 3].
+
+    strength: 1 for the restored face, 0 for the photo's own; between them, as a face of a video comes and goes.
+    """
     matrix: np.ndarray
     aligned: np.ndarray
     restored: np.ndarray
+    strength: float = 1.0
 
 
 class _Patch(NamedTuple):
@@ -91,7 +95,7 @@ def _patch(background, crop, upscale, mode, fidelity, plain=None):
         if plain is not None:
             box = [value / upscale for value in (left, top, right, bottom)]
             change += enlarged(plain, (right - left, bottom - top), box).astype(np.float32) - own
-    return _Patch(left, top, change * np.float32(1 - fidelity), weight)
+    return _Patch(left, top, change * np.float32((1 - fidelity) * crop.strength), weight)
 
 
 def _feathered(size):

@@ -2,8 +2,8 @@
 """Restores the faces in a photo: finds, cuts, restores and pastes them. What newphoto.py does for each file."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from restore.restorer import Restorer
 ALIGNMENT = "celeba"  # of weights that do not say how their faces were aligned
 COARSEST = 0.75  # crop pixels per photo pixel: a coarser crop would replace a sharper face by a smaller one
 SMALLEST = 0.75  # of the smallest faces of the training
+NEARLY = 1.1  # factor by which the limits of sides are wider for a face of a video that is being restored already
 
 
 class FoundFace(NamedTuple):
@@ -61,11 +62,9 @@ class PhotoRestorer:
         self.which, self.min_face, self.max_face, self.background = which, min_face, max_face, background
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
         # A face's box is about half as long as the square that is cut around it.
-        least = min(min_face / 2, SMALLEST_FACE) if min_face else None
-        # A FaceFinder serves one thread at a time: each thread takes a free one, or makes one.
-        self._make_finder = (lambda: finder) if finder else (
-            lambda: partial(FaceFinder(), angles=angles, min_face=least, doubtful=True))
-        self._free_finders = [self._make_finder()]
+        self._least = min(min_face / 2, SMALLEST_FACE) if min_face else None
+        self._angles, self._given_finder = angles, finder
+        self._free_finders: list[FaceFinder] = []
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
         """Returns (the photo, its faces). With upscale 1 only faces are changed.
@@ -78,7 +77,11 @@ class PhotoRestorer:
     def cut_faces(self, pixels: np.ndarray) -> list[FoundFace]:
         """Returns the photo's faces, cut for `restore`. Several threads may call it at the same time."""
         pixels = eight_bits(pixels)
-        return [self._cut(pixels, face) for face in self._found(pixels)]
+        faces = self.find(pixels, doubtful=True)
+        sure = [face for face in faces if not face.doubtful]
+        if self.which != "all" and sure:
+            faces = [min(sure, key=lambda face: self.rank(face, pixels.shape))]
+        return [self.cut(pixels, self.judge(face)) for face in faces]
 
     def restore(self, faces: Sequence[FoundFace]) -> list[FoundFace]:
         """Returns the faces, of one or of several photos, restored in batches of each restorer's size."""
@@ -100,45 +103,62 @@ class PhotoRestorer:
         return paste_back(pixels, [face.crop for face in faces if face.crop], self.upscale, self.paste,
                           self.fidelity, background)
 
-    def _found(self, pixels):
-        """Returns the Faces that `which` selects; of doubtful ones all or none."""
+    def find(self, pixels: np.ndarray, doubtful: bool = False) -> list[Face]:
+        """Returns all faces of uint8 [H, W, 3]. doubtful: see FaceFinder. Several threads may call it."""
+        if self._given_finder:
+            return list(self._given_finder(pixels))
+        with self._free_finder() as finder:
+            return finder(pixels, angles=self._angles, min_face=self._least, doubtful=doubtful)
+
+    def follow(self, pixels: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+        """Returns where the same faces are in the next picture of a video, see FaceFinder.follow."""
+        with self._free_finder() as finder:
+            return finder.follow(pixels, faces)
+
+    @contextlib.contextmanager
+    def _free_finder(self) -> Iterator[FaceFinder]:
+        """Yields a FaceFinder that no other thread uses: it serves one at a time."""
         try:
             finder = self._free_finders.pop()
         except IndexError:
-            finder = self._make_finder()
+            finder = FaceFinder()
         try:
-            faces = list(finder(pixels))
+            yield finder
         finally:
             self._free_finders.append(finder)
-        sure = [face for face in faces if not face.doubtful]
-        if self.which == "all" or not sure:
-            return faces
-        height, width = pixels.shape[:2]
 
-        def rank(face):
-            if self.which == "largest":
-                return -face.eye_distance
-            return np.linalg.norm(face.points.mean(0) - (width / 2, height / 2))
-        return [min(sure, key=rank)]
+    def rank(self, face: Face, shape: tuple[int, ...]) -> float:
+        """Returns a number that is lowest for the face that `which` chooses, in a picture of this shape."""
+        if self.which == "largest":
+            return -face.eye_distance
+        return float(np.linalg.norm(face.points.mean(0) - (shape[1] / 2, shape[0] / 2)))
 
-    def _cut(self, pixels, face):
-        """Returns the FoundFace, with what the network gets in place of the restored crop."""
+    def judge(self, face: Face, kept: str | None = None) -> FoundFace:
+        """Returns the FoundFace without a crop: its weights, or why it stays as it is.
+
+        kept: weights with which the same face was restored a moment ago; they are kept while they nearly fit.
+        """
         if face.doubtful:
             return FoundFace(face, skipped=f"not surely a face: trust {face.trust:.2f}, {TRUST:.2f} is needed")
         sides = {name: self._side(face, name) for name in self.restorers}
         if None in sides.values():
             return FoundFace(face, skipped="its points span no face")
+        if kept and self._reason(kept, sides[kept], NEARLY) is None:
+            return FoundFace(face, sides[kept], kept)
         fitting = {name: described for name, described in self._described.items()
                    if self._reason(name, sides[name]) is None}
         known = fitting or self._described
         side = round(float(np.median(list(sides.values()))))
         name = choose({side: 1}, known)
-        reason = self._reason(name, sides[name])
-        if reason:
-            return FoundFace(face, sides[name], name, reason)
-        matrix = self._matrix(face, name)
-        aligned = cut_face(pixels, matrix, self._described[name].input_size)
-        return FoundFace(face, sides[name], name, crop=RestoredCrop(matrix, aligned, aligned))
+        return FoundFace(face, sides[name], name, self._reason(name, sides[name]))
+
+    def cut(self, pixels: np.ndarray, found: FoundFace) -> FoundFace:
+        """Returns what `judge` gave, with what the network gets in place of the restored crop. pixels: uint8."""
+        if found.skipped:
+            return found
+        matrix = self._matrix(found.face, found.weights)
+        aligned = cut_face(pixels, matrix, self._described[found.weights].input_size)
+        return found._replace(crop=RestoredCrop(matrix, aligned, aligned))
 
     def _matrix(self, face, name):
         described = self._described[name]
@@ -148,13 +168,13 @@ class PhotoRestorer:
         matrix = self._matrix(face, name)
         return None if matrix is None else self._described[name].input_size / crop_scale(matrix)
 
-    def _reason(self, name, side):
-        """Returns why a face of this side is left as it is with these weights, or None."""
+    def _reason(self, name, side, slack=1.0):
+        """Returns why a face of this side is left as it is with these weights, or None; slack widens the limits."""
         smallest, largest = self._described[name].trained_sides()
         least = smallest * SMALLEST if self.min_face is None else self.min_face
         most = largest / COARSEST if self.max_face is None else self.max_face
-        if side < least:
+        if side * slack < least:
             return f"too small: {side:.1f} pixels, {least:.1f} are needed"
-        if side > most:
+        if side > most * slack:
             return f"too large for these weights: {side:.0f} pixels, at most {most:.0f} are improved"
         return None

@@ -92,10 +92,11 @@ class Skipped:
         return int(bool(self.messages))
 
 
-def list_images(folder, option, index_folder=None, leave_out=()):
+def list_images(folder, option, index_folder=None, leave_out=(), also=frozenset()):
     """Returns the FileList (utils/file_list.py) of all images below `folder`, recursively, in a fixed order.
 
     index_folder: where a long list is saved. leave_out: folders below `folder` that are not searched, for output.
+    also: further extensions of files to list.
     Raises UserError, naming `option`, if the folder is missing, is a file, cannot be read, or holds no image.
     """
     shown = printable(folder)
@@ -103,7 +104,7 @@ def list_images(folder, option, index_folder=None, leave_out=()):
         raise UserError(f"{option}: the folder {shown} does not exist.")
     if not os.path.isdir(folder):
         raise UserError(f"{option}: {shown} is a file; a folder of face images is needed.")
-    found = find_files(folder, EXTENSIONS, option, index_folder, leave_out)
+    found = find_files(folder, EXTENSIONS | also, option, index_folder, leave_out)
     if not found:
         raise UserError(f"{option}: no images ({USUAL} ...) below {shown}."
                         + "".join(f" {note}." for note in found.notes))
