@@ -18,7 +18,7 @@ from PIL import Image
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import read_photo, write_photo
-from restore.restorer import Restorer
+from restore.photo_weights import load_photo_weights
 from utils import distributed, strict_json
 from utils.errors import UserError
 from utils.files import WriteError, open_regular, write_file
@@ -32,7 +32,6 @@ from utils.version import VERSION, command
 CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change photos
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
-OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
 SHOWN = 24  # faces in the contact sheet
 
 
@@ -48,11 +47,7 @@ class PhotoRun:
         self.root, names = self._find_photos()
         device = distributed.join_ranks(o)
         self.names = names[distributed.rank()::distributed.world_size()]
-        restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
-        for name, restorer in restorers.items():
-            if restorer.task in OTHER_TASKS:
-                raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in "
-                                f"photos.")
+        restorers = load_photo_weights(o.weights, device)
         self.settings = {
             "weights": {name: sha256(path) for name, path in o.weights.items()}, "version": VERSION,
             **{name: getattr(o, name) for name in CHANGING}}

@@ -2,8 +2,9 @@
 """Reads and writes whole photos; what is not the picture survives: format, EXIF, colour profile, alpha, resolution."""
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
@@ -38,10 +39,11 @@ class Photo(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_photo(path: str | Path) -> Photo:
-    """Returns the photo at `path`. Raises BadImage for what cannot be read, and for what could only be kept in part.
+def read_photo(path: str | Path | BinaryIO) -> Photo:
+    """Returns the photo at `path`, which may also be an open binary file.
 
-    These are animations and files of several pages, and 16 bits per channel.
+    Raises BadImage for what cannot be read, and for what could only be kept in part: animations, files of several
+    pages, and 16 bits per channel.
     """
     with opened(path) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format not in PARTS_OF_ONE:
@@ -106,9 +108,10 @@ def _own_options(image, kind):
     return BEST.get(kind, {})
 
 
-def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
+def write_photo(photo: Photo, pixels: np.ndarray, path: Path | BinaryIO) -> None:
     """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder.
 
+    path: of the file, or an open binary file.
     Raises WriteError, and BadImage for what the format cannot hold, e.g. too many pixels.
     """
     image = Image.fromarray(pixels)
@@ -116,7 +119,7 @@ def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
         image.putalpha(Image.fromarray(photo.alpha).resize(image.size, Image.Resampling.BICUBIC))
     if photo.grey:
         image = image.convert("LA" if photo.alpha is not None else "L")
-    with replacing(path, make_folder=True) as file:
+    with contextlib.nullcontext(path) if hasattr(path, "write") else replacing(path, make_folder=True) as file:
         try:
             image.save(file, photo.format, **photo.options)
         except OSError:
