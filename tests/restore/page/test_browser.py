@@ -175,7 +175,7 @@ def test_chinese_on_a_phone_in_the_dark(visit):
         page = visit(address, (expected,), locale="zh-CN", color_scheme="dark", has_touch=True,
                      viewport={"width": 360, "height": 740})
         page.get_by_text("每张最大 1 MB").wait_for()
-        assert page.locator("html").get_attribute("lang") == "zh-CN" and page.title() == "修复照片中的人脸"
+        assert page.locator("html").get_attribute("lang") == "zh-CN" and page.title() == "复原照片中的人脸"
         dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         assert max(map(int, dark.removeprefix("rgb(").rstrip(")").split(","))) < 60
         page.locator("summary").click()
@@ -184,7 +184,7 @@ def test_chinese_on_a_phone_in_the_dark(visit):
         wait_for(page, "done")
         wait_for(page, "failed", 2)
         assert page.locator(".failed .status").all_inner_texts() == [
-            "文件大于 1 MB。", "无法修复这张照片：不是支持的图像格式。"]
+            "文件大于 1 MB。", "无法复原这张照片：不是支持的图像格式。"]
         page.get_by_role("button", name="显示人脸").click()
         assert page.locator(".faces li.left").inner_text().split("\n")[-1] == \
             "保持原样：太小：4.0 像素，至少需要 9.0 像素"
