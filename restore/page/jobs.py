@@ -35,7 +35,7 @@ class Job:
     """One photo. state: WAITING, one of STAGES, or one of ENDS. Only Jobs changes it, under its lock.
 
     watched: whether a page asks for it again and again; then it also gets previews. asked: when it was last asked for.
-    finished: a Future that gets the Result, or the Refusal.
+    result, refusal: one of them, once `finished` is done; `refusal` is raised as a copy only.
     """
 
     def __init__(self, name: str, content: bytes, settings: Settings, watched: bool, now: float) -> None:
@@ -45,7 +45,7 @@ class Job:
         self.size = len(content)  # bytes it takes
         self.result: Result | None = None
         self.refusal: Refusal | None = None
-        self.finished: Future[Result] = Future()
+        self.finished: Future[None] = Future()
         self.finished.set_running_or_notify_cancel()  # from now on only Jobs ends it
 
     @property
@@ -220,7 +220,7 @@ class Jobs:
         except _Cancelled:
             refusal = Refusal("cancelled")
         except Refusal as error:
-            refusal = error
+            refusal = error.copy()
         except UserError as error:
             refusal = Refusal("bad_photo", reason=str(error).rstrip("."))
         except Exception as error:  # of this one photo: the others go on
@@ -247,6 +247,4 @@ class Jobs:
         self._waiting_bytes -= job.size
         if result:
             self._kept_bytes += result.size
-            job.finished.set_result(result)
-        else:
-            job.finished.set_exception(refusal)
+        job.finished.set_result(None)

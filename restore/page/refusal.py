@@ -38,6 +38,10 @@ class Refusal(Exception):
         self.sentence = sentence.format(**values)
         super().__init__(self.sentence)
 
+    def copy(self) -> Refusal:
+        """Returns one that was not raised: an exception holds the frames it went through, and so a photo's pixels."""
+        return Refusal(self.code, **self.values)
+
     def record(self) -> dict[str, Any]:
         """Returns what is sent of it, for JSON."""
         return {"error": self.sentence, "code": self.code, "values": self.values}

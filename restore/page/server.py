@@ -82,12 +82,13 @@ class Server:
             await asyncio.wait((finished, gone), return_when=asyncio.FIRST_COMPLETED)
             if not finished.done():
                 raise ClientDisconnect
-            result = finished.result()
         finally:
             gone.cancel()
             if not finished.done():  # also if the server ends
                 self.jobs.cancel(job.id)
-        faces = result.report["faces"]
+        if job.refusal:
+            raise job.refusal.copy()
+        result, faces = job.result, job.result.report["faces"]
         return Response(result.content, media_type=BINARY, headers={
             "content-disposition": attachment(job.download_name), "x-faces-found": str(len(faces)),
             "x-faces-restored": str(result.report["restored"]), "x-report": f"/jobs/{job.id}/report"})
@@ -116,7 +117,7 @@ class Server:
     def _finished(self, request) -> Job:
         job = self.jobs.get(request.path_params["id"])
         if job.refusal:
-            raise job.refusal
+            raise job.refusal.copy()
         if job.state != DONE:
             raise Refusal("not_ready")
         return job
@@ -134,7 +135,7 @@ class Server:
         content = {"before.jpg": job.result.before, "after.jpg": job.result.after}.get(what)
         if content is None:
             raise Refusal("no_page")
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        return Response(content, media_type="image/jpeg")
 
 
 def page_policy(page: str) -> str:

@@ -29,11 +29,6 @@ class Form(NamedTuple):
     settings: Settings
 
 
-class _InMemory(MultiPartParser):
-    """Keeps files in memory, however large: `_chunks` bounds them."""
-    spool_max_size = 0  # of SpooledTemporaryFile: never to disk
-
-
 async def read_form(request: Request, upload: Upload, limits: Limits) -> Form:
     """Returns the form. Raises Refusal, without reading on, for one that is invalid, too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
@@ -42,8 +37,9 @@ async def read_form(request: Request, upload: Upload, limits: Limits) -> Form:
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdecimal() or len(length) > 18 or int(length) > most:
         raise _too_large(limits)
-    parser = _InMemory(request.headers, _chunks(request, upload, most, limits), max_files=1,
-                       max_fields=len(Settings._fields), max_part_size=FIELD)
+    parser = MultiPartParser(request.headers, _chunks(request, upload, most, limits), max_files=1,
+                             max_fields=len(Settings._fields), max_part_size=FIELD)
+    parser.spool_max_size = most + 1  # starlette would write larger files to the disk; there are none
     try:
         form = await parser.parse()
     except MultiPartException as error:

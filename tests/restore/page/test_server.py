@@ -1,7 +1,9 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The page's server: what it restores, and what it refuses, each in one sentence."""
+import gc
 import io
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -15,12 +17,24 @@ from restore.page.limits import Limits
 from restore.page.names import LONGEST, attachment, clean_name
 from restore.page.server import PAGE, Server
 from tests.helpers.page import Gate, photo_file, stub, until
+from utils.errors import UserError
+from utils.images import BadImage
 
 ADDRESS = "http://127.0.0.1:8017"
+started = []
+
+
+@pytest.fixture(autouse=True)
+def ended():
+    """Ends the threads of the queues that a test started."""
+    yield
+    while started:
+        started.pop().close()
 
 
 def client(*workers, limits=None, token=None, host="127.0.0.1", clock=None, **options):
     jobs = Jobs(workers or [stub], limits or Limits(), **({"clock": clock} if clock else {}))
+    started.append(jobs)
     return TestClient(Server(jobs, host, token).app, base_url=ADDRESS, follow_redirects=False, **options), jobs
 
 
@@ -189,6 +203,20 @@ def test_an_error_of_the_program_is_one_sentence_and_the_next_photo_is_restored(
     answers = [send(page, photo_file()) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [500, 507, 507, 200]
     assert "secret" not in answers[0].text and "secret" in capsys.readouterr().err
+
+
+def test_a_refused_photo_holds_no_memory():
+    """An exception that is kept would hold its frames, and these the pixels."""
+    pictures = []
+
+    def restore(pixels, settings, enter):
+        pictures.append(weakref.ref(pixels))
+        raise [BadImage("a", "it is odd"), UserError("it is odd"), RuntimeError("odd")][len(pictures) - 1]
+    page, jobs = client(restore)
+    for _ in range(3):
+        send(page, photo_file())
+    gc.collect()
+    assert jobs.counts()["known"] == 3 and [picture() for picture in pictures] == [None] * 3
 
 
 def test_a_full_queue_says_so_and_many_devices_share_it():

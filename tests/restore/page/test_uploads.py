@@ -140,6 +140,7 @@ def test_two_hundred_requests_of_eight_clients_are_all_answered_and_memory_stays
             gc.collect()
             objects = gc.get_objects()
             return len(objects), sum(type(thing) is Job for thing in objects)
+        others = held()[1]  # of other tests of this process
         warm = list(pool.map(post, range(40)))
         before, _ = held()
         answers = list(pool.map(post, range(200)))
@@ -148,6 +149,6 @@ def test_two_hundred_requests_of_eight_clients_are_all_answered_and_memory_stays
         assert names == [f"{seed}.png" for seed in range(200)]  # each got its own
         answers.clear()
         after, photos = held()
-        assert jobs.counts()["known"] == photos == 20
+        assert jobs.counts()["known"] == photos - others == 20
         assert jobs.counts()["queue"] == jobs.counts()["waiting_bytes"] == 0
         assert after - before < 2000  # ten for each photo would be as many
