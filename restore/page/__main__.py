@@ -137,10 +137,9 @@ def serve(options, listener, port):
         Server(jobs, options.host, token).app, loop="asyncio", http="h11", ws="none", lifespan="on",
         log_level="critical", access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=GRACE))
-    try:
+    with signals.handling(page.handle_exit):  # also of SIGHUP; uvicorn sends itself the signal again at the end
         page.run([listener])
-    except (signals.Stopped, KeyboardInterrupt):  # uvicorn sends itself the signal again when all is closed
-        print("The page has ended.", flush=True)
+    print("The page has ended.", flush=True)
     if not jobs.close(GRACE):  # a network still computes, and Python cannot stop a thread
         sys.stdout.flush()
         os._exit(0)

@@ -194,6 +194,9 @@ class Jobs:
             self._closed = True
             for job in list(self._jobs.values()):
                 self._cancel(job)
+                if not job.finished.done():  # its thread still computes; who waits for it gets an answer now
+                    job.refusal = Refusal("closing")
+                    job.finished.set_result(None)
             self._changed.notify_all()
         until = time.monotonic() + seconds
         for thread in self._threads:
@@ -247,4 +250,5 @@ class Jobs:
         self._waiting_bytes -= job.size
         if result:
             self._kept_bytes += result.size
-        job.finished.set_result(None)
+        if not job.finished.done():
+            job.finished.set_result(None)
