@@ -46,7 +46,8 @@ def read_photo(path: str | Path | BinaryIO) -> Photo:
     pages, and 16 bits per channel.
     """
     with opened(path) as image:
-        if getattr(image, "n_frames", 1) > 1 and image.format not in PARTS_OF_ONE:
+        # Not n_frames: to count the pages of a TIFF file takes Pillow a time that grows with their square.
+        if getattr(image, "is_animated", False) and image.format not in PARTS_OF_ONE:
             raise BadImage(path, "it has several pages or frames: a photo has one")
         if _sixteen_bits(image):
             raise BadImage(path, "it has more than 8 bits per channel, which photos cannot keep yet: convert it first")

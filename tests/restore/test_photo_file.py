@@ -2,7 +2,7 @@
 """Photos keep what is not their picture."""
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
@@ -127,3 +127,14 @@ def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
         with pytest.raises(BadImage, match=reason) as error:
             read_photo(tmp_path / name)
         assert str(error.value).count(name) == 1
+
+
+def test_pages_are_not_counted(tmp_path, monkeypatch):
+    """To count those of a TIFF file of 6 MB takes Pillow more than a minute."""
+    page = Image.fromarray(PIXELS[..., :3])
+    page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
+    page.save(tmp_path / "one.tif")
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(lambda image: 1 / 0))
+    with pytest.raises(BadImage, match="several pages"):
+        read_photo(tmp_path / "two.tif")
+    assert np.array_equal(read_photo(tmp_path / "one.tif").pixels, PIXELS[..., :3])
