@@ -22,7 +22,7 @@ from restore.background import Background
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
 from restore.photo_file import Photo, read_photo, write_photo
-from restore.restorer import Restorer
+from restore.photo_weights import load_photo_weights
 from restore.video_file import EXTENSIONS as VIDEO_EXTENSIONS
 from utils import distributed, strict_json
 from utils.background import in_batches, usable_cores
@@ -39,7 +39,6 @@ CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
 SUMMARY = f"{ABOUT}/report.json"
-OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
 SHOWN = 24  # faces in the contact sheet
 TILES_SHOWN = 10  # seconds from one line on the background to the next
 MOST_THREADS = 4  # that read and search photos, each with up to 0.3 GB
@@ -100,13 +99,7 @@ class PhotoRun:
         device = distributed.join_ranks(o)
         self.kinds = "photos or videos" if any(map(_is_video, names)) else "photos"
         self.names = names[distributed.rank()::distributed.world_size()]
-        restorers = {name: Restorer.load(path, device) for name, path in o.weights.items()}
-        for name, restorer in restorers.items():
-            if restorer.recipe.depends_on_batch():  # no face may depend on those of other photos
-                restorer.batch_size = 1
-            if restorer.task in OTHER_TASKS:
-                raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in "
-                                f"photos.")
+        restorers = load_photo_weights(o.weights, device)
         background = Background.load(o.bg_path, device) if o.bg_path else None
         self.settings = {
             "weights": {name: sha256(path) for name, path in o.weights.items()}, "version": VERSION,

@@ -1,14 +1,12 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Options of newphoto.py."""
-import os
-
 from options.base_options import add_device, new_parser, parse_words
 from restore.choice import AUTO
-from restore.description import read_metadata
 from restore.photo_choices import ANGLES, PASTES, UPSCALES, WHICH
+from restore.photo_weights import photo_weights
 from utils.errors import UserError
 from utils.option_types import at_least
-from utils.pretrained import find_pretrained, pretrained_names
+from utils.pretrained import pretrained_names
 
 LONGEST = 100_000  # pixels
 
@@ -62,26 +60,10 @@ def photo_parser():
 def parse_photo(argv):
     """Returns the options of newphoto.py, with `weights`: {name: path}. Raises UserError for what cannot be used."""
     options = parse_words(photo_parser(), argv)
-    if options.pretrained and options.pth_path:
-        raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
     if options.bg_path and options.upscale == 1:
         raise UserError("--bg_path enlarges photos: give --upscale 2 or 4 with it.")
     if options.min_face and options.max_face and options.min_face > options.max_face:
         raise UserError(f"--min_face {options.min_face:g} is above --max_face {options.max_face:g}: no face is "
                         f"between.")
-    if options.pth_path:
-        options.weights = {os.path.basename(options.pth_path): options.pth_path}
-    elif options.pretrained in (None, AUTO):
-        options.weights = _for_photos({name: find_pretrained(name) for name in pretrained_names()})
-    else:
-        options.weights = {options.pretrained: find_pretrained(options.pretrained)}
+    options.weights = photo_weights(options.pretrained, options.pth_path)
     return options
-
-
-def _for_photos(shipped):
-    """Returns the shipped weights, {name: path}, that were trained on faces of several sizes; all if there are none.
-
-    Those of one size are for faces that were reduced cleanly to that size, which is rare in photos.
-    """
-    sides = {name: read_metadata(path).trained_sides() for name, path in shipped.items()}
-    return {name: path for name, path in shipped.items() if sides[name][0] < sides[name][1]} or shipped

@@ -2,8 +2,9 @@
 """Reads and writes whole photos; what is not the picture survives: format, EXIF, colour profile, alpha, resolution."""
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
@@ -40,14 +41,15 @@ class Photo(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_photo(path: str | Path) -> Photo:
-    """Returns the photo at `path`. Raises BadImage for what cannot be read, and for what could only be kept in part.
+def read_photo(path: str | Path | BinaryIO) -> Photo:
+    """Returns the photo at `path`, which may also be an open binary file.
 
-    These are animations and files of several pages, and more than 8 bits per channel in other forms than read_samples
-    takes.
+    Raises BadImage for what cannot be read, and for what could only be kept in part: animations, files of several
+    pages, and more than 8 bits per channel in other forms than read_samples takes.
     """
     with opened(path) as image:
-        if getattr(image, "n_frames", 1) > 1 and image.format not in PARTS_OF_ONE:
+        # Not n_frames: to count the pages of a TIFF file takes Pillow a time that grows with their square.
+        if getattr(image, "is_animated", False) and image.format not in PARTS_OF_ONE:
             raise BadImage(path, "it has several pages or frames: a photo has one")
         content = _content(image)
         deep = _is_deep(path, image, content)
@@ -143,13 +145,14 @@ def _own_options(image, kind, content):
     return BEST.get(kind, {})
 
 
-def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
+def write_photo(photo: Photo, pixels: np.ndarray, path: Path | BinaryIO) -> None:
     """Writes `pixels`, [H, W, 3] of any size and of the photo's type, as the photo was stored; makes the folder.
 
+    path: of the file, or an open binary file.
     Raises WriteError, and BadImage for what the format cannot hold, e.g. too many pixels.
     """
     alpha = None if photo.alpha is None else enlarged(photo.alpha, pixels.shape[1::-1])
-    with replacing(path, make_folder=True) as file:
+    with contextlib.nullcontext(path) if hasattr(path, "write") else replacing(path, make_folder=True) as file:
         try:
             if pixels.dtype == np.uint16:
                 write_samples(file, _samples(photo, pixels, alpha), photo.format, photo.options)

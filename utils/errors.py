@@ -13,7 +13,7 @@ from utils.names import printable
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 LIMITS = (errno.EAGAIN, errno.EMFILE, errno.ENFILE)  # no further process or open file is allowed
 LIMIT_MESSAGES = "can't start new thread|[Tt]oo many open files"  # of Python and torch where there is no error number
-NO_MEMORY = "out of memory|can't allocate memory"  # in torch's messages
+NO_MEMORY = "out of memory|can't allocate memory|Insufficient memory"  # in torch's and OpenCV's messages
 NEAR = 0.75  # of difflib's ratio: 1 is the same word; below it a suggestion would only mislead
 LOST_CONTACT = 3  # exit status of a rank that ends because another one did
 

@@ -66,9 +66,14 @@ TURNED = [UPRIGHT[orientation] for orientation in (5, 6, 7, 8)]  # these exchang
 
 
 class BadImage(UserError):
-    """A file that cannot be used as a face image; has the attributes `path` and `reason`."""
+    """A file that cannot be used as a face image; has the attributes `path` and `reason`.
+
+    path: of the file, or the open binary file itself.
+    """
 
     def __init__(self, path, reason):
+        if not isinstance(path, (str, os.PathLike)):
+            path = "the image in memory"
         super().__init__(f"{printable(path)}: {reason}", status=1)
         self.path, self.reason = str(path), reason
 
@@ -135,8 +140,12 @@ def _decoding(path):
 
 @contextlib.contextmanager
 def opened(path):
-    """Yields the PIL image at `path`, not decoded yet; what is raised in the block becomes BadImage."""
-    with _decoding(path), open_regular(path) as file, Image.open(file, formats=READ) as image:
+    """Yields the PIL image at `path`, not decoded yet; what is raised in the block becomes BadImage.
+
+    path: of a file, or an open binary file.
+    """
+    with (_decoding(path), contextlib.nullcontext(path) if hasattr(path, "read") else open_regular(path) as file,
+          Image.open(file, formats=READ) as image):
         yield image
 
 

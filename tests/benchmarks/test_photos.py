@@ -7,14 +7,13 @@ import sys
 import torch
 
 from benchmarks import photos
-from engine import photo_run
 from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, save_recipe
 
 
 def test_a_row(tmp_path, monkeypatch):
     small = Restorer.load(save_recipe(tmp_path, SMALL["sparnet"]), "cpu")
-    monkeypatch.setattr(photo_run.Restorer, "load", lambda path, device: small)
+    monkeypatch.setattr(Restorer, "load", lambda path, device: small)
     monkeypatch.setattr(photos, "SIZE", (150, 200))
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
     monkeypatch.setattr(sys, "argv", ["photos", "--photos=2", "--faces=1", "--rounds=1", "--device=cpu",

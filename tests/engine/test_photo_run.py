@@ -31,7 +31,7 @@ def run(tmp_path, monkeypatch):
         found = load(path, device)
         found.description = replace(found.description, task="face128")
         return found
-    monkeypatch.setattr(photo_run.Restorer, "load", blind)
+    monkeypatch.setattr(Restorer, "load", blind)
 
     def call(photos, *words, out="out"):
         options = parse_photo([str(photos), "--output_path", str(tmp_path / out), "--pth_path", str(weights),

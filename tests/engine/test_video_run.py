@@ -10,6 +10,7 @@ from PIL import Image
 
 from engine import photo_run, video_run
 from options.photo_options import parse_photo
+from restore.restorer import Restorer
 from tests.helpers.videos import Network, decoded, face_frames, needs_ffmpeg, probed, save_clip, stream_hash
 from utils import signals
 
@@ -20,7 +21,7 @@ pytestmark = needs_ffmpeg
 def run(tmp_path, monkeypatch):
     """Returns a function: newphoto.py with a network that darkens, (path, words) -> (status, output folder)."""
     network = Network(lambda face: face // 2)
-    monkeypatch.setattr(photo_run.Restorer, "load", lambda path, device: network)
+    monkeypatch.setattr(Restorer, "load", lambda path, device: network)
     (tmp_path / "w.safetensors").write_bytes(b"")
 
     def call(path, *words):

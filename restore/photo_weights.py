@@ -1,0 +1,46 @@
+# Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
+"""The weights that restore photos: chosen by --pretrained or --pth_path, and loaded."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from restore.choice import AUTO
+from restore.description import read_metadata
+from utils.errors import UserError
+from utils.pretrained import find_pretrained, pretrained_names
+
+OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
+
+
+def photo_weights(pretrained: str | None, pth_path: str | None) -> dict[str, str | Path]:
+    """Returns {name: path} of the weights. Raises UserError if both options are given or the name is unknown."""
+    if pretrained and pth_path:
+        raise UserError("--pretrained and --pth_path contradict each other: give one of them.")
+    if pth_path:
+        return {os.path.basename(pth_path): pth_path}
+    if pretrained in (None, AUTO):
+        return _of_several_sizes({name: find_pretrained(name) for name in pretrained_names()})
+    return {pretrained: find_pretrained(pretrained)}
+
+
+def _of_several_sizes(shipped):
+    """Returns the shipped weights, {name: path}, that were trained on faces of several sizes; all if there are none.
+
+    Those of one size are for faces that were reduced cleanly to that size, which is rare in photos.
+    """
+    sides = {name: read_metadata(path).trained_sides() for name, path in shipped.items()}
+    return {name: path for name, path in shipped.items() if sides[name][0] < sides[name][1]} or shipped
+
+
+def load_photo_weights(weights: Mapping[str, str | Path], device):
+    """Returns {name: Restorer}; device: as of Restorer.load. Raises UserError for weights of another task."""
+    from restore.restorer import Restorer  # not at the top: torch takes seconds to import, --help needs none
+    restorers = {name: Restorer.load(path, device) for name, path in weights.items()}
+    for name, restorer in restorers.items():
+        if restorer.recipe.depends_on_batch():  # no face may depend on those of other photos
+            restorer.batch_size = 1
+        if restorer.task in OTHER_TASKS:
+            raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in photos.")
+    return restorers
