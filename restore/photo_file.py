@@ -10,7 +10,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from utils.errors import first_line
 from utils.files import replacing
-from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
+from utils.images import ORIENTATION, PARTS_OF_ONE, TURNED, UPRIGHT, BadImage, encode, opened
 
 WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
 # For formats whose files do not say how they were compressed: without loss, or with as little as they can.
@@ -62,6 +62,7 @@ def read_photo(path: str | Path) -> Photo:
         options |= _own_options(image, kind)
         if turn is not None:
             image = image.transpose(turn)
+            options |= _turned_tables(turn, options)
         alpha = None
         if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
             layer = image.convert("RGBA")
@@ -106,6 +107,15 @@ def _own_options(image, kind):
     return BEST.get(kind, {})
 
 
+def _turned_tables(turn, options):
+    """Returns the options that change because a JPEG photo's rows become columns; {} if they do not, or for others."""
+    if turn not in TURNED or "qtables" not in options:
+        return {}
+    tables = {number: np.reshape(table, (8, 8)).T.ravel().tolist() for number, table in options["qtables"].items()}
+    # 4:2:2 would become 4:4:0, which Pillow does not write.
+    return {"qtables": tables} | ({"subsampling": 0} if options.get("subsampling") == 1 else {})
+
+
 def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
     """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder.
 
@@ -118,8 +128,8 @@ def write_photo(photo: Photo, pixels: np.ndarray, path: Path) -> None:
         image = image.convert("LA" if photo.alpha is not None else "L")
     with replacing(path, make_folder=True) as file:
         try:
-            image.save(file, photo.format, **photo.options)
-        except OSError:
-            raise  # of the disk
+            encode(image, file, photo.format, **photo.options)
         except Exception as error:  # Pillow raises almost anything for data that a format cannot hold
+            if isinstance(error, OSError) and error.errno:
+                raise  # of the disk
             raise BadImage(path, f"it cannot be written as {photo.format}: {first_line(error)}") from None

@@ -2,7 +2,7 @@
 """Photos keep what is not their picture."""
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
@@ -127,3 +127,21 @@ def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
         with pytest.raises(BadImage, match=reason) as error:
             read_photo(tmp_path / name)
         assert str(error.value).count(name) == 1
+
+
+@pytest.mark.parametrize("sampling, written_as", [(0, 0), (1, 0), (2, 2)])
+def test_turned_jpeg_photos_keep_their_tables(tmp_path, sampling, written_as):
+    """Compressed again with the tables of rows for columns, the whole photo would change."""
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", quality=60, subsampling=sampling, exif=exif())
+    written = through(tmp_path / "a.jpg", tmp_path)[1]
+    for number, table in Image.open(tmp_path / "a.jpg").quantization.items():
+        assert np.array_equal(np.reshape(written.quantization[number], (8, 8)).T.ravel(), table)
+    assert JpegImagePlugin.get_sampling(written) == written_as
+
+
+def test_what_the_format_cannot_hold_is_no_fault_of_the_disk(tmp_path):
+    Image.new("RGB", (17_000, 2)).save(tmp_path / "a.jpg")
+    photo = read_photo(tmp_path / "a.jpg")
+    with pytest.raises(BadImage, match="cannot be written as JPEG"):
+        write_photo(photo, np.zeros((8, 68_000, 3), np.uint8), tmp_path / "out.jpg")
+    assert not (tmp_path / "out.jpg").exists()
