@@ -2,6 +2,7 @@
 """Reads and writes whole photos; what is not the picture survives: format, EXIF, colour profile, alpha, resolution."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,14 +52,15 @@ def read_photo(path: str | Path) -> Photo:
         image.load()
         kind, notes = "JPEG" if image.format == "MPO" else image.format, []
         options = {name: image.info[name] for name in KEPT if name in image.info}
+        options |= {"xmp": _upright_xmp(options["xmp"])} if "xmp" in options else {}
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
         try:
             options |= _exif_upright(image)
         except Exception:  # a damaged tag; Pillow may raise almost anything
             notes.append("its EXIF data is damaged and left out")
-        if image.mode == "CMYK":
+        if image.mode in ("CMYK", "LAB"):
             options.pop("icc_profile", None)
-            notes.append("it becomes RGB: the colour profile of its CMYK is left out")
+            notes.append(f"it becomes RGB: the colour profile of its {image.mode} is left out")
         options |= _own_options(image, kind)
         if turn is not None:
             image = image.transpose(turn)
@@ -84,6 +86,16 @@ def _exif_upright(image):
     return {"exif": exif.tobytes()} if exif else {}
 
 
+def _upright_xmp(xmp):
+    """Returns XMP data, bytes or str, with the orientation of an upright picture; Adobe's programs prefer it to EXIF's.
+
+    Other text is returned as it is.
+    """
+    text = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp
+    text = re.sub(r"(<tiff:Orientation>|\btiff:Orientation=[\"'])[2-8]", r"\g<1>1", text)
+    return text.encode("latin-1") if isinstance(xmp, bytes) else text
+
+
 def _sixteen_bits(image):
     """Returns whether the opened, not yet decoded image has more than 8 bits per channel."""
     raw = [str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args) for tile in image.tile]
@@ -93,12 +105,15 @@ def _sixteen_bits(image):
 def _own_options(image, kind):
     """Returns options that keep the quality of the file."""
     if kind == "JPEG" and getattr(image, "quantization", None):
-        sampling = JpegImagePlugin.get_sampling(image) if image.mode != "L" else -1
+        # Of others than Pillow's three, e.g. CMYK's, all of the colour is kept.
+        sampling = max(0, JpegImagePlugin.get_sampling(image)) if image.mode != "L" else -1
         return {"qtables": image.quantization, "progressive": "progressive" in image.info} | (
             {"subsampling": sampling} if sampling >= 0 else {})
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
         for name, value in getattr(image, "text", {}).items():
+            if isinstance(value, PngImagePlugin.iTXt):
+                value = PngImagePlugin.iTXt(_upright_xmp(value), value.lang, value.tkey)
             text.add_text(name, value)
         return {"pnginfo": text}
     if kind == "TIFF":

@@ -145,3 +145,28 @@ def test_what_the_format_cannot_hold_is_no_fault_of_the_disk(tmp_path):
     with pytest.raises(BadImage, match="cannot be written as JPEG"):
         write_photo(photo, np.zeros((8, 68_000, 3), np.uint8), tmp_path / "out.jpg")
     assert not (tmp_path / "out.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+@pytest.mark.parametrize("form", ['<a tiff:Orientation="{}"/>', "<tiff:Orientation>{}</tiff:Orientation>"])
+def test_the_orientation_in_xmp_becomes_upright_too(tmp_path, name, form):
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", form.format(6))
+    options = {"pnginfo": text} if name == "a.png" else {"xmp": form.format(6).encode()}
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / name, exif=exif(), **options)
+    _, written = through(tmp_path / name, tmp_path)
+    assert written.size == (40, 64) and written.getexif()[0x0112] == 1
+    found = written.info["xmp"]
+    assert (found if isinstance(found, bytes) else found.encode()) == form.format(1).encode()
+
+
+def test_a_profile_of_other_colours_is_left_out(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).convert("LAB").save(tmp_path / "a.tif")  # Pillow adds LAB's profile
+    photo, written = through(tmp_path / "a.tif", tmp_path)
+    assert written.mode == "RGB" and "icc_profile" not in written.info and "profile of its LAB" in photo.notes[0]
+
+
+def test_cmyk_photos_keep_their_colours(tmp_path):
+    """Their colour channels are as fine as the others."""
+    Image.fromarray(PIXELS[..., :3]).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert JpegImagePlugin.get_sampling(through(tmp_path / "a.jpg", tmp_path)[1]) == 0
