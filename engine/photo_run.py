@@ -17,11 +17,11 @@ from PIL import Image
 
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
-from restore.photo_file import read_photo, write_photo
+from restore.photo_file import ELSE_SUFFIX, read_photo, write_photo
 from restore.restorer import Restorer
 from utils import distributed, strict_json
 from utils.errors import UserError
-from utils.files import WriteError, open_regular, write_file
+from utils.files import WriteError, open_regular, read_regular_file, write_file
 from utils.folder_lock import only_writer, require_folder
 from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, resize, save_image
 from utils.links import leads_into
@@ -33,6 +33,7 @@ CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
 OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
+LARGEST_REPORT = 2 ** 26  # bytes, of a photo's report: a face takes about 500
 SHOWN = 24  # faces in the contact sheet
 
 
@@ -114,7 +115,7 @@ class PhotoRun:
     def _one(self, name, counts):
         """Restores and writes one photo, counts it, and returns the line about it."""
         record = self.folder / REPORTS / f"{name}.json"
-        known = _read_record(record)
+        known = _read_record(record, name)
         try:
             content = _content(self.root / name)
             asked = self.settings | {"source_sha256": hashlib.sha256(content).hexdigest()}
@@ -187,13 +188,13 @@ def _content(path: Path) -> bytes:
         raise BadImage(path, error.strerror) from None
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """Returns an earlier report of a photo, {} if there is none that can be read."""
+def _read_record(path: Path, name: str) -> dict[str, Any]:
+    """Returns an earlier report of the photo `name`; {} if there is none that can be read, or one of another file."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = json.loads(read_regular_file(path, LARGEST_REPORT))
+    except (UserError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) and isinstance(known.get("file"), str) else {}
+    return known if isinstance(known, dict) and known.get("file") in (name, f"{name}{ELSE_SUFFIX}") else {}
 
 
 def _write_record(path: Path, content: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from utils.files import replacing
 from utils.images import ORIENTATION, PARTS_OF_ONE, TURNED, UPRIGHT, BadImage, encode, opened
 
 WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
+ELSE_SUFFIX = ".png"  # that names of others get
 # For formats whose files do not say how they were compressed: without loss, or with as little as they can.
 BEST = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
 TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"), "tiff_adobe_deflate"
@@ -71,7 +72,7 @@ def read_photo(path: str | Path) -> Photo:
             alpha, image_rgb = np.asarray(layer.getchannel("A")), layer.convert("RGB")
         else:
             image_rgb = image.convert("RGB")
-        written, suffix = (kind, "") if kind in WRITES else ("PNG", ".png")
+        written, suffix = (kind, "") if kind in WRITES else ("PNG", ELSE_SUFFIX)
         return Photo(np.array(image_rgb), alpha, written, suffix, image.mode in GREY, options, tuple(notes))
 
 
