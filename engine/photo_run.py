@@ -23,7 +23,7 @@ from utils import distributed, strict_json
 from utils.errors import UserError
 from utils.files import WriteError, open_regular, read_regular_file, write_file
 from utils.folder_lock import only_writer, require_folder
-from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, resize, save_image
+from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, fitting, grid, list_images, resize, save_image
 from utils.links import leads_into
 from utils.names import printable
 from utils.pretrained import sha256
@@ -114,7 +114,7 @@ class PhotoRun:
 
     def _one(self, name, counts):
         """Restores and writes one photo, counts it, and returns the line about it."""
-        record = self.folder / REPORTS / f"{name}.json"
+        record = self.folder / REPORTS / fitting(name, ".json")
         known = _read_record(record, name)
         try:
             content = _content(self.root / name)
@@ -167,7 +167,7 @@ class PhotoRun:
                 self.sheet.append([face.crop.aligned, face.crop.restored])
             if self.options.save_faces:
                 for when in ("aligned", "restored"):
-                    save_image(getattr(face.crop, when), self.folder / FACES / f"{name}.{number}.{when}.png")
+                    save_image(getattr(face.crop, when), self.folder / FACES / fitting(name, f".{number}.{when}.png"))
 
     def _finish(self, counts) -> None:
         if self.sheet:

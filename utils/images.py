@@ -306,7 +306,7 @@ def output_names(paths, root, extension=".png"):
         if longer == names:
             break
         names = longer
-    names = [_fitting(name, extension) for name in names]
+    names = [fitting(name, extension) for name in names]
     count = Counter(map(_folded, names))
     taken = {name for name, number in count.items() if number == 1} | folders
     for place, name in enumerate(names):
@@ -314,13 +314,13 @@ def output_names(paths, root, extension=".png"):
             number, free = 1, name
             while _folded(free) in taken:
                 number += 1
-                free = _fitting(name.removesuffix(extension), f"_{number}{extension}")
+                free = fitting(name.removesuffix(extension), f"_{number}{extension}")
             taken.add(_folded(free))
             names[place] = free
     return names
 
 
-def _fitting(name, ending):
+def fitting(name, ending):
     """Returns name + ending, of which the file's name is cut until it has at most LONGEST_NAME bytes."""
     folder, stem = os.path.split(name)
     while len(os.fsencode(stem + ending)) > LONGEST_NAME:

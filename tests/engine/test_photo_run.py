@@ -213,6 +213,14 @@ def test_reports_of_others_are_no_reason_to_read_or_write_elsewhere(run, tmp_pat
     assert (tmp_path / "elsewhere").read_bytes() == b"the user's"
 
 
+def test_photos_with_the_longest_names(run, tmp_path, capsys):
+    photo = tmp_path / f"{'x' * 251}.png"
+    save(photo)
+    status, out = run(photo, "--save_faces")
+    assert status == 0 and (out / photo.name).is_file() and len(list((out / "newphoto" / "faces").iterdir())) == 2
+    assert run(photo)[0] == 0 and "done before" in capsys.readouterr().out
+
+
 def test_a_report_that_names_another_file_or_is_a_pipe_is_none(run, tmp_path, capsys):
     save(tmp_path / "a.png", 0)
     _, out = run(tmp_path / "a.png")
