@@ -21,15 +21,16 @@ from engine import video_run
 from restore.background import Background
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
-from restore.photo_file import Photo, read_photo, write_photo
+from restore.photo_file import ELSE_SUFFIX, Photo, read_photo, write_photo
 from restore.photo_weights import load_photo_weights
+from restore.video_file import ELSE_SUFFIX as ELSE_VIDEO_SUFFIX
 from restore.video_file import EXTENSIONS as VIDEO_EXTENSIONS
 from utils import distributed, strict_json
 from utils.background import in_batches, usable_cores
 from utils.errors import UserError
-from utils.files import WriteError, is_temporary, open_regular, write_file
+from utils.files import WriteError, is_temporary, open_regular, read_regular_file, write_file
 from utils.folder_lock import only_writer, require_folder
-from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, read_size, resize, save_image
+from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, fitting, grid, list_images, read_size, resize, save_image
 from utils.links import leads_into
 from utils.names import printable
 from utils.pretrained import sha256
@@ -39,6 +40,7 @@ CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
 SUMMARY = f"{ABOUT}/report.json"
+LARGEST_REPORT = 2 ** 26  # bytes, of a photo's report: a face takes about 500
 SHOWN = 24  # faces in the contact sheet
 TILES_SHOWN = 10  # seconds from one line on the background to the next
 MOST_THREADS = 4  # that read and search photos, each with up to 0.3 GB
@@ -203,7 +205,7 @@ class PhotoRun:
 
     def _look(self, name):
         """Reads and searches a photo. Returns its _Job, finished if there is nothing more to do."""
-        job = _Job(name, _read_record(self._record(name)))
+        job = _Job(name, _read_record(self._record(name), name))
         try:
             job.content = _content(self.root / name)
             if self._is_done(job, hashlib.sha256(job.content).hexdigest()):
@@ -278,11 +280,11 @@ class PhotoRun:
             return
         for number, face in enumerate((face for face in found if face.crop), 1):
             for when in ("aligned", "restored"):
-                save_image(getattr(face.crop, when), self.folder / FACES / f"{name}.{number}.{when}.png")
+                save_image(getattr(face.crop, when), self.folder / FACES / fitting(name, f".{number}.{when}.png"))
 
     def _restore_video(self, name, head):
         """Restores and writes a video. Returns its finished _Job. head: begins the lines about the progress."""
-        job, source = _Job(name, _read_record(self._record(name))), self.root / name
+        job, source = _Job(name, _read_record(self._record(name), name)), self.root / name
         try:
             if self._is_done(job, video_run.digest(source)):
                 return job
@@ -312,7 +314,7 @@ class PhotoRun:
         _write_record(self._record(job.name), job.about | {"asked": job.asked})
 
     def _record(self, name):
-        return self.folder / REPORTS / f"{name}.json"
+        return self.folder / REPORTS / fitting(name, ".json")
 
     def _show(self, found):
         """Keeps the first restored faces for the contact sheet."""
@@ -345,13 +347,14 @@ def _content(path: Path) -> bytes:
         raise BadImage(path, error.strerror) from None
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """Returns an earlier report of a photo, {} if there is none that can be read."""
+def _read_record(path: Path, name: str) -> dict[str, Any]:
+    """Returns an earlier report of the photo `name`; {} if there is none that can be read, or one of another file."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = json.loads(read_regular_file(path, LARGEST_REPORT))
+    except (UserError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) and isinstance(known.get("file"), str) else {}
+    own = (name, f"{name}{ELSE_SUFFIX}", f"{name}{ELSE_VIDEO_SUFFIX}")
+    return known if isinstance(known, dict) and known.get("file") in own else {}
 
 
 def _write_record(path: Path, content: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -12,17 +13,19 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 from restore.bit_depth import TRANSPOSED, bits_per_channel, enlarged, png_chunks, read_samples, write_samples
 from utils.errors import first_line
 from utils.files import replacing
-from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
+from utils.images import ORIENTATION, PARTS_OF_ONE, TURNED, UPRIGHT, BadImage, encode, opened
 
 WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")  # others become PNG
+ELSE_SUFFIX = ".png"  # that names of others get
 # For formats whose files do not say how they were compressed: without loss, or with as little as they can.
 BEST = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
 TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"), "tiff_adobe_deflate"
 KEPT = ("icc_profile", "dpi", "xmp", "comment")  # what Pillow reads into `info` and writes again under the same name
 GREY = ("1", "L", "LA", "La")
+XMP = 700  # tag of a TIFF file
 # Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
 # software, date, artist, XMP, copyright, EXIF, GPS.
-DESCRIBING = (270, 271, 272, 305, 306, 315, 700, 33432, 34665, 34853)
+DESCRIBING = (270, 271, 272, 305, 306, 315, XMP, 33432, 34665, 34853)
 PNG_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB")  # chunks that say which colours the values mean
 
 
@@ -56,20 +59,22 @@ def read_photo(path: str | Path | BinaryIO) -> Photo:
         image.load()
         kind, notes = "JPEG" if image.format == "MPO" else image.format, []
         options = {name: image.info[name] for name in KEPT if name in image.info}
+        options |= {"xmp": _upright_xmp(options["xmp"])} if "xmp" in options else {}
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
         try:
             options |= _exif_upright(image)
         except Exception:  # a damaged tag; Pillow may raise almost anything
             notes.append("its EXIF data is damaged and left out")
-        if image.mode == "CMYK":
+        if image.mode in ("CMYK", "LAB"):
             options.pop("icc_profile", None)
-            notes.append("it becomes RGB: the colour profile of its CMYK is left out")
+            notes.append(f"it becomes RGB: the colour profile of its {image.mode} is left out")
         options |= _own_options(image, kind, content)
+        options |= _turned_tables(turn, options)
         if deep:
             pixels, alpha, grey = _deep(path, image, content, turn)
         else:
             pixels, alpha, grey = *_shallow(image if turn is None else image.transpose(turn)), image.mode in GREY
-        written, suffix = (kind, "") if kind in WRITES else ("PNG", ".png")
+        written, suffix = (kind, "") if kind in WRITES else ("PNG", ELSE_SUFFIX)
         return Photo(pixels, alpha, written, suffix, grey, options, tuple(notes))
 
 
@@ -122,18 +127,33 @@ def _exif_upright(image):
             del exif[tag]
     if ORIENTATION in exif:
         exif[ORIENTATION] = 1
+    if XMP in exif:
+        exif[XMP] = _upright_xmp(exif[XMP])
     return {"exif": exif.tobytes()} if exif else {}
+
+
+def _upright_xmp(xmp):
+    """Returns XMP data, bytes or str, with the orientation of an upright picture; Adobe's programs prefer it to EXIF's.
+
+    Other text is returned as it is.
+    """
+    text = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp
+    text = re.sub(r"(<tiff:Orientation>|\btiff:Orientation=[\"'])[2-8]", r"\g<1>1", text)
+    return text.encode("latin-1") if isinstance(xmp, bytes) else text
 
 
 def _own_options(image, kind, content):
     """Returns options that keep the quality of the file."""
     if kind == "JPEG" and getattr(image, "quantization", None):
-        sampling = JpegImagePlugin.get_sampling(image) if image.mode != "L" else -1
+        # Of others than Pillow's three, e.g. CMYK's, all of the colour is kept.
+        sampling = max(0, JpegImagePlugin.get_sampling(image)) if image.mode != "L" else -1
         return {"qtables": image.quantization, "progressive": "progressive" in image.info} | (
             {"subsampling": sampling} if sampling >= 0 else {})
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
         for name, value in getattr(image, "text", {}).items():
+            if isinstance(value, PngImagePlugin.iTXt):
+                value = PngImagePlugin.iTXt(_upright_xmp(value), value.lang, value.tkey)
             text.add_text(name, value)
         for name, chunk in png_chunks(content):
             if name in PNG_COLOURS:
@@ -143,6 +163,15 @@ def _own_options(image, kind, content):
         compression = image.info.get("compression", "raw")
         return {"compression": compression if compression in TIFF_KEPT else TIFF_ELSE}
     return BEST.get(kind, {})
+
+
+def _turned_tables(turn, options):
+    """Returns the options that change because a JPEG photo's rows become columns; {} if they do not, or for others."""
+    if turn not in TURNED or "qtables" not in options:
+        return {}
+    tables = {number: np.reshape(table, (8, 8)).T.ravel().tolist() for number, table in options["qtables"].items()}
+    # 4:2:2 would become 4:4:0, which Pillow does not write.
+    return {"qtables": tables} | ({"subsampling": 0} if options.get("subsampling") == 1 else {})
 
 
 def write_photo(photo: Photo, pixels: np.ndarray, path: Path | BinaryIO) -> None:
@@ -157,10 +186,10 @@ def write_photo(photo: Photo, pixels: np.ndarray, path: Path | BinaryIO) -> None
             if pixels.dtype == np.uint16:
                 write_samples(file, _samples(photo, pixels, alpha), photo.format, photo.options)
             else:
-                _image(photo, pixels, alpha).save(file, photo.format, **photo.options)
-        except OSError:
-            raise  # of the disk
+                encode(_image(photo, pixels, alpha), file, photo.format, **photo.options)
         except Exception as error:  # Pillow raises almost anything for data that a format cannot hold
+            if isinstance(error, OSError) and error.errno:
+                raise  # of the disk
             raise BadImage(path, f"it cannot be written as {photo.format}: {first_line(error)}") from None
 
 

@@ -23,6 +23,7 @@ LONGEST = 10 ** 8  # seconds
 MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # what is written
 OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp", ".vob")  # become Matroska
 EXTENSIONS = frozenset((*MUXERS, *OTHERS))
+ELSE_SUFFIX = ".mkv"  # that names of others get
 # Nearly without visible loss. One frame after the other is encoded once, so the size matters less than the quality.
 H264 = ("libx264", "-crf", "14", "-preset", "medium")
 VP9 = ("libvpx-vp9", "-crf", "14", "-b:v", "0", "-deadline", "good", "-cpu-used", "3", "-row-mt", "1")
@@ -101,7 +102,7 @@ def _described(path, found):
     notes = [f"{len(streams) - len(kept) - 1} data streams are left out"] if len(kept) + 1 < len(streams) else []
     if stream.get("field_order", "progressive") not in ("progressive", "unknown"):
         notes.append("it is interlaced: its frames are kept whole, and marked as progressive")
-    suffix = "" if path.suffix.lower() in MUXERS else ".mkv"
+    suffix = "" if path.suffix.lower() in MUXERS else ELSE_SUFFIX
     rate = _fraction(stream.get("avg_frame_rate")) or _fraction(stream.get("r_frame_rate")) or Fraction(25)
     seconds = float(stream.get("duration") or found.get("format", {}).get("duration") or 0)
     frames = int(stream.get("nb_frames") or 0) or round(seconds * rate) or None

@@ -2,6 +2,7 @@
 """Files that are written whole or not at all, and files that are read only if they are regular."""
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
@@ -56,6 +57,13 @@ def is_temporary(path: Path) -> bool:
     return re.fullmatch(r"\.\d+\.[0-9a-f]{8}\.tmp", path.name) is not None
 
 
+class _WholeWrites(io.BufferedRandom):
+    """A file that hides its descriptor: Pillow writes to it, and takes what a full disk cut short for a whole file."""
+
+    def fileno(self):
+        raise io.UnsupportedOperation("this file is written by its write()")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bool = False,
               repeat: str = "run the command again") -> Iterator[BinaryIO]:
@@ -71,11 +79,11 @@ def replacing(path: str | os.PathLike, *, make_folder: bool = False, durable: bo
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "x+b") as file:  # some of Pillow's formats read what they have written
+        with _WholeWrites(io.FileIO(temporary, "x+")) as file:  # some of Pillow's formats read what they have written
             yield file
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.raw.fileno())
         os.replace(temporary, path)
         if durable:
             folder = os.open(path.parent, os.O_RDONLY)

@@ -1,6 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Reads, resizes and writes face images: RGB, as uint8 HWC arrays or PIL images."""
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -271,7 +272,17 @@ def save_image(array, path):
     Raises WriteError (utils/files.py).
     """
     with replacing(path, make_folder=True) as file:  # compress_level (PNG): twice as fast as the usual 6, 4 % larger
-        Image.fromarray(array).save(file, FORMATS[Path(path).suffix.lower()], compress_level=3)
+        encode(Image.fromarray(array), file, FORMATS[Path(path).suffix.lower()], compress_level=3)
+
+
+def encode(image, file, kind, **options):
+    """Writes a PIL image into an open file, in one of Pillow's formats."""
+    if kind == "JPEG2000":  # its encoder does not end if the disk is full
+        content = io.BytesIO()
+        image.save(content, kind, **options)
+        file.write(content.getbuffer())
+    else:
+        image.save(file, kind, **options)
 
 
 def check_writable(path):
@@ -305,7 +316,7 @@ def output_names(paths, root, extension=".png"):
         if longer == names:
             break
         names = longer
-    names = [_fitting(name, extension) for name in names]
+    names = [fitting(name, extension) for name in names]
     count = Counter(map(_folded, names))
     taken = {name for name, number in count.items() if number == 1} | folders
     for place, name in enumerate(names):
@@ -313,13 +324,13 @@ def output_names(paths, root, extension=".png"):
             number, free = 1, name
             while _folded(free) in taken:
                 number += 1
-                free = _fitting(name.removesuffix(extension), f"_{number}{extension}")
+                free = fitting(name.removesuffix(extension), f"_{number}{extension}")
             taken.add(_folded(free))
             names[place] = free
     return names
 
 
-def _fitting(name, ending):
+def fitting(name, ending):
     """Returns name + ending, of which the file's name is cut until it has at most LONGEST_NAME bytes."""
     folder, stem = os.path.split(name)
     while len(os.fsencode(stem + ending)) > LONGEST_NAME:

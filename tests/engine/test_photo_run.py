@@ -1,6 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """newphoto.py: what it writes, and what it leaves alone."""
 import json
+import os
 from dataclasses import replace
 
 import cv2
@@ -215,6 +216,28 @@ def test_reports_of_others_are_no_reason_to_read_or_write_elsewhere(run, tmp_pat
         (tmp_path / "out" / "a.png").unlink(missing_ok=True)
         assert run(tmp_path / "in")[0] == 0 and "a.png: no face found" in capsys.readouterr().out
     assert (tmp_path / "elsewhere").read_bytes() == b"the user's"
+
+
+def test_photos_with_the_longest_names(run, tmp_path, capsys):
+    photo = tmp_path / f"{'x' * 251}.png"
+    save(photo)
+    status, out = run(photo, "--save_faces")
+    assert status == 0 and (out / photo.name).is_file() and len(list((out / "newphoto" / "faces").iterdir())) == 2
+    assert run(photo)[0] == 0 and "done before" in capsys.readouterr().out
+
+
+def test_a_report_that_names_another_file_or_is_a_pipe_is_none(run, tmp_path, capsys):
+    save(tmp_path / "a.png", 0)
+    _, out = run(tmp_path / "a.png")
+    report = out / "newphoto" / "reports" / "a.png.json"
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"file": str(tmp_path / "a.png")}))
+    (out / "a.png").unlink()
+    assert run(tmp_path / "a.png")[0] == 0 and (out / "a.png").is_file()
+    for path in (report, out / "a.png"):
+        path.unlink()
+    os.mkfifo(report)
+    assert run(tmp_path / "a.png")[0] == 0 and report.is_file()
+    assert "done before" not in capsys.readouterr().out
 
 
 def test_weights_of_one_size_are_not_chosen_for_photos_and_unknown_options_are_named():

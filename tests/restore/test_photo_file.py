@@ -2,7 +2,7 @@
 """Photos keep what is not their picture."""
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
@@ -128,9 +128,9 @@ def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 def test_xmp_of_a_tiff_file_survives(tmp_path, compression):
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[700], tags.tagtype[700] = b"<xmp/>", 1
+    tags[700], tags.tagtype[700] = b'<a tiff:Orientation="6"/>', 1
     Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
-    assert through(tmp_path / "a.tif", tmp_path)[1].info["xmp"] == b"<xmp/>"
+    assert through(tmp_path / "a.tif", tmp_path)[1].info["xmp"] == b'<a tiff:Orientation="1"/>'
 
 
 def test_comments_and_the_meaning_of_colours_survive(tmp_path):
@@ -154,3 +154,46 @@ def test_pages_are_not_counted(tmp_path, monkeypatch):
     with pytest.raises(BadImage, match="several pages"):
         read_photo(tmp_path / "two.tif")
     assert np.array_equal(read_photo(tmp_path / "one.tif").pixels, PIXELS[..., :3])
+
+
+@pytest.mark.parametrize("sampling, written_as", [(0, 0), (1, 0), (2, 2)])
+def test_turned_jpeg_photos_keep_their_tables(tmp_path, sampling, written_as):
+    """Compressed again with the tables of rows for columns, the whole photo would change."""
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", quality=60, subsampling=sampling, exif=exif())
+    written = through(tmp_path / "a.jpg", tmp_path)[1]
+    for number, table in Image.open(tmp_path / "a.jpg").quantization.items():
+        assert np.array_equal(np.reshape(written.quantization[number], (8, 8)).T.ravel(), table)
+    assert JpegImagePlugin.get_sampling(written) == written_as
+
+
+def test_what_the_format_cannot_hold_is_no_fault_of_the_disk(tmp_path):
+    Image.new("RGB", (17_000, 2)).save(tmp_path / "a.jpg")
+    photo = read_photo(tmp_path / "a.jpg")
+    with pytest.raises(BadImage, match="cannot be written as JPEG"):
+        write_photo(photo, np.zeros((8, 68_000, 3), np.uint8), tmp_path / "out.jpg")
+    assert not (tmp_path / "out.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+@pytest.mark.parametrize("form", ['<a tiff:Orientation="{}"/>', "<tiff:Orientation>{}</tiff:Orientation>"])
+def test_the_orientation_in_xmp_becomes_upright_too(tmp_path, name, form):
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", form.format(6))
+    options = {"pnginfo": text} if name == "a.png" else {"xmp": form.format(6).encode()}
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / name, exif=exif(), **options)
+    _, written = through(tmp_path / name, tmp_path)
+    assert written.size == (40, 64) and written.getexif()[0x0112] == 1
+    found = written.info["xmp"]
+    assert (found if isinstance(found, bytes) else found.encode()) == form.format(1).encode()
+
+
+def test_a_profile_of_other_colours_is_left_out(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).convert("LAB").save(tmp_path / "a.tif")  # Pillow adds LAB's profile
+    photo, written = through(tmp_path / "a.tif", tmp_path)
+    assert written.mode == "RGB" and "icc_profile" not in written.info and "profile of its LAB" in photo.notes[0]
+
+
+def test_cmyk_photos_keep_their_colours(tmp_path):
+    """Their colour channels are as fine as the others."""
+    Image.fromarray(PIXELS[..., :3]).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert JpegImagePlugin.get_sampling(through(tmp_path / "a.jpg", tmp_path)[1]) == 0

@@ -1,6 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """utils/images.py: reading of all formats and modes as RGB, listing, degrading, grids and saving."""
 import os
+import resource
 import struct
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from utils import images
 from utils.errors import UserError
+from utils.files import WriteError
 from utils.images import (
     FORMATS,
     TITLE_HEIGHT,
@@ -278,3 +280,17 @@ def test_other_files_are_counted_where_there_is_no_image(tmp_path):
     (tmp_path / "a.heic").touch()
     with pytest.raises(UserError, match=r"no images .* 1 other file ignored \(.heic 1\)"):
         list_images(str(tmp_path), "--dataroot")
+
+
+@pytest.mark.parametrize("extension", [".bmp", ".jpg", ".jp2", ".png", ".ppm", ".tga", ".tif", ".webp"])
+def test_a_full_disk_is_never_overlooked(tmp_path, extension):
+    """Pillow writes some formats to the file's descriptor, and takes a write that was cut short for a whole one."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(WriteError, match="Free some space"):
+            save_image(noise, tmp_path / f"a{extension}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
