@@ -2,11 +2,11 @@
 """Measures the PSNR of networks on other crops, and on faces of other sizes and conditions, trained for them or not.
 
     python -m benchmarks.robustness crops CELEBA218 --weights A.pth B.pth [--count 200] [--json crops.json]
-    python -m benchmarks.robustness conditions FACES --weights A.pth [--count 50]
+    python -m benchmarks.robustness conditions FACES --weights A.pth [--count 50] [--side 256 --sizes 32 64 128 256]
 
 crops: aligned faces of 178x218 pixels are cropped to squares that start at several rows (8: upper part, 20: centre),
 then restored from 16 to 128 pixels (PIL BICUBIC).
-conditions: the centred square at 128 pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
+conditions: the centred square at --side pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
 Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output, and with
 --identity_path the similarity of both to the true face (metrics/identity.py).
 """
@@ -58,9 +58,9 @@ def crop_cases(images, rows):
         yield {"first row": row}, [np.asarray(degrade(f, SCALE)) for f in faces], list(map(np.asarray, faces))
 
 
-def condition_cases(images, sizes):
-    """Yields ({"size", "condition"}, inputs, true faces) per size and condition, like crop_cases."""
-    faces = [np.asarray(resize(image, SIDE, centre_square(image.size))) for image in images]
+def condition_cases(images, sizes, side=SIDE):
+    """Yields ({"size", "condition"}, inputs, true faces of `side` pixels) per size and condition, like crop_cases."""
+    faces = [np.asarray(resize(image, side, centre_square(image.size))) for image in images]
     for size in sizes:
         for name, parts in CONDITIONS.items():
             low = [spoil(f, size, parts, np.random.default_rng([size, i])) for i, f in enumerate(faces)]
@@ -94,6 +94,8 @@ def main():
                         help="of crops")
     parser.add_argument("--sizes", type=at_least(8, largest=SIZE), nargs="+", default=[12, 16, 24, 32, 48, 64, 96, 128],
                         help="of conditions")
+    parser.add_argument("--side", type=at_least(8, largest=SIZE), default=SIDE,
+                        help="of conditions: side of the true faces and of the networks' inputs (default: 128)")
     parser.add_argument("--identity_path", default=None,
                         help="weights file of a face embedding for identity similarity; default: it is not computed")
     parser.add_argument("--device", default="cpu")
@@ -105,7 +107,7 @@ def main():
     identity = IdentitySimilarity(a.identity_path, device) if a.identity_path else None
     networks = [load_network(path, device) for path in a.weights]
     rows = []
-    cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes)
+    cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes, a.side)
     for row, inputs, faces in cases:
         row["input"] = mean_psnr(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
         outputs = [restored(net, inputs, device) for net in networks]

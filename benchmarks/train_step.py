@@ -44,9 +44,9 @@ class SteppedTrainer(Trainer):
 
     stride, between = 1, None
 
-    def _after_step(self, faces):
-        super()._after_step(faces)
-        if self.step % self.stride == 0 and self.step < self.total_steps:
+    def _after_step(self):
+        super()._after_step()
+        if self.progress.step % self.stride == 0 and self.progress.step < self.total_steps:
             self.timer.pause()
             utils.device.synchronize(self.device)
             self.between(time.perf_counter())

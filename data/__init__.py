@@ -25,7 +25,7 @@ DATASETS = {
 }
 
 # Values that options name. Here, so that --help need not wait for OpenCV and torch.
-DEGRADATIONS = ("bicubic", "sparnethd", "gpen", "gpen_hard", "face128", "grey", "holes")  # data/pairs.py
+DEGRADATIONS = ("bicubic", "sparnethd", "gpen", "gpen_hard", "face128", "face256", "grey", "holes")  # data/pairs.py
 AUGMENTATIONS = ("fixed", "upstream", "aligned", "none")  # data/augment.py
 DATA_TIMEOUT = 600.0  # seconds to wait for a batch (data/loader.py)
 

@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""A chain of degradations for faces of 128 pixels, for blind restoration of faces of 12 pixels or more."""
+"""A chain of degradations for faces of 128 or 256 pixels, for blind restoration of faces of 12 pixels or more."""
 import math
 
 import numpy as np
@@ -11,6 +11,7 @@ from utils.images import resize
 # Smallest side in pixels, then probabilities: typical of phones, video and old scans. Some faces stay clean (CLEAN) or
 # at full size (FULL_SIZE), so that the network learns to leave good faces unchanged.
 SMALLEST, FULL_SIZE, CLEAN, GREY = 12, 0.2, 0.15, 0.05
+SMALLEST_256 = 32  # of --degradation face256: smaller faces are for networks of 128 pixels
 BLUR, MOTION, NOISE, COLOURED_NOISE, JPEG = 0.5, 0.3, 0.5, 0.5, 0.6
 SIGMA, MOTION_LENGTH = (0.4, 2.0), (3.0, 11.0)  # in pixels of a full-size face; multiplied by `widening`
 NOISE_SIGMA, QUALITY = (1.0, 20.0), (30, 95)  # sigma in grey levels (0..255); JPEG quality, both ends included
@@ -18,11 +19,11 @@ NOISE_SIGMA, QUALITY = (1.0, 20.0), (30, 95)  # sigma in grey levels (0..255); J
 FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX, Image.Resampling.LANCZOS)
 
 
-def random_size(side, rng):
-    """Returns the small face's side: `side` with probability FULL_SIZE, else log-uniform from SMALLEST to `side`."""
+def random_size(side, rng, smallest=SMALLEST):
+    """Returns the small face's side: `side` with probability FULL_SIZE, else log-uniform from `smallest` to `side`."""
     if rng.random() < FULL_SIZE:
         return side
-    return round(math.exp(rng.uniform(math.log(min(SMALLEST, side)), math.log(side))))
+    return round(math.exp(rng.uniform(math.log(min(smallest, side)), math.log(side))))
 
 
 def random_blur(image, widening, rng):
@@ -38,17 +39,17 @@ def random_blur(image, widening, rng):
     return gaussian_blur(image, sigma), {"blur": "gaussian", "sigma": sigma}
 
 
-def degrade_face128(image, rng):
-    """Returns (target, degraded, record) of a square uint8 HWC RGB face; the images have its size, ideally 128 pixels.
+def degrade_face128(image, rng, smallest=SMALLEST):
+    """Returns (target, degraded, record) of a square uint8 HWC RGB face; the images have its size.
 
-    Random steps, in order: grey (also the target), blur, reduction to 12 pixels or more, noise, JPEG. PIL BICUBIC then
-    enlarges the result, as newtest.py enlarges its inputs.
+    Random steps, in order: grey (also the target), blur, reduction to `smallest` pixels or more, noise, JPEG. PIL
+    BICUBIC then enlarges the result, as newtest.py enlarges its inputs.
     record: {name: value drawn} of the steps that were applied.
     """
     record, side = {}, image.shape[0]
     if rng.random() < GREY:
         image, record["grey"] = grey(image), True
-    low, size = image, random_size(side, rng)
+    low, size = image, random_size(side, rng, smallest)
     clean = rng.random() < CLEAN
     if not clean and rng.random() < BLUR:
         # Blur from a camera's sensor scales with the small face's pixels, blur from lens or shake does not: this factor

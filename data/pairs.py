@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data.degradations import FACE_SIZE, degrade_ffhq, degrade_gpen, degrade_hard, grey
-from data.face128_chain import SMALLEST, degrade_face128
+from data.face128_chain import SMALLEST, SMALLEST_256, degrade_face128
 from data.holes import HOLE, random_holes
 from utils.images import degrade, resize
 
@@ -86,6 +86,12 @@ def face128_pair(face, rng, load_size, scale_factor):
     return hr, lr
 
 
+def face256_pair(face, rng, load_size, scale_factor):
+    """lr: the same chain, without the smallest faces."""
+    hr, lr, _ = degrade_face128(face, rng, SMALLEST_256)
+    return hr, lr
+
+
 def grey_pair(face, rng, load_size, scale_factor):
     """lr: the face in grey (ITU-R 601 luma), three equal channels, for GPEN's colourization."""
     return face, grey(face)
@@ -104,6 +110,7 @@ DEGRADATION_BY_NAME = {
     "gpen": Degradation(gpen_pair, area, FACE_SIZE),
     "gpen_hard": Degradation(gpen_hard_pair, area, FACE_SIZE),
     "face128": Degradation(face128_pair, smallest_input=SMALLEST),
+    "face256": Degradation(face256_pair, smallest_input=SMALLEST_256),
     "grey": Degradation(grey_pair, area, input_dataset="grey_inputs"),
     "holes": Degradation(holes_pair, area),
 }

@@ -9,21 +9,25 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from restore.background import Background
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
-from restore.photo_file import read_photo, write_photo
+from restore.photo_file import Photo, read_photo, write_photo
 from restore.photo_weights import load_photo_weights
 from utils import distributed, strict_json
+from utils.background import in_batches, usable_cores
 from utils.errors import UserError
 from utils.files import WriteError, open_regular, write_file
 from utils.folder_lock import only_writer, require_folder
-from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, resize, save_image
+from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, grid, list_images, read_size, resize, save_image
 from utils.links import leads_into
 from utils.names import printable
 from utils.pretrained import sha256
@@ -32,7 +36,46 @@ from utils.version import VERSION, command
 CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_face")  # options that change photos
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
+SUMMARY = f"{ABOUT}/report.json"
 SHOWN = 24  # faces in the contact sheet
+TILES_SHOWN = 10  # seconds from one line on the background to the next
+MOST_THREADS = 4  # that read and search photos, each with up to 0.3 GB
+IN_FLIGHT = 64e6  # pixels, as written, of the photos that are in memory at a time: 6 bytes each, 12 with 16 bits
+
+
+@dataclass
+class _Job:
+    """One photo on its way. what: the count that it adds to; line: what is printed; both when it is finished."""
+    name: str
+    known: dict[str, Any]  # its report of an earlier call
+    content: bytes = b""
+    asked: dict[str, Any] = field(default_factory=dict)
+    photo: Photo | None = None
+    faces: list[FoundFace] = field(default_factory=list)
+    target: str = ""  # the output's name
+    what: str | None = None
+    line: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Returns what --report says of the finished photo, for JSON."""
+        if self.what == "done before":
+            file, faces = self.known["file"], self.known.get("faces", [])
+        else:
+            file, faces = self.target, [face.record() for face in self.faces]
+        return {"photo": self.name, "outcome": self.what, "message": self.line,
+                "file": None if self.what == "skipped" else file, "faces": faces}
+
+
+class _TileProgress:
+    """Prints, now and then, how much of a photo's background was enlarged."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.printed = name, time.monotonic()
+
+    def __call__(self, done: int, tiles: int) -> None:
+        if done < tiles and time.monotonic() - self.printed >= TILES_SHOWN:
+            self.printed = time.monotonic()
+            print(f"{printable(self.name)}: {done} of {tiles} tiles of the background", flush=True)
 
 
 class PhotoRun:
@@ -48,15 +91,18 @@ class PhotoRun:
         device = distributed.join_ranks(o)
         self.names = names[distributed.rank()::distributed.world_size()]
         restorers = load_photo_weights(o.weights, device)
+        background = Background.load(o.bg_path, device) if o.bg_path else None
         self.settings = {
             "weights": {name: sha256(path) for name, path in o.weights.items()}, "version": VERSION,
+            "background": o.bg_path and sha256(o.bg_path),
             **{name: getattr(o, name) for name in CHANGING}}
         self.restore = PhotoRestorer(restorers, upscale=o.upscale, paste=o.paste, fidelity=o.fidelity, which=o.faces,
                                      angles=ALL_ANGLES if o.angles == "all" else (0,), min_face=o.min_face,
-                                     max_face=o.max_face)
+                                     max_face=o.max_face, background=background)
         self.otherwise = "unchanged" if o.upscale == 1 else "enlarged"  # a photo without a restored face
         self.sheet: list[list[np.ndarray]] = []
-        self.bad: list[str] = []
+        self.done: list[dict[str, Any]] = []  # what --report says of each photo
+        self.targets: set[str] = set()  # outputs of this call
 
     def _find_photos(self):
         """Returns (folder, names relative to it) of the photos; UserError for none, or for an output among them."""
@@ -85,19 +131,42 @@ class PhotoRun:
         with contextlib.ExitStack() as held:
             distributed.from_main(lambda: self._claim_folder(held))
             started, counts = time.monotonic(), {"restored": 0, self.otherwise: 0, "skipped": 0, "done before": 0}
-            for number, name in enumerate(self.names, 1):
-                line = self._one(name, counts)
+            for number, job in enumerate(self._finished(), 1):
+                counts[job.what] += 1
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
-                print(f"[{number}/{len(self.names)}] {printable(name)}: {line}"
+                print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.line}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
-            parts = distributed.gather((counts, self.bad))
+            parts = distributed.gather((counts, self.done))
+            counts = {what: sum(part[what] for part, _ in parts) for what in counts}
             if distributed.is_main():
-                self._finish({what: sum(part[what] for part, _ in parts) for what in counts})
-            bad = sum(len(names) for _, names in parts)
+                self._finish(counts, [photo for _, photos in parts for photo in photos])
+            bad = counts["skipped"]
             if bad and distributed.is_main():
                 print(f"error: {bad} photos could not be read or written; they are named above. All others are done.",
                       file=sys.stderr, flush=True)
         return int(bool(bad))
+
+    def _finished(self):
+        """Yields the _Jobs of all photos, in the folder's order. Faces are restored in batches, over photos.
+
+        Threads read and search photos beside the network, and paste and write them after it.
+        """
+        threads = max(1, min(MOST_THREADS, usable_cores() // distributed.world_size()))
+        batch = max(restorer.batch_size for restorer in self.restore.restorers.values())
+
+        def faces(job):
+            return sum(bool(face.crop) for face in job.faces)
+        with ThreadPoolExecutor(threads) as pool:
+            for jobs in in_batches(self._look, self.names, self._pixels, faces, batch, IN_FLIGHT, threads):
+                restored = iter(self.restore.restore([face for job in jobs for face in job.faces]))
+                for job in jobs:
+                    job.faces = [next(restored) for _ in job.faces]
+                    self._choose_target(job)
+                for job in pool.map(self._write, jobs):
+                    self._show(job)
+                    if self.options.report:
+                        self.done.append(job.record())
+                    yield job
 
     def _claim_folder(self, held: contextlib.ExitStack) -> None:
         try:
@@ -106,64 +175,93 @@ class PhotoRun:
             raise UserError(f"--output_path: cannot write into {printable(self.folder)}: {error.strerror}.") from None
         held.enter_context(only_writer(self.folder, "--output_path"))
 
-    def _one(self, name, counts):
-        """Restores and writes one photo, counts it, and returns the line about it."""
-        record = self.folder / REPORTS / f"{name}.json"
-        known = _read_record(record)
+    def _pixels(self, name):
         try:
-            content = _content(self.root / name)
-            asked = self.settings | {"source_sha256": hashlib.sha256(content).hexdigest()}
-            if known.get("asked") == asked and not self.options.again and (self.folder / known["file"]).is_file():
-                counts["done before"] += 1
-                return "done before"
-            faces, notes = self._restore(name, content, known.get("file"), record, asked)
+            width, height = read_size(self.root / name)
+        except BadImage:
+            return 0  # it is reported when it is read
+        return width * height * self.options.upscale ** 2
+
+    def _look(self, name):
+        """Reads and searches a photo. Returns its _Job, finished if there is nothing more to do."""
+        job = _Job(name, _read_record(self._record(name)))
+        try:
+            job.content = _content(self.root / name)
+            job.asked = self.settings | {"source_sha256": hashlib.sha256(job.content).hexdigest()}
+            if (job.known.get("asked") == job.asked and not self.options.again
+                    and (self.folder / job.known["file"]).is_file()):
+                job.what = job.line = "done before"
+                return job
+            photo, upscale = read_photo(self.root / name), self.options.upscale
+            height, width = photo.pixels.shape[:2]
+            if height * width * upscale ** 2 > MAX_PIXELS:
+                raise BadImage(name, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
+            job.faces, job.photo = self.restore.cut_faces(photo.pixels), photo
+        except BadImage as error:
+            job.what, job.line = "skipped", f"skipped: {error.reason}"
+        return job
+
+    def _choose_target(self, job):
+        """Sets the output's name. Of the files in OUT, only the one that this photo became earlier is replaced."""
+        if job.what:
+            return
+        job.target = f"{job.name}{job.photo.suffix}" if self._changed(job) else job.name
+        if job.target in self.targets or (os.path.lexists(self.folder / job.target)
+                                          and job.known.get("file") != job.target):
+            job.what, job.faces = "skipped", []
+            job.line = (f"skipped: {printable(self.folder / job.target)} is there already, and no report says that it "
+                        f"was made of this photo; it is left as it is")
+        self.targets.add(job.target)
+
+    def _changed(self, job):
+        return self.options.upscale > 1 or any(face.crop for face in job.faces)
+
+    def _write(self, job):
+        """Pastes the faces of a photo and writes it, unless its _Job is finished. Returns the finished one."""
+        if job.what:
+            return job
+        try:
+            self._write_files(job)
         except (BadImage, WriteError) as error:
             reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
-            self.bad.append(name)
-            counts["skipped"] += 1
-            return f"skipped: {reason}"
-        counts["restored" if any(face.crop for face in faces) else self.otherwise] += 1
-        return _summary(faces, notes, self.otherwise)
+            job.what, job.line, job.faces = "skipped", f"skipped: {reason}", []
+        else:
+            job.what = "restored" if any(face.crop for face in job.faces) else self.otherwise
+            job.line = _summary(job.faces, job.photo.notes, self.otherwise)
+        job.photo = None
+        return job
 
-    def _restore(self, name, content, own_file, record, asked):
-        """Restores and writes one photo and its report. Returns (its faces, notes on it).
-
-        content: of its file. own_file: the file of OUT that an earlier call wrote for this photo, which may be
-        replaced; no other one may.
-        """
-        source, upscale = self.root / name, self.options.upscale
-        photo = read_photo(source)
-        height, width = photo.pixels.shape[:2]
-        if height * width * upscale ** 2 > MAX_PIXELS:
-            raise BadImage(source, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
-        pixels, faces = self.restore(photo.pixels)
+    def _write_files(self, job):
+        """Writes the photo and its report."""
         require_folder(self.folder)
-        changed = upscale > 1 or any(face.crop for face in faces)
-        target = f"{name}{photo.suffix}" if changed else name
-        if os.path.lexists(self.folder / target) and own_file != target:
-            raise BadImage(source, f"{printable(self.folder / target)} is there already, and no report says that it "
-                                   f"was made of this photo; it is left as it is")
-        about = {"file": target, "command": command(), "notes": photo.notes, "faces": [f.record() for f in faces]}
+        about = {"file": job.target, "command": command(), "notes": job.photo.notes,
+                 "faces": [face.record() for face in job.faces]}
+        record = self._record(job.name)
         # First without `asked`: if the process is killed now, the next call knows its own file and writes it again.
         _write_record(record, about)
-        if changed:
-            write_photo(photo, pixels, self.folder / target)
+        if self._changed(job):
+            pixels = self.restore.paste_faces(job.photo.pixels, job.faces, _TileProgress(job.name))
+            write_photo(job.photo, pixels, self.folder / job.target)
         else:
-            write_file(self.folder / target, content, make_folder=True)
-        self._show(name, [face for face in faces if face.crop])
-        _write_record(record, about | {"asked": asked})
-        return faces, photo.notes
-
-    def _show(self, name, faces: list[FoundFace]) -> None:
-        """Keeps the first faces for the contact sheet, and writes all with --save_faces."""
-        for number, face in enumerate(faces, 1):
-            if len(self.sheet) < SHOWN:
-                self.sheet.append([face.crop.aligned, face.crop.restored])
-            if self.options.save_faces:
+            write_file(self.folder / job.target, job.content, make_folder=True)
+        if self.options.save_faces:
+            for number, face in enumerate((face for face in job.faces if face.crop), 1):
                 for when in ("aligned", "restored"):
-                    save_image(getattr(face.crop, when), self.folder / FACES / f"{name}.{number}.{when}.png")
+                    save_image(getattr(face.crop, when), self.folder / FACES / f"{job.name}.{number}.{when}.png")
+        _write_record(record, about | {"asked": job.asked})
 
-    def _finish(self, counts) -> None:
+    def _record(self, name):
+        return self.folder / REPORTS / f"{name}.json"
+
+    def _show(self, job):
+        """Keeps the first faces for the contact sheet."""
+        faces = [face for face in job.faces if face.crop]
+        self.sheet += [[face.crop.aligned, face.crop.restored] for face in faces[:SHOWN - len(self.sheet)]]
+
+    def _finish(self, counts, photos) -> None:
+        if self.options.report:
+            _write_record(self.folder / SUMMARY, {
+                "command": command(), "counts": counts, "photos": sorted(photos, key=lambda photo: photo["photo"])})
         if self.sheet:
             size = max(len(before) for before, _ in self.sheet)
             pairs = [[np.asarray(resize(Image.fromarray(face), size)) for face in pair] for pair in self.sheet]
@@ -196,9 +294,13 @@ def _write_record(path: Path, content: dict[str, Any]) -> None:
 
 
 def _summary(faces, notes, otherwise):
-    if not faces:
-        return "; ".join([f"no face found, {otherwise}", *notes])
-    done = [face for face in faces if face.crop]
-    left = [f"{face.skipped}" for face in faces if face.skipped]
-    parts = [f"{len(done)} of {len(faces)} faces restored"] + [f"left as it is: {reason}" for reason in left]
+    """Returns the line about a photo that was written."""
+    sure = [face for face in faces if not face.face.doubtful]
+    doubtful = [face for face in faces if face.face.doubtful]
+    restored = f"{sum(bool(face.crop) for face in sure)} of {len(sure)} faces restored"
+    parts = [restored if sure else f"no face found, {otherwise}"]
+    parts += [f"left as it is: {face.skipped}" for face in sure if face.skipped]
+    if doubtful:
+        more = f" (of {len(doubtful)} such places)" if len(doubtful) > 1 else ""
+        parts.append(f"left as it is: {max(doubtful, key=lambda face: face.face.trust).skipped}{more}")
     return "; ".join([*parts, *notes])

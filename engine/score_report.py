@@ -61,6 +61,13 @@ class ScoreReport:
                 found[protocol] = sorted(losses, key=losses.__getitem__, reverse=True)
         return found
 
+    def by_gain(self) -> list[str]:
+        """Returns the names of the faces by their gain in dB under the first protocol, the smallest first."""
+        protocol = next(iter(self.protocols))
+        gains = {name: row[protocol]["restored"].psnr - row[protocol]["input"].psnr
+                 for name, row in zip(self.names, self.rows, strict=True)}
+        return sorted((name for name, gain in gains.items() if not math.isnan(gain)), key=gains.__getitem__)
+
     def is_empty(self) -> bool:
         """Whether nothing was scored."""
         return not self.protocols and not self.summary

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,13 @@ from utils.background import in_background
 from utils.errors import UserError
 from utils.files import WriteError
 from utils.folder_lock import require_folder
-from utils.images import grid, output_names, quantize, save_image
+from utils.images import grid, output_names, quantize, read_rgb, save_image
 from utils.option_types import check_name
 from utils.pretrained import sha256
 from utils.version import VERSION, command, commit
 
 SHOWN = 8  # faces in samples.png
+WORST = 10  # faces in worst.png
 
 
 @dataclass
@@ -219,6 +220,16 @@ class Tester:
         save_image(shown, self.folder / "priors.png")
         return titles
 
+    def _write_worst(self, names: Sequence[str]) -> None:
+        """Writes worst.png, LR | SR | HR of the first faces of `names`; other hosts' faces are left out."""
+        files = {name: self.folder / "restored" / name for name in names}
+        shown = [name for name in names if files[name].is_file()][:WORST]
+        rows = []
+        for name in shown:
+            sample = self.dataset[0, self.names.index(name)]
+            rows.append([sample["lr"], np.asarray(read_rgb(files[name])), sample["hr"]])
+        save_image(grid(rows, titles=["LR", "SR", "HR"]), self.folder / "worst.png")
+
     def _fid_references(self) -> FaceFolder | None:
         """Returns the dataset of the faces in --fid_reference; None without such a folder."""
         o = self.options
@@ -278,7 +289,8 @@ class Tester:
         report.write_csv(self.folder / "faces.csv")
         if self.face_groups and report.has_references:
             report.write_groups(self.folder / "report.md")
-            print(f"Groups of faces: {self.folder}/report.md")
+            self._write_worst(report.by_gain())
+            print(f"Groups of faces: {self.folder}/report.md, those that gained least: {self.folder}/worst.png")
         if report.has_references:
             print(report.accuracy_line())
         print(f"Scores: {self.folder}/scores.json, of every face: {self.folder}/faces.csv")

@@ -134,6 +134,10 @@ class BaseModel:
     def check_restores(self):
         """Raises UserError if the generator that the options describe restores no faces."""
 
+    def depends_on_batch(self):
+        """Returns whether a restored face depends on the others in its batch."""
+        return False
+
     def set_up_training(self, options):
         """Adds the other networks and sets first weights, optimizers, ema_decay, frozen and state."""
         raise NotImplementedError

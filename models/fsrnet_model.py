@@ -83,6 +83,9 @@ class FSRNetModel(BaseModel):
             raise UserError(f"--hmaps_ch {hmaps} and --pmaps_ch {pmaps} make {hmaps + pmaps} prior maps, "
                             f"the dataset has {found}: leave both options out to use the dataset's numbers.")
 
+    def depends_on_batch(self):
+        return bool(self.released("G").norms_by_batch())
+
     def restore(self, lr):
         return self.restore_with_priors(lr)[0]
 

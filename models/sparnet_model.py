@@ -14,6 +14,7 @@ class SPARNetModel(BaseModel):
     def build_generator(self, options):
         self.networks["G"] = SPARNet(
             in_size=options.load_size, out_size=options.load_size, norm_type=options.Gnorm,
+            min_feat_size=options.min_feat_size,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
             min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
             residual=options.residual)

@@ -10,14 +10,14 @@ class SPARNetOptions(RecipeOptions):
 
     @staticmethod
     def add_network_options(group):
-        SPARNetOptions.add_shape_options(group)
+        SPARNetOptions.add_shape_options(group, min_feat_size=16)
         group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
                            help="adds the network's input to its output, so that training starts from the input; "
                                 "default: off")
 
     @staticmethod
-    def add_shape_options(group):
-        """Adds the options that SPARNet and SPARNetHD share."""
+    def add_shape_options(group, min_feat_size):
+        """Adds the options that SPARNet and SPARNetHD share. min_feat_size: the default of that option."""
         group.add_argument("--Gnorm", choices=["bn", "in", "none"], default="bn",
                            help="generator's normalisation: batch norm, instance norm or none")
         group.add_argument("--res_depth", type=at_least(0, largest=BLOCKS), default=10,
@@ -26,6 +26,8 @@ class SPARNetOptions(RecipeOptions):
                            help="attention of each block: one map (spar), or one map per channel (spar3d)")
         group.add_argument("--bottleneck_size", type=at_least(1, largest=SIZE), default=4,
                            help="smallest feature map of an attention hourglass, in pixels")
+        group.add_argument("--min_feat_size", type=at_least(1, largest=SIZE), default=min_feat_size,
+                           help="smallest feature map of the generator, in pixels")
         group.add_argument("--min_ch", type=at_least(1, largest=WIDTH), default=32,
                            help="fewest channels of the generator")
         group.add_argument("--max_ch", type=at_least(1, largest=WIDTH), default=128,

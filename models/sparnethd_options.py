@@ -3,7 +3,7 @@
 from models.base_model import RecipeOptions
 from models.sparnet_options import SPARNetOptions
 from models.values import GAN_LOSSES, VGG19_ADDRESS
-from utils.option_types import RATE, SIZE, WIDTH, at_least
+from utils.option_types import RATE, WIDTH, at_least
 
 
 class SPARNetHDOptions(RecipeOptions):
@@ -13,9 +13,7 @@ class SPARNetHDOptions(RecipeOptions):
 
     @staticmethod
     def add_network_options(group):
-        SPARNetOptions.add_shape_options(group)
-        group.add_argument("--min_feat_size", type=at_least(1, largest=SIZE), default=32,
-                           help="smallest feature map of the generator, in pixels")
+        SPARNetOptions.add_shape_options(group, min_feat_size=32)
         group.add_argument("--channel_multiple", type=at_least(1, largest=WIDTH), default=1,
                            help="rounds the generator's widths down to multiples of it: 16 for accelerators; released "
                                 "weights: 1")

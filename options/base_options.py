@@ -101,7 +101,8 @@ def add_inputs(parser):
                            "for builtin parsing")
     data.add_argument("--degradation", choices=DEGRADATIONS, default=None,
                       help="how the network's input is made of a good face: bicubic (small and enlarged again), "
-                           "sparnethd, gpen, gpen_hard, face128 (chains of blur, noise and JPEG), grey, or holes; "
+                           "sparnethd, gpen, gpen_hard, face128, face256 (chains of blur, noise and JPEG), grey, or "
+                           "holes; "
                            "default: what --dataset_name stands for: ffhq sparnethd, blind gpen, blind_hard gpen_hard, "
                            "face128 itself, colorization grey, inpainting holes, others bicubic")
     data.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,

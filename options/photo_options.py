@@ -26,6 +26,9 @@ def photo_parser():
                              "it, or an .onnx file of newexport.py; default: none")
     parser.add_argument("--upscale", type=at_least(1), choices=UPSCALES, default=1,
                         help="factor by which photos are enlarged")
+    parser.add_argument("--bg_path", default=None,
+                        help="weights of an RRDBNet (ESRGAN, Real-ESRGAN x4; .pth or .safetensors) that enlarges the "
+                             "photo around the faces; with --upscale 2 or 4; default: none, bicubic")
     parser.add_argument("--paste", choices=PASTES, default=PASTES[0],
                         help="delta adds what the network changed, and keeps the photo's own detail; crop replaces the "
                              "face")
@@ -43,6 +46,9 @@ def photo_parser():
                              "can improve")
     parser.add_argument("--save_faces", action="store_true",
                         help="also write each face before and after, into OUTPUT_PATH/newphoto/faces; default: no")
+    parser.add_argument("--report", action="store_true",
+                        help="also write OUTPUT_PATH/newphoto/report.json: what became of every photo, those that were "
+                             "skipped too, for programs; default: no, each photo has its own report in reports/")
     add_device(parser)
     parser.add_argument("--again", action="store_true",
                         help="restore all photos of a folder; default: those that were finished with the same weights "
@@ -53,6 +59,8 @@ def photo_parser():
 def parse_photo(argv):
     """Returns the options of newphoto.py, with `weights`: {name: path}. Raises UserError for what cannot be used."""
     options = parse_words(photo_parser(), argv)
+    if options.bg_path and options.upscale == 1:
+        raise UserError("--bg_path enlarges photos: give --upscale 2 or 4 with it.")
     if options.min_face and options.max_face and options.min_face > options.max_face:
         raise UserError(f"--min_face {options.min_face:g} is above --max_face {options.max_face:g}: no face is "
                         f"between.")

@@ -41,7 +41,8 @@ def test_parser(model):
                         help="pixels that protocols basicsr_y and basicsr_rgb leave out at each side; other protocols "
                              "have a border of their own")
     scores.add_argument("--report", action="store_true",
-                        help="also score groups of faces, by size, skin tone, pose and cut: report.md; default: no")
+                        help="also score groups of faces, by size, skin tone, pose and cut: report.md, and show "
+                             "those that gained least: worst.png; default: no")
     metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
     metrics.add_argument("--lpips_path", default=None,
                          help="weights file of AlexNet for LPIPS; default: LPIPS is not computed")

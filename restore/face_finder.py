@@ -20,12 +20,14 @@ from models.onet import SIZE, ONet
 from models.weights import match_weights, read_weights
 from restore.alignment import TEMPLATE, crop_scale, finer_grid
 from utils.files import check_regular_file
+from utils.opencv import quiet
 from utils.pretrained import FOLDER, check_known_file
 
 DETECTOR = FOLDER / "yunet" / "yunet_n_dynamic.onnx"
 REFINER = FOLDER / "onet" / "onet.safetensors"
 CONFIDENCE, TRUST = 0.6, 0.5  # least score of YuNet and least face probability of O-Net
 DOUBTFUL, SURE = 0.4, 0.97  # or: YuNet gives less to small faces, of which O-Net is sure
+NOTEWORTHY = 0.2  # trust from which on a find with YuNet's CONFIDENCE is worth a word; less: mostly textures
 ALL_ANGLES = (0, 90, 180, 270)
 
 # The pyramid
@@ -59,14 +61,16 @@ class Face(NamedTuple):
         the face when upright. Points may lie outside the photo.
     box: left, top, width and height; it may exceed the photo.
     score: YuNet's, 0.4 to 1.
-    trust: O-Net's face probability, 0.5 to 1.
+    trust: O-Net's face probability, 0.5 to 1; from 0.2 on if the face is doubtful.
     angle: degrees by which the face is turned clockwise, in (-180, 180]; 0: upright.
+    doubtful: whether it is probably no face.
     """
     points: np.ndarray
     box: tuple[float, float, float, float]
     score: float
     trust: float
     angle: float
+    doubtful: bool = False
 
     @property
     def eye_distance(self) -> float:
@@ -111,7 +115,7 @@ class FaceFinder:
         self._refiner.requires_grad_(False).eval()
 
     def __call__(self, picture: np.ndarray, min_face: float | None = None, max_face: float | None = None,
-                 angles: Sequence[int] = (0,)) -> list[Face]:
+                 angles: Sequence[int] = (0,), doubtful: bool = False) -> list[Face]:
         """Returns the faces of `picture`, uint8 HWC RGB, from left to right.
 
         min_face, max_face: limits of a face's longer side in pixels. The time follows from min_face: photos are
@@ -119,6 +123,7 @@ class FaceFinder:
             PIXELS / 4, more in proportion; without an upper limit.
         angles: multiples of 90 degrees by which heads may be turned clockwise; 0 finds heads up to about 30 degrees.
             ALL_ANGLES finds heads at every angle, in about four times the time.
+        doubtful: whether finds of which YuNet is sure and O-Net is not are returned, too, marked as doubtful.
         """
         levels = _pyramid(picture, min_face or SMALLEST_FACE)
         parts = [self._detect(level, angle, LARGEST_FACE if level is not levels[-1] else math.inf)
@@ -129,10 +134,12 @@ class FaceFinder:
         if len(angles) == 1:  # between orientations the better points decide, which O-Net has to find first
             finds = finds.take(_distinct(finds.corners, finds.scores))
         points, trust = self._refine(levels, finds.points, turned=len(angles) > 1)
-        kept = (trust >= TRUST) & (finds.scores >= CONFIDENCE) | (trust >= SURE)
-        finds, points, trust = finds.take(kept), points[kept], trust[kept]
-        chosen = _distinct(finds.corners, finds.scores * trust ** 4)  # a wrong orientation costs more trust than score
-        return sorted((_face(finds.take(i), points[i], trust[i]) for i in chosen),
+        sure = (trust >= TRUST) & (finds.scores >= CONFIDENCE) | (trust >= SURE)
+        kept = sure | (finds.scores >= CONFIDENCE) & (trust >= NOTEWORTHY) if doubtful else sure
+        finds, points, trust, sure = finds.take(kept), points[kept], trust[kept], sure[kept]
+        # A wrong orientation costs more trust than score. What is doubtful displaces no face.
+        chosen = _distinct(finds.corners, np.where(sure, finds.scores * trust ** 4, finds.scores - 2))
+        return sorted((_face(finds.take(i), points[i], trust[i], not sure[i]) for i in chosen),
                       key=lambda face: float(face.points[:, 0].mean()))
 
     def _detect(self, level: _Level, angle: int, largest: float) -> _Finds:
@@ -199,12 +206,8 @@ def _make_detector() -> cv2.FaceDetectorYN:
     """Returns a YuNet. Raises UserError if its file is missing or damaged."""
     check_regular_file(DETECTOR)
     check_known_file(DETECTOR)
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a target nobody asked for
-    try:
+    with quiet():  # OpenCV 5 warns of a target nobody asked for
         return cv2.FaceDetectorYN.create(str(DETECTOR), "", (SMALLEST_SIDE, SMALLEST_SIDE), DOUBTFUL)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def _pyramid(picture: np.ndarray, min_face: float) -> list[_Level]:
@@ -286,7 +289,7 @@ def _cut(levels: Sequence[_Level], matrix: np.ndarray) -> np.ndarray:
     return cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _face(find: _Finds, points: np.ndarray, trust: float) -> Face:
+def _face(find: _Finds, points: np.ndarray, trust: float, doubtful: bool) -> Face:
     (left, top), (right, bottom) = find.corners.tolist()
     return Face(points.astype(np.float32), (left, top, right - left + 1, bottom - top + 1), float(find.scores),
-                float(trust), math.degrees(estimate_transform("similarity", CROP, points).rotation))
+                float(trust), math.degrees(estimate_transform("similarity", CROP, points).rotation), bool(doubtful))

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from restore.alignment import crop_scale, finer_grid
+from restore.bit_depth import STEP, enlarged
 from restore.photo_choices import PASTES
 
 FEATHER = 0.15  # width of the transition at the crop's edges, in sides of the crop
@@ -32,27 +32,37 @@ class _Patch(NamedTuple):
 
 
 def paste_back(photo: np.ndarray, crops: Sequence[RestoredCrop], upscale: int = 1, mode: str = "delta",
-               fidelity: float = 0.0) -> np.ndarray:
-    """Returns the photo, uint8 RGB [H * upscale, W * upscale, 3], with the restored faces in it.
+               fidelity: float = 0.0, background: np.ndarray | None = None) -> np.ndarray:
+    """Returns the photo, RGB [H * upscale, W * upscale, 3], with the restored faces in it.
 
-    photo: uint8 [H, W, 3]. Beside the faces it is enlarged by PIL BICUBIC, or unchanged with upscale 1.
+    photo: uint8 or uint16 [H, W, 3]; the result has the same type. Beside the faces it is enlarged by PIL BICUBIC, or
+    unchanged with upscale 1.
     mode: delta adds the difference restored - aligned, which keeps the photo's own detail and noise: a face that the
     network does not change leaves the photo as it is. crop replaces the face. fidelity: 0 takes the restored face, 1
     the photo's own, between them a blend. Where faces overlap, their changes are averaged.
+    background: the photo enlarged in another way, of the result's type and size; it is changed. Faces are then those
+    of the enlargement by PIL BICUBIC, with what the network changed: a difference on top of a sharpened face would
+    sharpen it twice.
     """
     if mode not in PASTES:
         raise ValueError(f"mode must be one of {', '.join(PASTES)}, not {mode!r}.")
     height, width = photo.shape[:2]
-    result = photo.copy() if upscale == 1 else np.array(
-        Image.fromarray(photo).resize((width * upscale, height * upscale), Image.Resampling.BICUBIC))
-    patches = [_patch(result, crop, upscale, mode, fidelity) for crop in crops]
+    if background is not None:
+        result = background
+    else:
+        result = photo.copy() if upscale == 1 else enlarged(photo, (width * upscale, height * upscale))
+    plain = None if background is None else photo
+    patches = [_patch(result, crop, upscale, mode, fidelity, plain) for crop in crops]
     for group in _overlapping([patch for patch in patches if patch is not None]):
         _add(result, group)
     return result
 
 
-def _patch(background, crop, upscale, mode, fidelity):
-    """Returns the _Patch of one face on the enlarged photo, None if it lies outside of it."""
+def _patch(background, crop, upscale, mode, fidelity, plain=None):
+    """Returns the _Patch of one face on the enlarged photo, None if it lies outside of it.
+
+    plain: the photo, where the enlarged one is not that by PIL BICUBIC.
+    """
     size = crop.aligned.shape[0]
     inverse = cv2.invertAffineTransform(crop.matrix)
     inverse = finer_grid(upscale) @ np.vstack([inverse, (0, 0, 1)])  # from the crop to the enlarged photo
@@ -71,11 +81,16 @@ def _patch(background, crop, upscale, mode, fidelity):
         return cv2.resize(warped, (right - left, bottom - top), interpolation=cv2.INTER_AREA) if finer > 1 else warped
 
     weight = warp(_feathered(size), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
-    restored, aligned = crop.restored.astype(np.float32), crop.aligned.astype(np.float32)
-    if mode == "delta":
-        change = warp(restored - aligned, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    step = STEP if background.dtype == np.uint16 else 1
+    restored, aligned = (image.astype(np.float32) * step for image in (crop.restored, crop.aligned))
+    own = background[top:bottom, left:right]
+    if mode == "crop":
+        change = warp(restored, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE) - own
     else:
-        change = warp(restored, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE) - background[top:bottom, left:right]
+        change = warp(restored - aligned, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        if plain is not None:
+            box = [value / upscale for value in (left, top, right, bottom)]
+            change += enlarged(plain, (right - left, bottom - top), box).astype(np.float32) - own
     return _Patch(left, top, change * np.float32(1 - fidelity), weight)
 
 
@@ -115,4 +130,5 @@ def _add(result, group):
         change[rows, columns] += patch.weight * patch.change
         weight[rows, columns] += patch.weight
     part = result[top:bottom, left:right]
-    part[:] = np.clip(np.rint(part + change / np.maximum(1, weight)), 0, 255).astype(np.uint8)
+    most = np.iinfo(part.dtype).max
+    part[:] = np.clip(np.rint(part + change / np.maximum(1, weight)), 0, most).astype(part.dtype)

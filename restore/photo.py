@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore.alignment import crop_matrix, crop_scale, cut_face
+from restore.background import Background
+from restore.bit_depth import eight_bits
 from restore.choice import choose
 from restore.description import Description
-from restore.face_finder import SMALLEST_FACE, Face, FaceFinder
+from restore.face_finder import SMALLEST_FACE, TRUST, Face, FaceFinder
 from restore.paste_back import RestoredCrop, paste_back
 from restore.restorer import Restorer
 
@@ -47,29 +49,69 @@ class PhotoRestorer:
 
     restorers: {name of weights: Restorer}; of several, each face takes the one that was trained on its size.
     which: all, largest or centre. min_face, max_face: sides in the photo's pixels of the faces that are restored; None:
-    those that the weights can improve. angles: of FaceFinder. finder: FaceFinder by default. Other arguments: see
-    restore/paste_back.py.
+    those that the weights can improve. angles: of FaceFinder. finder: FaceFinder by default. background: enlarges the
+    photo in place of PIL BICUBIC. Other arguments: see restore/paste_back.py.
     """
 
     def __init__(self, restorers: Mapping[str, Restorer], *, upscale: int = 1, paste: str = "delta",
                  fidelity: float = 0.0, which: str = "all", angles: Sequence[int] = (0,), min_face: float | None = None,
-                 max_face: float | None = None, finder: Callable[[np.ndarray], Sequence[Face]] | None = None) -> None:
+                 max_face: float | None = None, finder: Callable[[np.ndarray], Sequence[Face]] | None = None,
+                 background: Background | None = None) -> None:
         self.restorers, self.upscale, self.paste, self.fidelity = restorers, upscale, paste, fidelity
-        self.which, self.min_face, self.max_face = which, min_face, max_face
+        self.which, self.min_face, self.max_face, self.background = which, min_face, max_face, background
         self._described: dict[str, Description] = {name: r.description for name, r in restorers.items()}
         # A face's box is about half as long as the square that is cut around it.
         least = min(min_face / 2, SMALLEST_FACE) if min_face else None
-        self._find = finder or partial(FaceFinder(), angles=angles, min_face=least)
+        # A FaceFinder serves one thread at a time: each thread takes a free one, or makes one.
+        self._make_finder = (lambda: finder) if finder else (
+            lambda: partial(FaceFinder(), angles=angles, min_face=least, doubtful=True))
+        self._free_finders = [self._make_finder()]
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, list[FoundFace]]:
-        """Returns (the photo, its faces). pixels: uint8 [H, W, 3], RGB; with upscale 1 only faces are changed."""
-        faces = self._restore([self._cut(pixels, face) for face in self._chosen(pixels)])
-        crops = [face.crop for face in faces if face.crop]
-        return paste_back(pixels, crops, self.upscale, self.paste, self.fidelity), faces
+        """Returns (the photo, its faces). With upscale 1 only faces are changed.
 
-    def _chosen(self, pixels):
-        faces = list(self._find(pixels))
-        if self.which == "all" or not faces:
+        pixels: uint8 or uint16 [H, W, 3], RGB, as the result. Faces are found and restored in 8 bits.
+        """
+        faces = self.restore(self.cut_faces(pixels))
+        return self.paste_faces(pixels, faces), faces
+
+    def cut_faces(self, pixels: np.ndarray) -> list[FoundFace]:
+        """Returns the photo's faces, cut for `restore`. Several threads may call it at the same time."""
+        pixels = eight_bits(pixels)
+        return [self._cut(pixels, face) for face in self._found(pixels)]
+
+    def restore(self, faces: Sequence[FoundFace]) -> list[FoundFace]:
+        """Returns the faces, of one or of several photos, restored in batches of each restorer's size."""
+        faces = list(faces)
+        for name, restorer in self.restorers.items():
+            places = [place for place, face in enumerate(faces) if face.crop and face.weights == name]
+            restored = restorer.restore_inputs(restorer.prepare([faces[place].crop.aligned for place in places]))
+            for place, image in zip(places, restored, strict=True):
+                faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
+        return faces
+
+    def paste_faces(self, pixels: np.ndarray, faces: Sequence[FoundFace],
+                    progress: Callable[[int, int], None] | None = None) -> np.ndarray:
+        """Returns the photo, enlarged by `upscale`, with its restored faces. Several threads may call it.
+
+        progress: called while the background is enlarged (restore/background.py).
+        """
+        background = self.background(pixels, self.upscale, progress) if self.background else None
+        return paste_back(pixels, [face.crop for face in faces if face.crop], self.upscale, self.paste,
+                          self.fidelity, background)
+
+    def _found(self, pixels):
+        """Returns the Faces that `which` selects; of doubtful ones all or none."""
+        try:
+            finder = self._free_finders.pop()
+        except IndexError:
+            finder = self._make_finder()
+        try:
+            faces = list(finder(pixels))
+        finally:
+            self._free_finders.append(finder)
+        sure = [face for face in faces if not face.doubtful]
+        if self.which == "all" or not sure:
             return faces
         height, width = pixels.shape[:2]
 
@@ -77,10 +119,12 @@ class PhotoRestorer:
             if self.which == "largest":
                 return -face.eye_distance
             return np.linalg.norm(face.points.mean(0) - (width / 2, height / 2))
-        return [min(faces, key=rank)]
+        return [min(sure, key=rank)]
 
     def _cut(self, pixels, face):
         """Returns the FoundFace, with what the network gets in place of the restored crop."""
+        if face.doubtful:
+            return FoundFace(face, skipped=f"not surely a face: trust {face.trust:.2f}, {TRUST:.2f} is needed")
         sides = {name: self._side(face, name) for name in self.restorers}
         if None in sides.values():
             return FoundFace(face, skipped="its points span no face")
@@ -114,12 +158,3 @@ class PhotoRestorer:
         if side > most:
             return f"too large for these weights: {side:.0f} pixels, at most {most:.0f} are improved"
         return None
-
-    def _restore(self, faces):
-        """Returns the faces with their restored crops, restored in one call per weights."""
-        for name, restorer in self.restorers.items():
-            places = [place for place, face in enumerate(faces) if face.crop and face.weights == name]
-            restored = restorer.restore_inputs(restorer.prepare([faces[place].crop.aligned for place in places]))
-            for place, image in zip(places, restored, strict=True):
-                faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
-        return faces

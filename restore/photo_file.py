@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
+from restore.bit_depth import TRANSPOSED, bits_per_channel, enlarged, png_chunks, read_samples, write_samples
 from utils.errors import first_line
 from utils.files import replacing
 from utils.images import ORIENTATION, PARTS_OF_ONE, UPRIGHT, BadImage, opened
@@ -17,18 +18,19 @@ WRITES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA"
 # For formats whose files do not say how they were compressed: without loss, or with as little as they can.
 BEST = {"WEBP": {"lossless": True, "exact": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
 TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"), "tiff_adobe_deflate"
-KEPT = ("icc_profile", "dpi", "xmp")  # what Pillow reads into `info` and writes again under the same name
+KEPT = ("icc_profile", "dpi", "xmp", "comment")  # what Pillow reads into `info` and writes again under the same name
 GREY = ("1", "L", "LA", "La")
 # Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
-# software, date, artist, copyright, EXIF, GPS.
-DESCRIBING = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
+# software, date, artist, XMP, copyright, EXIF, GPS.
+DESCRIBING = (270, 271, 272, 305, 306, 315, 700, 33432, 34665, 34853)
+PNG_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB")  # chunks that say which colours the values mean
 
 
 class Photo(NamedTuple):
-    """pixels: uint8 [H, W, 3], RGB, upright. alpha: uint8 [H, W] or None. format: Pillow's name of what is written.
+    """pixels: uint8 or uint16 [H, W, 3], RGB, upright. alpha: [H, W] of the same type, or None.
 
-    suffix: that the file's name gets because its own format is not written, else "". grey: whether it is written
-    without colour. options: Pillow's, for writing. notes: what will not survive.
+    format: Pillow's name of what is written. suffix: that the file's name gets because its own format is not written,
+    else "". grey: whether it is written without colour. options: Pillow's, for writing. notes: what will not survive.
     """
     pixels: np.ndarray
     alpha: np.ndarray | None
@@ -43,14 +45,14 @@ def read_photo(path: str | Path | BinaryIO) -> Photo:
     """Returns the photo at `path`, which may also be an open binary file.
 
     Raises BadImage for what cannot be read, and for what could only be kept in part: animations, files of several
-    pages, and 16 bits per channel.
+    pages, and more than 8 bits per channel in other forms than read_samples takes.
     """
     with opened(path) as image:
         # Not n_frames: to count the pages of a TIFF file takes Pillow a time that grows with their square.
         if getattr(image, "is_animated", False) and image.format not in PARTS_OF_ONE:
             raise BadImage(path, "it has several pages or frames: a photo has one")
-        if _sixteen_bits(image):
-            raise BadImage(path, "it has more than 8 bits per channel, which photos cannot keep yet: convert it first")
+        content = _content(image)
+        deep = _is_deep(path, image, content)
         image.load()
         kind, notes = "JPEG" if image.format == "MPO" else image.format, []
         options = {name: image.info[name] for name in KEPT if name in image.info}
@@ -62,17 +64,54 @@ def read_photo(path: str | Path | BinaryIO) -> Photo:
         if image.mode == "CMYK":
             options.pop("icc_profile", None)
             notes.append("it becomes RGB: the colour profile of its CMYK is left out")
-        options |= _own_options(image, kind)
-        if turn is not None:
-            image = image.transpose(turn)
-        alpha = None
-        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-            layer = image.convert("RGBA")
-            alpha, image_rgb = np.asarray(layer.getchannel("A")), layer.convert("RGB")
+        options |= _own_options(image, kind, content)
+        if deep:
+            pixels, alpha, grey = _deep(path, image, content, turn)
         else:
-            image_rgb = image.convert("RGB")
+            pixels, alpha, grey = *_shallow(image if turn is None else image.transpose(turn)), image.mode in GREY
         written, suffix = (kind, "") if kind in WRITES else ("PNG", ".png")
-        return Photo(np.array(image_rgb), alpha, written, suffix, image.mode in GREY, options, tuple(notes))
+        return Photo(pixels, alpha, written, suffix, grey, options, tuple(notes))
+
+
+def _content(image):
+    """Returns the bytes of an opened, not yet decoded image's file."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(place)
+    return content
+
+
+def _is_deep(path, image, content):
+    """Returns whether the opened image has 16 bits per channel, not 8; BadImage for other depths above 8."""
+    bits = bits_per_channel(image, content)
+    if all(isinstance(number, int) and number <= 8 for number in bits):
+        return False
+    if bits != {16}:
+        raise BadImage(path, f"photos keep channels of 8 or 16 bits, not such ({', '.join(sorted(map(str, bits)))}): "
+                             f"convert it first")
+    return True
+
+
+def _shallow(image):
+    """Returns (pixels, alpha or None) of 8 bits of the decoded, upright image."""
+    if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
+        return np.array(image.convert("RGB")), None
+    layer = image.convert("RGBA")
+    return np.array(layer.convert("RGB")), np.asarray(layer.getchannel("A"))
+
+
+def _deep(path, image, content, turn):
+    """Returns (pixels, alpha or None, grey) of 16 bits of the decoded image; BadImage if they cannot be kept."""
+    samples = read_samples(image, content)
+    if samples is None:
+        raise BadImage(path, "its 16 bits per channel are not kept in this form: convert it to a plain PNG or TIFF "
+                             "file of grey, RGB or RGBA first")
+    samples = TRANSPOSED[turn](samples)
+    channels = samples.shape[2]
+    colours = samples[..., :3] if channels > 2 else samples[..., :1].repeat(3, 2)
+    alpha = None if channels % 2 else np.ascontiguousarray(samples[..., -1])
+    return np.ascontiguousarray(colours), alpha, channels < 3
 
 
 def _exif_upright(image):
@@ -86,13 +125,7 @@ def _exif_upright(image):
     return {"exif": exif.tobytes()} if exif else {}
 
 
-def _sixteen_bits(image):
-    """Returns whether the opened, not yet decoded image has more than 8 bits per channel."""
-    raw = [str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args) for tile in image.tile]
-    return image.mode.startswith(("I", "F")) or any(";16" in mode for mode in raw)
-
-
-def _own_options(image, kind):
+def _own_options(image, kind, content):
     """Returns options that keep the quality of the file."""
     if kind == "JPEG" and getattr(image, "quantization", None):
         sampling = JpegImagePlugin.get_sampling(image) if image.mode != "L" else -1
@@ -102,6 +135,9 @@ def _own_options(image, kind):
         text = PngImagePlugin.PngInfo()
         for name, value in getattr(image, "text", {}).items():
             text.add_text(name, value)
+        for name, chunk in png_chunks(content):
+            if name in PNG_COLOURS:
+                text.add(name, chunk[8:-4])
         return {"pnginfo": text}
     if kind == "TIFF":
         compression = image.info.get("compression", "raw")
@@ -110,20 +146,35 @@ def _own_options(image, kind):
 
 
 def write_photo(photo: Photo, pixels: np.ndarray, path: Path | BinaryIO) -> None:
-    """Writes `pixels`, uint8 [H, W, 3] of any size, as the photo was stored; makes the folder.
+    """Writes `pixels`, [H, W, 3] of any size and of the photo's type, as the photo was stored; makes the folder.
 
     path: of the file, or an open binary file.
     Raises WriteError, and BadImage for what the format cannot hold, e.g. too many pixels.
     """
-    image = Image.fromarray(pixels)
-    if photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha).resize(image.size, Image.Resampling.BICUBIC))
-    if photo.grey:
-        image = image.convert("LA" if photo.alpha is not None else "L")
+    alpha = None if photo.alpha is None else enlarged(photo.alpha, pixels.shape[1::-1])
     with contextlib.nullcontext(path) if hasattr(path, "write") else replacing(path, make_folder=True) as file:
         try:
-            image.save(file, photo.format, **photo.options)
+            if pixels.dtype == np.uint16:
+                write_samples(file, _samples(photo, pixels, alpha), photo.format, photo.options)
+            else:
+                _image(photo, pixels, alpha).save(file, photo.format, **photo.options)
         except OSError:
             raise  # of the disk
         except Exception as error:  # Pillow raises almost anything for data that a format cannot hold
             raise BadImage(path, f"it cannot be written as {photo.format}: {first_line(error)}") from None
+
+
+def _image(photo, pixels, alpha):
+    image = Image.fromarray(pixels)
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    if photo.grey:
+        image = image.convert("LA" if alpha is not None else "L")
+    return image
+
+
+def _samples(photo, pixels, alpha):
+    """Returns what write_samples takes."""
+    if photo.grey:
+        pixels = np.rint(pixels @ np.array([.299, .587, .114])).astype(np.uint16)[..., None]  # as Pillow's grey
+    return pixels if alpha is None else np.dstack([pixels, alpha])

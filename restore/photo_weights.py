@@ -39,6 +39,8 @@ def load_photo_weights(weights: Mapping[str, str | Path], device):
     from restore.restorer import Restorer  # not at the top: torch takes seconds to import, --help needs none
     restorers = {name: Restorer.load(path, device) for name, path in weights.items()}
     for name, restorer in restorers.items():
+        if restorer.recipe.depends_on_batch():  # no face may depend on those of other photos
+            restorer.batch_size = 1
         if restorer.task in OTHER_TASKS:
             raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in photos.")
     return restorers

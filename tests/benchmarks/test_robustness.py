@@ -25,6 +25,9 @@ def test_crops_begin_at_their_row_and_conditions_at_the_centre():
     assert np.array_equal(whole["clean"][1], faces[0]) and np.array_equal(*whole["clean"])
     assert whole.keys() == {"clean", "blur", "noise", "jpeg", "all"}
     assert all(not np.array_equal(*pair) for name, pair in whole.items() if name != "clean")
+    case, inputs, faces = next(condition_cases([image], [32], side=64))
+    assert case == {"size": 32, "condition": "clean"}
+    assert np.array_equal(inputs[0], np.asarray(degrade(Image.fromarray(faces[0]), 2))) and faces[0].shape[0] == 64
 
 
 def test_a_small_clean_face_is_the_protocols_input():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data import find_dataset, training_dataset
+from data import find_dataset, find_degradation, training_dataset
 from data.face128_chain import NOISE_SIGMA, QUALITY, SMALLEST, degrade_face128, random_size
 from data.face128_dataset import Face128Dataset
 from data.face_folder import Place
@@ -40,6 +40,18 @@ def test_sizes_are_drawn_from_12_to_128_and_many_are_whole():
     assert sizes.min() == SMALLEST and sizes.max() == 128
     assert (sizes == 128).mean() == pytest.approx(0.2, abs=0.03)
     assert np.median(sizes[sizes < 128]) == pytest.approx((12 * 128) ** 0.5, rel=0.1)  # log-uniform
+
+
+def test_face256_reduces_faces_of_256_pixels_to_32_or_more():
+    options = parse_train(["--preset", "face256"])
+    assert (options.load_size, options.residual, options.dataset_name) == (256, True, "face128")
+    degradation = find_degradation(options.dataset_name, options.degradation)
+    rng = np.random.default_rng(0)
+    sizes = np.array([random_size(256, rng, degradation.smallest_input) for _ in range(2000)])
+    assert (sizes.min(), sizes.max()) == (32, 256)
+    face = np.full((256, 256, 3), 90, np.uint8)
+    hr, lr = degradation.make(face, np.random.default_rng(1), 256, 8)
+    assert np.array_equal(hr, face) and lr.shape == (256, 256, 3)
 
 
 def test_shares_and_ranges_of_what_is_drawn(drawn):

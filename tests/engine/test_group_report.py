@@ -1,5 +1,6 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """Scores by groups of faces, and faces that came out worse, are those computed by hand."""
+import csv
 import json
 import math
 
@@ -12,7 +13,7 @@ from metrics.face_groups import FaceGroups
 from metrics.psnr_ssim import Score
 from tests.helpers.runs import restore
 from utils.errors import UserError
-from utils.images import read_rgb, resize, save_image
+from utils.images import grid, read_rgb, resize, save_image
 
 
 def row(before, after, **groups):
@@ -50,6 +51,13 @@ def test_newtest_reports_groups_and_faces_that_came_out_worse(tmp_path, weights,
     # The weights are random numbers: every face comes out worse.
     assert {protocol: set(names) for protocol, names in scores["worse"].items()} == {
         protocol: {path.name for path in paths} for protocol in ("benchmark", "rgb")}
+    with open(folder / "faces.csv", encoding="utf-8", newline="") as file:
+        gains = {found["file"]: float(found["benchmark_restored_psnr"]) - float(found["benchmark_input_psnr"])
+                 for found in csv.DictReader(file)}
+    worst = [[np.asarray(resize(read_rgb(folder_of / name), 32)) for folder_of in (
+        tmp_path / "inputs", folder / "restored", faces)] for name in sorted(gains, key=gains.get)]
+    shown = np.asarray(read_rgb(folder / "worst.png"))
+    assert np.array_equal(shown, grid(worst, titles=["LR", "SR", "HR"]))
     assert "warning: 4 of 4 faces came out worse than they went in (PSNR, protocol rgb)" in capsys.readouterr().out
 
 

@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data.drawn.builtin_faces import draw_face
 from engine import photo_run
+from models.rrdbnet import RRDBNet
 from options.photo_options import parse_photo
 from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
@@ -28,7 +31,7 @@ def run(tmp_path, monkeypatch):
         found = load(path, device)
         found.description = replace(found.description, task="face128")
         return found
-    monkeypatch.setattr(photo_run.Restorer, "load", blind)
+    monkeypatch.setattr(Restorer, "load", blind)
 
     def call(photos, *words, out="out"):
         options = parse_photo([str(photos), "--output_path", str(tmp_path / out), "--pth_path", str(weights),
@@ -145,6 +148,8 @@ def test_no_file_of_the_user_is_replaced(run, tmp_path, capsys):
     (["in", "--pretrained", "sparnet", "--pth_path", "w"], "--pretrained and --pth_path contradict each other"),
     (["in", "--pth_path", "w.pth"], "w.pth: there is no such weights file"),
     (["in", "--min_face", "9", "--max_face", "8"], "no face is between"),
+    (["in", "--bg_path", "w.pth"], "--bg_path enlarges photos: give --upscale 2 or 4"),
+    (["in", "--upscale", "2", "--bg_path", "w.pth"], "w.pth"),
     (["empty"], "PHOTO_OR_FOLDER: no images")])
 def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
@@ -217,3 +222,98 @@ def test_weights_of_one_size_are_not_chosen_for_photos_and_unknown_options_are_n
     assert list(parse_photo(["a.png", "--pretrained", "sparnet"]).weights) == ["sparnet"]
     with pytest.raises(UserError, match="unknown option --fidelty. Did you mean --fidelity?"):
         parse_photo(["a.png", "--fidelty", "1"])
+
+
+def test_faces_of_several_photos_are_restored_together(run, tmp_path, monkeypatch, capsys):
+    """Also where a photo between them is damaged; the results are those of one photo at a time."""
+    for number in range(5):
+        save(tmp_path / "in" / f"{number}.png", 36 + number)
+    (tmp_path / "in" / "2a.png").write_bytes((tmp_path / "in" / "2.png").read_bytes()[:500])
+    sizes, restore_batch = [], Restorer.restore_batch
+
+    def counted(self, inputs):
+        sizes.append(len(inputs))
+        return restore_batch(self, inputs)
+    monkeypatch.setattr(Restorer, "restore_batch", counted)
+    assert run(tmp_path / "in")[0] == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert sizes == [5] and [line.split()[1] for line in printed[:6]] == [
+        "0.png:", "1.png:", "2.png:", "2a.png:", "3.png:", "4.png:"]
+    assert "2a.png: skipped" in printed[3] and "5 restored, 1 skipped" in printed[-1]
+    monkeypatch.setattr(photo_run, "IN_FLIGHT", 1)
+    _, alone = run(tmp_path / "in", out="alone")
+    assert sizes[1:] == [1] * 5
+    for number in range(5):
+        one, other = (np.asarray(Image.open(folder / f"{number}.png")).astype(int) for folder in
+                      (tmp_path / "out", alone))
+        assert np.abs(one - other).max() <= 1  # a CPU may add in another order
+
+
+def test_networks_that_look_at_the_batch_restore_each_face_alone(tmp_path):
+    weights = save_recipe(tmp_path / "weights", SMALL["fsrnet"])
+    save(tmp_path / "in" / "a.png")
+    options = parse_photo([str(tmp_path / "in"), "--output_path", str(tmp_path / "out"), "--pth_path", str(weights),
+                           "--device", "cpu"])
+    restorer, = photo_run.PhotoRun(options).restore.restorers.values()
+    assert restorer.batch_size == (1 if restorer.network.norms_by_batch() else 16)
+
+
+def test_what_is_not_surely_a_face_is_named_and_left(run, tmp_path, monkeypatch, capsys):
+    from restore import photo
+    from restore.face_finder import Face
+    save(tmp_path / "face.png")
+    points = np.array([(30, 40), (50, 40), (40, 50), (33, 60), (47, 60)], np.float32)
+    places = [Face(points, (20, 30, 40, 40), 0.9, trust, 0.0, True) for trust in (0.12, 0.34)]
+    monkeypatch.setattr(photo, "FaceFinder", lambda: lambda pixels, **_: places)
+    status, out = run(tmp_path / "face.png")
+    line = "no face found, unchanged; left as it is: not surely a face: trust 0.34, 0.50 is needed (of 2 such places)"
+    assert status == 0 and line in capsys.readouterr().out
+    first, _ = json.loads((out / "newphoto" / "reports" / "face.png.json").read_text())["faces"]
+    assert first["skipped"] == "not surely a face: trust 0.12, 0.50 is needed"
+    assert (out / "face.png").read_bytes() == (tmp_path / "face.png").read_bytes()
+
+
+def test_a_photo_of_16_bits_keeps_them(run, tmp_path, monkeypatch):
+    picture = save(tmp_path / "face.png").astype(np.uint16) * 257
+    picture += np.random.default_rng(0).integers(0, 120, picture.shape, dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "face.png"), picture[..., ::-1])
+    status, out = run(tmp_path / "face.png")
+    found = cv2.imread(str(out / "face.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    changed = (found != picture).any(-1)
+    assert status == 0 and found.dtype == np.uint16 and 400 < changed.sum() < 6400 and not changed[100:].any()
+    monkeypatch.setattr(Restorer, "restore_inputs", lambda self, inputs: list(inputs))  # changes nothing
+    run(tmp_path / "face.png", "--again")
+    assert np.array_equal(cv2.imread(str(out / "face.png"), cv2.IMREAD_UNCHANGED)[..., ::-1], picture)
+
+
+def test_a_background_is_enlarged_by_a_network(run, tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    network = RRDBNet(4, 1, 4)
+    for value in (0.2, 0.8):
+        with torch.no_grad():
+            network.conv_last.weight.zero_()
+            network.conv_last.bias.fill_(value)  # a network that sees everything in one colour
+        torch.save({"params_ema": network.state_dict()}, tmp_path / "w.pth")
+        save(tmp_path / "face.png", canvas=200)
+        monkeypatch.setattr(photo_run, "TILES_SHOWN", 0)
+        status, out = run(tmp_path / "face.png", "--upscale", 2, "--bg_path", tmp_path / "w.pth")
+        found = np.asarray(Image.open(out / "face.png"))
+        printed = capsys.readouterr().out
+        assert status == 0 and "1 of 1 faces restored" in printed and "face.png: 3 of 4 tiles of the" in printed
+        assert found.shape == (400, 400, 3) and (found[200:] == value * 255).all()
+        assert found[80:120, 60:100].std() > 5  # the face is that of the photo
+
+
+def test_a_summary_for_programs(run, tmp_path):
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "b.png", 0)
+    (tmp_path / "in" / "c.png").write_bytes(b"none")
+    _, out = run(tmp_path / "in")
+    assert not (out / "newphoto" / "report.json").exists()
+    for outcomes in (["restored", "unchanged"], ["done before"] * 2):
+        run(tmp_path / "in", "--report", out="other")
+        found = json.loads((tmp_path / "other" / "newphoto" / "report.json").read_text())
+        assert [(photo["photo"], photo["outcome"]) for photo in found["photos"]] == [
+            ("a.png", outcomes[0]), ("b.png", outcomes[1]), ("c.png", "skipped")]
+        assert [photo["file"] for photo in found["photos"]] == ["a.png", "b.png", None]
+        assert found["counts"]["skipped"] == 1 and "cannot identify" in found["photos"][2]["message"]

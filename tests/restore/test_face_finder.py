@@ -128,6 +128,20 @@ def test_doubtful_finds_need_o_nets_certainty(finder, monkeypatch):
         (0.45, 0.98), (0.65, 0.55)]
 
 
+def test_what_o_net_doubts_is_returned_if_asked_for_and_displaces_no_face(finder, monkeypatch):
+    scores, trust = np.array([0.55, 0.9, 0.65, 0.65, 0.95]), [0.45, 0.19, 0.21, 0.55, 0.45]
+    points = face_finder.TEMPLATE + 100 * np.stack([np.arange(5), np.zeros(5)], 1)[:, None]
+    corners = np.stack([points.min(1), points.max(1)], 1)
+    corners[4] = corners[3]  # one place, found twice
+    monkeypatch.setattr(finder, "_detect", lambda *_: face_finder._Finds(corners, points, scores))
+    monkeypatch.setattr(finder, "_refine", lambda levels, points, turned: (
+        points, np.array([trust[int(face[0, 0]) // 100] for face in points])))
+    photo = np.zeros((120, 500, 3), np.uint8)
+    assert [face.trust for face in finder(photo, angles=(0, 90))] == [0.55]
+    assert [(face.trust, face.doubtful) for face in finder(photo, angles=(0, 90), doubtful=True)] == [
+        (0.21, True), (0.55, False)]
+
+
 def test_o_net_sees_each_face_and_its_mirror_image(finder, monkeypatch):
     photo, _ = compose((200, 400), [(0, 100, 40, 50), (3, 100, 240, 50)])
     seen, refiner = [], finder._refiner

@@ -114,19 +114,35 @@ def test_cmyk_becomes_rgb_and_says_so(tmp_path):
 
 
 def test_what_could_only_be_kept_in_part_is_refused(tmp_path):
-    import cv2
-    cv2.imwrite(str(tmp_path / "rgb16.png"), PIXELS[..., :3].astype(np.uint16) * 257)
-    cv2.imwrite(str(tmp_path / "rgb16.tif"), PIXELS[..., :3].astype(np.uint16) * 257)
-    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey16.png")
     frames = [Image.fromarray(PIXELS[..., :3]), Image.fromarray(255 - PIXELS[..., :3])]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    (tmp_path / "bad.png").write_bytes((tmp_path / "rgb16.png").read_bytes()[:60])
-    for name, reason in (("rgb16.png", "more than 8 bits"), ("rgb16.tif", "more than 8 bits"),
-                         ("grey16.png", "more than 8 bits"), ("moving.gif", "several pages or frames"),
-                         ("bad.png", "bad.png"), ("none.png", "No such file")):
+    frames[0].save(tmp_path / "whole.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    for name, reason in (("moving.gif", "several pages or frames"), ("bad.png", "bad.png"),
+                         ("none.png", "No such file")):
         with pytest.raises(BadImage, match=reason) as error:
             read_photo(tmp_path / name)
         assert str(error.value).count(name) == 1
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_xmp_of_a_tiff_file_survives(tmp_path, compression):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[700], tags.tagtype[700] = b"<xmp/>", 1
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
+    assert through(tmp_path / "a.tif", tmp_path)[1].info["xmp"] == b"<xmp/>"
+
+
+def test_comments_and_the_meaning_of_colours_survive(tmp_path):
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", comment=b"a comment", xmp=b"<xmp/>")
+    written = through(tmp_path / "a.jpg", tmp_path)[1]
+    assert (written.info["comment"], written.info["xmp"]) == (b"a comment", b"<xmp/>")
+    colours = PngImagePlugin.PngInfo()
+    colours.add(b"gAMA", (45455).to_bytes(4, "big"))
+    colours.add(b"cHRM", b"".join(value.to_bytes(4, "big") for value in range(10_000, 10_008)))
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.png", pnginfo=colours)
+    written = through(tmp_path / "a.png", tmp_path)[1]
+    assert written.info["gamma"] == 0.45455 and written.info["chromaticity"][0] == 0.1
 
 
 def test_pages_are_not_counted(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from utils import background
-from utils.background import in_background
+from utils.background import in_background, in_batches
 
 
 def test_results_come_in_order_from_other_threads():
@@ -41,3 +41,39 @@ def test_a_failure_is_raised_in_its_place_and_ends_the_rest():
         assert [next(results), next(results)] == [-0.5, -1.0]
         next(results)
     assert len(started) < 100
+
+
+def batches(items, threads, least=4, most=10, size=lambda item: item[1], work=lambda item: item):
+    """Returns the lists of items (cost, size)."""
+    return [list(batch) for batch in in_batches(work, items, lambda item: item[0], size, least, most, threads)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_follow_from_sizes_and_costs(threads):
+    assert batches([(1, 1)] * 6 + [(1, 0)] * 3, threads) == [[(1, 1)] * 4, [(1, 1)] * 2 + [(1, 0)] * 3]
+    assert batches([(3, 1)] * 4, threads) == [[(3, 1)]] * 4  # two would cost more than half of the most
+    assert batches([(1, 9), (1, 1), (30, 0), (1, 1)], threads) == [[(1, 9)], [(1, 1)], [(30, 0)], [(1, 1)]]
+    assert batches([], threads) == []
+
+
+def test_costs_in_flight_are_bounded_and_work_goes_on_ahead():
+    in_flight, most, seen, ahead = [], [], [], threading.Event()
+
+    def work(number):
+        in_flight.append(number)
+        most.append(len(in_flight))
+        if number == 4:
+            ahead.set()
+        return number
+    for batch in in_batches(work, range(40), lambda number: 1, lambda number: 1, 4, 10, 3):
+        if not seen:
+            assert ahead.wait(10)  # the next batch is worked on while this one is in use
+        for number in batch:
+            in_flight.remove(number)
+        seen += batch
+    assert seen == list(range(40)) and max(most) <= 10
+
+
+def test_a_failure_ends_the_batches():
+    with pytest.raises(ZeroDivisionError):
+        batches([(1, 1)] * 100, 2, work=lambda item: 1 / 0)
