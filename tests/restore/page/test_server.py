@@ -301,7 +301,7 @@ def test_every_address_needs_the_token():
     page, jobs = client(token="the-token", host="0.0.0.0")
     for answer in (page.get("/"), page.get("/?token=wrong"), page.get("/?token="), page.get("/?token=%ff"),
                    page.get("/limits?token=the-token"), page.get("/jobs"), send(page, photo_file()),
-                   page.get("/", headers={"cookie": "restore_page=x; ="}),
+                   page.get("/", headers={"cookie": "restore_page_8017=x; ="}),
                    page.get("/", headers={"authorization": "Bearer the-toke"}),
                    page.get("/", headers={"authorization": "Basic the-token"})):
         assert answer.status_code == 401 and "token" in answer.text, answer.url
