@@ -66,7 +66,7 @@ class Access:
         """Returns the answer to a request that does not reach the application, or None."""
         try:
             self._check_origin(scope, headers)
-            return self._log_in(scope) or self._check_token(headers)
+            return self._log_in(scope) or self._check_token(scope, headers)
         except Refusal as refusal:
             if refusal.code == "no_token" and scope["method"] == "GET" and scope["path"] == "/":
                 return PlainTextResponse(f"{refusal.sentence}\n\n{NO_TOKEN_CHINESE}\n", refusal.status)
@@ -90,14 +90,14 @@ class Access:
         if self._token is None or scope["path"] != "/" or not self._is_token(given):
             return None
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, self._token, httponly=True, samesite="lax")
+        answer.set_cookie(_cookie_name(scope), self._token, httponly=True, samesite="lax")
         return answer
 
-    def _check_token(self, headers) -> None:
+    def _check_token(self, scope, headers) -> None:
         if self._token is None:
             return
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(_cookie_name(scope))
         except CookieError:
             cookie = None
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -106,6 +106,11 @@ class Access:
 
     def _is_token(self, given):
         return secrets.compare_digest(given.encode(), self._token.encode())
+
+
+def _cookie_name(scope: Scope) -> str:
+    """Returns the cookie's name: browsers share cookies between the ports of a host, where other pages may be."""
+    return f"{COOKIE}_{scope['server'][1]}"
 
 
 def _name_of(host: str) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from restore.bit_depth import eight_bits
 from restore.face_finder import ALL_ANGLES, FaceFinder
 from restore.page.limits import Limits
 from restore.page.refusal import Refusal
@@ -42,7 +43,7 @@ class PhotoWorker:
     def __call__(self, pixels: np.ndarray, settings: Settings, enter: Enter) -> tuple[np.ndarray, list[FoundFace]]:
         def find(picture):
             enter("finding")
-            faces = self._finder(picture, angles=ALL_ANGLES if settings.angles == "all" else (0,))
+            faces = self._finder(picture, angles=ALL_ANGLES if settings.angles == "all" else (0,), doubtful=True)
             enter("restoring")
             return faces
         return PhotoRestorer(self._restorers, upscale=settings.upscale, paste=settings.paste,
@@ -111,13 +112,10 @@ def _preview(photo: Photo, pixels: np.ndarray) -> bytes:
     scale = min(1.0, PREVIEW / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-    if small.dtype != np.uint8:
-        small = (small >> 8).astype(np.uint8)
-    picture = Image.fromarray(small)
+    picture = Image.fromarray(eight_bits(small))
     if photo.alpha is not None:
-        alpha = photo.alpha if photo.alpha.dtype == np.uint8 else (photo.alpha >> 8).astype(np.uint8)
-        picture = Image.composite(picture, Image.new("RGB", size, "white"),
-                                  Image.fromarray(alpha).resize(size, Image.Resampling.BILINEAR))
+        alpha = Image.fromarray(eight_bits(photo.alpha)).resize(size, Image.Resampling.BILINEAR)
+        picture = Image.composite(picture, Image.new("RGB", size, "white"), alpha)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=PREVIEW_QUALITY, subsampling=0)
     return file.getvalue()

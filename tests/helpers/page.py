@@ -45,11 +45,11 @@ class Gate:
     def __call__(self, pixels, settings, enter):
         enter("finding")
         self.entered.release()
-        assert self.open.wait(20)
+        assert self.open.wait(60)
         return stub(pixels, settings, enter)
 
     def wait(self):
-        assert self.entered.acquire(timeout=20)
+        assert self.entered.acquire(timeout=60)
 
 
 def photo_file(kind="PNG", size=(40, 30), seed=0, **options):
@@ -60,7 +60,7 @@ def photo_file(kind="PNG", size=(40, 30), seed=0, **options):
     return file.getvalue()
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     """Waits for a condition that another thread makes true."""
     end = time.monotonic() + seconds
     while not condition():

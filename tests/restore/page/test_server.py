@@ -5,6 +5,7 @@ import io
 import re
 import weakref
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,6 +66,17 @@ def test_a_photo_without_faces_comes_back_byte_by_byte():
     page, _ = client()
     assert send(page, file.getvalue()).content == file.getvalue()
     assert 'filename="photo"' in send(page, photo_file(), name="../").headers["content-disposition"]
+
+
+def test_sixteen_bits_survive():
+    content = cv2.imencode(".png", np.full((30, 40, 3), (300, 0, 65535), np.uint16))[1].tobytes()
+    page, _ = client(lambda pixels, settings, enter: (pixels.repeat(2, 0).repeat(2, 1), []))
+    number = send(page, content, "/jobs", upscale="2").json()["id"]
+    until(lambda: page.get("/jobs", params={"id": number}).json()[number]["state"] == "done")
+    restored = cv2.imdecode(np.frombuffer(page.get(f"/jobs/{number}/photo").content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert restored.dtype == np.uint16 and restored.shape == (60, 80, 3) and (restored == (300, 0, 65535)).all()
+    with Image.open(io.BytesIO(page.get(f"/jobs/{number}/after.jpg").content)) as image:
+        assert image.getpixel((9, 9)) == pytest.approx((255, 0, 1), abs=3)
 
 
 def test_the_page_follows_a_photo_and_downloads_it():
@@ -289,7 +301,7 @@ def test_every_address_needs_the_token():
     page, jobs = client(token="the-token", host="0.0.0.0")
     for answer in (page.get("/"), page.get("/?token=wrong"), page.get("/?token="), page.get("/?token=%ff"),
                    page.get("/limits?token=the-token"), page.get("/jobs"), send(page, photo_file()),
-                   page.get("/", headers={"cookie": "restore_page=x; ="}),
+                   page.get("/", headers={"cookie": "restore_page_8017=x; ="}),
                    page.get("/", headers={"authorization": "Bearer the-toke"}),
                    page.get("/", headers={"authorization": "Basic the-token"})):
         assert answer.status_code == 401 and "token" in answer.text, answer.url
@@ -330,12 +342,3 @@ def test_the_page_says_every_refusal_in_both_languages():
 def test_hosts_of_this_machine():
     assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "x", "")))
-
-
-def test_sixteen_bit_previews_are_eight_bits():
-    from restore.page.photo_worker import _preview
-    from restore.photo_file import Photo
-    alpha = np.full((8, 8), 65535, np.uint16)
-    photo = Photo(np.full((8, 8, 3), 0x8000, np.uint16), alpha, "PNG", "", False, {}, ())
-    with Image.open(io.BytesIO(_preview(photo, photo.pixels))) as image:
-        assert image.getpixel((4, 4)) == (128, 128, 128)
