@@ -189,8 +189,8 @@ class Tracker:
         return self._judge(face, beside.weights if beside and not beside.skipped else None)
 
     def _choose(self, faces, shape):
-        """Chooses the one face to restore; it stays chosen while no other one is clearly better."""
-        if self._rank is None or not faces:
+        """Chooses the one face to restore; it stays chosen in a short gap, and while no other one is clearly better."""
+        if self._rank is None or not faces or self._chosen not in faces and self._chosen in self._active:
             return
         ranks = {track: self._rank(face, shape) for track, face in faces.items()}
         best = min(ranks, key=ranks.get)

@@ -32,6 +32,7 @@ LOSSLESS = ("ffv1", "ffvhuff", "huffyuv", "utvideo", "rawvideo", "png", "qtrle",
 SAMPLED = ("yuv420p", "yuv422p", "yuv444p")  # pixel formats that are kept; others become the first, RGB the last
 DEEP = re.compile("(?<!rgb[45]..)(?<!bgr[45]..)[lb]e$")  # two bytes per sample, or per pixel as in rgb565le
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+OF_DISK = ("No space left", "quota", "Read-only", "Input/output error", "signal")  # in the encoder's last message
 # ffprobe's names of the matrices from RGB to luma and chroma, and those of ffmpeg's scale filter
 MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "fcc": "fcc", "smpte240m": "smpte240m",
             "bt2020nc": "bt2020", "bt2020c": "bt2020"}
@@ -273,13 +274,11 @@ class VideoWriter:
             self._fail(self._encoder.complaint() or f"{written} of {self.count} frames are in it")
 
     def _fail(self, reason):
+        """Raises WriteError; of a full disk and the like it ends the run, otherwise other files may still be written."""
         reason = f"ffmpeg's encoder failed: {reason or 'it ended too early'}"
-        raise WriteError(f"cannot write {self._name}: {reason}. Check the disk, then run the command again.", reason,
-                         of_name=not _of_disk(reason))
-
-
-def _of_disk(reason):
-    return any(words in reason for words in ("No space left", "quota", "Read-only", "signal"))
+        of_disk = any(words in reason for words in OF_DISK)
+        advice = "Check the disk, then run the command again" if of_disk else "Convert the video, e.g. to .mkv, first"
+        raise WriteError(f"cannot write {self._name}: {reason}. {advice}.", reason, of_name=not of_disk)
 
 
 @contextlib.contextmanager

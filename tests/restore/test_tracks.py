@@ -161,6 +161,12 @@ def test_one_face_is_chosen_and_stays_so_while_no_other_is_clearly_better():
     assert placed[20] == [1] and placed[29] == [1] and placed[31] == [2] and placed[50] == [2]
 
 
+def test_the_chosen_face_stays_chosen_in_a_short_gap():
+    scene = Scene(lambda t: None if t == 20 else (100, 100), lambda t: (300, 100))
+    _, placed = followed(scene, 40, rank=lambda face, shape: -face.eye_distance)
+    assert {face.track.number for faces in placed for face in faces} == {1}
+
+
 def test_association_takes_the_nearest_of_like_size():
     known = [face_at(100, 100), face_at(200, 100)]
     assert associate(known, [face_at(196, 100), face_at(104, 100)]) == {0: 1, 1: 0}
