@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from restore.page.refusal import Refusal
 
-SAFE = ("GET", "HEAD", "OPTIONS")
 COOKIE = "restore_page"
 HEADERS = {
     "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY",

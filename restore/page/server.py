@@ -61,8 +61,7 @@ class Server:
     async def limits(self, request: Request) -> Response:
         """Returns what the page checks before it uploads a photo."""
         limits = self.jobs.limits
-        return JSONResponse({"file_bytes": limits.file_bytes, "megabytes": limits.file_bytes // MB,
-                             "pixels": limits.pixels, "kept_minutes": round(limits.kept_seconds / 60)})
+        return JSONResponse({"file_bytes": limits.file_bytes, "megabytes": limits.file_bytes // MB})
 
     async def _receive(self, request, watched) -> Job:
         with self.jobs.uploading() as upload:
