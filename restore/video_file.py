@@ -274,7 +274,7 @@ class VideoWriter:
             self._fail(self._encoder.complaint() or f"{written} of {self.count} frames are in it")
 
     def _fail(self, reason):
-        """Raises WriteError; of a full disk and the like it ends the run, otherwise other files may still be written."""
+        """Raises WriteError. That of a full disk ends the run; after others further files may be written."""
         reason = f"ffmpeg's encoder failed: {reason or 'it ended too early'}"
         of_disk = any(words in reason for words in OF_DISK)
         advice = "Check the disk, then run the command again" if of_disk else "Convert the video, e.g. to .mkv, first"
