@@ -255,6 +255,7 @@ class PhotoRun:
         try:
             self._write_files(job)
         except (BadImage, WriteError) as error:
+            self._withdraw_report(job)
             job.skip(error)
         else:
             job.what = "restored" if any(face.crop for face in job.faces) else self.otherwise
@@ -297,6 +298,7 @@ class PhotoRun:
             self._save_faces(name, run.examples)
             self._finish_report(job)
         except (BadImage, WriteError) as error:
+            self._withdraw_report(job)
             job.skip(error)
         else:
             job.faces = run.examples
@@ -309,6 +311,11 @@ class PhotoRun:
         require_folder(self.folder)
         job.about = {"file": file, "command": command(), **about}
         _write_record(self._record(job.name), job.about)
+
+    def _withdraw_report(self, job):
+        """Removes the report of a file that was not written, so that no other file of its name is taken for it."""
+        if job.about and not os.path.lexists(self.folder / job.about["file"]):
+            self._record(job.name).unlink(missing_ok=True)
 
     def _finish_report(self, job):
         _write_record(self._record(job.name), job.about | {"asked": job.asked})
@@ -364,11 +371,12 @@ def _write_record(path: Path, content: dict[str, Any]) -> None:
 def _summary(faces, notes, otherwise):
     """Returns the line about a photo that was written."""
     sure = [face for face in faces if not face.face.doubtful]
-    doubtful = [face for face in faces if face.face.doubtful]
     restored = f"{sum(bool(face.crop) for face in sure)} of {len(sure)} faces restored"
     parts = [restored if sure else f"no face found, {otherwise}"]
-    parts += [f"left as it is: {face.skipped}" for face in sure if face.skipped]
-    if doubtful:
-        more = f" (of {len(doubtful)} such places)" if len(doubtful) > 1 else ""
-        parts.append(f"left as it is: {max(doubtful, key=lambda face: face.face.trust).skipped}{more}")
+    reasons: dict[str, list[str]] = {}  # all of one kind are one part: a photo of a crowd would fill the screen
+    for face in sorted(faces, key=lambda face: -face.face.trust):
+        if face.skipped:
+            reasons.setdefault(face.skipped.partition(":")[0], []).append(face.skipped)
+    for first, *further in reasons.values():
+        parts.append(f"left as it is: {first}{f' (one of {len(further) + 1} such places)' if further else ''}")
     return "; ".join([*parts, *notes])

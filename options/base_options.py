@@ -135,6 +135,9 @@ def parse_words(parser, words, elsewhere=()):
     options, unknown = parser.parse_known_args(words)
     if unknown:
         flag = unknown[0].split("=")[0]
+        if not flag.startswith("-"):
+            raise UserError(f"unexpected argument {shown(unknown[0])}: it belongs to no option. Leave it out, or quote "
+                            f"names with spaces.")
         if flag in elsewhere:
             raise UserError(f"unknown option {flag}: newtrain.py reads it in a training, newtest.py does not. Leave it "
                             f"out.")

@@ -86,8 +86,8 @@ class Restorer:
             raise UserError(f"{path}: runtime {runtime} computes {SUFFIX} files of newexport.py, not weights.")
         description = description or read_description(path)
         if description is None:
-            raise UserError(f"{path}: nothing says which network these weights are of. Give newtest.py --preset NAME, "
-                            f"or put the {OPTIONS_FILE} of their training beside them.")
+            raise UserError(f"{path}: nothing says which network these weights are of. Put the {OPTIONS_FILE} of their "
+                            f"training beside them; newtest.py and newexport.py also take --preset NAME.")
         if not isinstance(device, torch.device):
             device = utils.device.pick_device(device)
             utils.device.set_up(device)

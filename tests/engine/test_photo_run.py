@@ -20,6 +20,7 @@ from tests.helpers.deployed import SMALL, save_recipe
 from tests.helpers.ranks import run_program
 from utils.errors import UserError
 from utils.files import WriteError
+from utils.images import BadImage
 
 
 @pytest.fixture
@@ -289,11 +290,38 @@ def test_what_is_not_surely_a_face_is_named_and_left(run, tmp_path, monkeypatch,
     places = [Face(points, (20, 30, 40, 40), 0.9, trust, 0.0, True) for trust in (0.12, 0.34)]
     monkeypatch.setattr(photo, "FaceFinder", lambda: lambda pixels, **_: places)
     status, out = run(tmp_path / "face.png")
-    line = "no face found, unchanged; left as it is: not surely a face: trust 0.34, 0.50 is needed (of 2 such places)"
+    line = ("no face found, unchanged; left as it is: not surely a face: trust 0.34, 0.50 is needed (one of 2 such "
+            "places)")
     assert status == 0 and line in capsys.readouterr().out
     first, _ = json.loads((out / "newphoto" / "reports" / "face.png.json").read_text())["faces"]
     assert first["skipped"] == "not surely a face: trust 0.12, 0.50 is needed"
     assert (out / "face.png").read_bytes() == (tmp_path / "face.png").read_bytes()
+
+
+def test_a_crowd_is_one_part_of_the_line(run, tmp_path, monkeypatch, capsys):
+    from restore import photo
+    from restore.face_finder import Face
+    save(tmp_path / "face.png")
+    shape = np.array([(-10, 0), (10, 0), (0, 10), (-7, 20), (7, 20)], np.float32)
+    crowd = [Face(shape * size + 60, (40, 50, 40, 40), 0.9, 0.9, 0.0) for size in (0.01, 0.02, 0.03, 9, 8)]
+    monkeypatch.setattr(photo, "FaceFinder", lambda: lambda pixels, **_: crowd)
+    run(tmp_path / "face.png")
+    line, = (line for line in capsys.readouterr().out.splitlines() if "face.png:" in line)
+    assert line.count("left as it is") == 2 and "(one of 3 such places)" in line and "(one of 2 such places)" in line
+
+
+def test_a_photo_that_could_not_be_written_leaves_no_report(run, tmp_path, monkeypatch, capsys):
+    save(tmp_path / "face.png")
+
+    def refuse(photo, pixels, path):
+        raise BadImage(path, "it cannot be written")
+    with monkeypatch.context() as patch:
+        patch.setattr(photo_run, "write_photo", refuse)
+        status, out = run(tmp_path / "face.png", "--upscale", 2)
+    assert status == 1 and "skipped: it cannot be written" in capsys.readouterr().out
+    assert not (out / "newphoto" / "reports" / "face.png.json").exists()
+    (out / "face.png").write_bytes(b"the user's")
+    assert run(tmp_path / "face.png", "--upscale", 2)[0] == 1 and (out / "face.png").read_bytes() == b"the user's"
 
 
 def test_a_photo_of_16_bits_keeps_them(run, tmp_path, monkeypatch):

@@ -71,6 +71,7 @@ def test_presets_build_the_networks_they_name():
 
 
 @pytest.mark.parametrize("words, message", [
+    (["a.png"], "unexpected argument a.png: it belongs to no option"),
     (["--batch_sise", "3"], r"unknown option --batch_sise\. Did you mean --batch_size\?"),
     (["--lr=fast"], "argument --lr: "),
     (["--total_epochs", "0"], "argument --total_epochs: 0 is below 1"),

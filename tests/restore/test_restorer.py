@@ -133,7 +133,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(tmp_path, weights):
     torch.save(weights[1].state_dict(), tmp_path / "alone" / "w.pth")
     for name, message in (("spranet", "no such weights.*Did you mean sparnet"), ("gone.pth", "no such weights file"),
                           (tmp_path / "gone", "no such weights file"), (tmp_path / "alone", "is a folder"),
-                          (tmp_path / "alone" / "w.pth", "nothing says which network.*--preset.*options.yml")):
+                          (tmp_path / "alone" / "w.pth", "nothing says which network.*options.yml.*--preset")):
         with pytest.raises(UserError, match=message) as error:
             Restorer.load(name, "cpu")
         assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
