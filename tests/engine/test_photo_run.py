@@ -242,7 +242,7 @@ def test_a_report_that_names_another_file_or_is_a_pipe_is_none(run, tmp_path, ca
 
 
 def test_weights_of_one_size_are_not_chosen_for_photos_and_unknown_options_are_named():
-    assert list(parse_photo(["a.png"]).weights) == ["face128"]
+    assert list(parse_photo(["a.png"]).weights) == ["face128", "face256"]
     assert list(parse_photo(["a.png", "--pretrained", "sparnet"]).weights) == ["sparnet"]
     with pytest.raises(UserError, match="unknown option --fidelty. Did you mean --fidelity?"):
         parse_photo(["a.png", "--fidelty", "1"])

@@ -18,7 +18,7 @@ from utils.errors import UserError
 
 def test_the_defaults_are_those_of_the_limits():
     options = page.parse_page([])
-    assert options.limits == Limits() and list(options.weights) == ["face128"] and options.device == ["auto"]
+    assert options.limits == Limits() and list(options.weights) == ["face128", "face256"] and options.device == ["auto"]
     options = page.parse_page(["--max_mb", "500", "--keep_minutes", "2", "--device", "cuda:0,cuda:1"])
     assert options.limits.file_bytes == 500_000_000 and options.limits.waiting_bytes == 1_000_000_000
     assert options.limits.kept_seconds == 120 and options.device == ["cuda:0", "cuda:1"]
