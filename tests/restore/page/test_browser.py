@@ -148,6 +148,15 @@ def test_several_photos_and_options_and_faces_that_were_left(visit):
         until(lambda: jobs.counts()["known"] == 0)  # the closed page's photos are forgotten
 
 
+def test_all_photos_of_a_page_with_many_are_forgotten(visit):
+    with serving() as (address, jobs):
+        page = visit(address)
+        page.locator("#files").set_input_files([photo("a.png", photo_file())])
+        wait_for(page, "done")
+        page.evaluate("() => forget([...Array(250).fill('unknown'), photos[0].id])")
+        until(lambda: jobs.counts()["known"] == 0)
+
+
 def test_a_photo_is_cancelled_and_restored_again(visit):
     gate = Gate()
     with serving(gate) as (address, jobs):
