@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import io
 import json
 import os
 import sys
@@ -210,7 +211,7 @@ class PhotoRun:
             job.content = _content(self.root / name)
             if self._is_done(job, hashlib.sha256(job.content).hexdigest()):
                 return job
-            photo, upscale = read_photo(self.root / name), self.options.upscale
+            photo, upscale = read_photo(io.BytesIO(job.content)), self.options.upscale
             height, width = photo.pixels.shape[:2]
             if height * width * upscale ** 2 > MAX_PIXELS:
                 raise BadImage(name, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
