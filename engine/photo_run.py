@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import io
 import json
 import os
 import sys
@@ -51,7 +52,7 @@ IN_FLIGHT = 64e6  # pixels, as written, of the photos that are in memory at a ti
 class _Job:
     """One photo or video on its way.
 
-    what: the count that it adds to; line: what is printed; both when it is finished. about: what its report says.
+    outcome: restored, skipped ...; message: the printed line; both once it is finished. about: what its report says.
     """
     name: str
     known: dict[str, Any]  # its report of an earlier call
@@ -61,19 +62,19 @@ class _Job:
     faces: list[FoundFace] = field(default_factory=list)
     target: str = ""  # the output's name
     about: dict[str, Any] = field(default_factory=dict)
-    what: str | None = None
-    line: str = ""
+    outcome: str | None = None
+    message: str = ""
 
     def skip(self, error: BadImage | WriteError) -> None:
         reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
-        self.what, self.line, self.faces, self.about = "skipped", f"skipped: {reason}", [], {}
+        self.outcome, self.message, self.faces, self.about = "skipped", f"skipped: {reason}", [], {}
 
     def record(self) -> dict[str, Any]:
         """Returns what --report says of the finished photo or video, for JSON."""
-        about = self.known if self.what == "done before" else self.about
+        about = self.known if self.outcome == "done before" else self.about
         found = "tracks" if _is_video(self.name) else "faces"
-        return {"photo": self.name, "outcome": self.what, "message": self.line,
-                "file": None if self.what == "skipped" else about["file"], found: about.get(found, [])}
+        return {"photo": self.name, "outcome": self.outcome, "message": self.message,
+                "file": None if self.outcome == "skipped" else about["file"], found: about.get(found, [])}
 
 
 class _TileProgress:
@@ -144,15 +145,15 @@ class PhotoRun:
             distributed.from_main(lambda: self._claim_folder(held))
             started, counts = time.monotonic(), {"restored": 0, self.otherwise: 0, "skipped": 0, "done before": 0}
             for number, job in enumerate(self._finished(), 1):
-                counts[job.what] += 1
+                counts[job.outcome] += 1
                 self._show(job.faces)
                 if self.options.report:
                     self.done.append(job.record())
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
-                print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.line}"
+                print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.message}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
             parts = distributed.gather((counts, self.done))
-            counts = {what: sum(part[what] for part, _ in parts) for what in counts}
+            counts = {outcome: sum(part[outcome] for part, _ in parts) for outcome in counts}
             if distributed.is_main():
                 self._finish(counts, [photo for _, photos in parts for photo in photos])
             bad = counts["skipped"]
@@ -210,7 +211,7 @@ class PhotoRun:
             job.content = _content(self.root / name)
             if self._is_done(job, hashlib.sha256(job.content).hexdigest()):
                 return job
-            photo, upscale = read_photo(self.root / name), self.options.upscale
+            photo, upscale = read_photo(io.BytesIO(job.content)), self.options.upscale
             height, width = photo.pixels.shape[:2]
             if height * width * upscale ** 2 > MAX_PIXELS:
                 raise BadImage(name, f"enlarged {upscale} times it would have more than {MAX_PIXELS:,} pixels")
@@ -224,12 +225,12 @@ class PhotoRun:
         job.asked = self.settings | {"source_sha256": digest}
         if (job.known.get("asked") == job.asked and not self.options.again
                 and (self.folder / job.known["file"]).is_file()):
-            job.what = job.line = "done before"
-        return bool(job.what)
+            job.outcome = job.message = "done before"
+        return bool(job.outcome)
 
     def _choose_target(self, job):
         """Sets the output's name of a photo; skips it if that name is taken."""
-        if job.what:
+        if job.outcome:
             return
         job.target = f"{job.name}{job.photo.suffix}" if self._changed(job) else job.name
         try:
@@ -250,7 +251,7 @@ class PhotoRun:
 
     def _write(self, job):
         """Pastes the faces of a photo and writes it, unless its _Job is finished. Returns the finished one."""
-        if job.what:
+        if job.outcome:
             return job
         try:
             self._write_files(job)
@@ -258,8 +259,8 @@ class PhotoRun:
             self._withdraw_report(job)
             job.skip(error)
         else:
-            job.what = "restored" if any(face.crop for face in job.faces) else self.otherwise
-            job.line = _summary(job.faces, job.photo.notes, self.otherwise)
+            job.outcome = "restored" if any(face.crop for face in job.faces) else self.otherwise
+            job.message = _summary(job.faces, job.photo.notes, self.otherwise)
         job.photo = None
         return job
 
@@ -302,8 +303,8 @@ class PhotoRun:
             job.skip(error)
         else:
             job.faces = run.examples
-            job.what = "restored" if any(track.restored for track in run.tracks) else self.otherwise
-            job.line = run.summary(self.otherwise)
+            job.outcome = "restored" if any(track.restored for track in run.tracks) else self.otherwise
+            job.message = run.summary(self.otherwise)
         return job
 
     def _begin_report(self, job, file, about):
@@ -337,7 +338,7 @@ class PhotoRun:
             pairs = [[np.asarray(resize(Image.fromarray(face), size)) for face in pair] for pair in self.sheet]
             save_image(grid(pairs, titles=["before", "after"]), self.folder / SHEET)
             print(f"Faces before and after: {printable(self.folder / SHEET)}")
-        print(f"{', '.join(f'{number} {what}' for what, number in counts.items() if number)}. Photos: "
+        print(f"{', '.join(f'{number} {outcome}' for outcome, number in counts.items() if number)}. Photos: "
               f"{printable(self.folder)}, what was done to each face: {printable(self.folder / REPORTS)}")
 
 

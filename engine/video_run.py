@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class VideoRun:
         if not self.tracks:
             return "; ".join([f"no face found in {self.frames} frames, {otherwise}", *self.notes])
         done = sum(bool(track.restored) for track in self.tracks)
-        left = sum((track.skipped for track in self.tracks), start=type(self.tracks[0].skipped)())
+        left = sum((track.skipped for track in self.tracks), start=Counter())
         return "; ".join([f"{done} of {len(self.tracks)} faces restored in {self.frames} frames",
                           *(f"left as it is in {number} frames: {reason}" for reason, number in left.most_common()),
                           *self.notes])

@@ -23,7 +23,7 @@ MISSING = ("ffmpeg and ffprobe, version 5.1 or later, are needed for videos and 
 # Containers of videos. Not among them are lists of other files or addresses (concat, hls, dash, sdp), images and text.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf"
 LAST_LINES = 20  # of ffmpeg's messages
-PROBE_SECONDS = 120  # a file system may be slow; more means that something is wrong
+PROBE_SECONDS = 120  # to read the head of a file: a file system may be slow; more means that something is wrong
 
 
 def program(name: str, path: str | Path) -> str:
@@ -53,12 +53,15 @@ def file_name(path: str | Path) -> str:
     return f"file:{os.path.abspath(path)}"
 
 
-def probe(path: str | Path, *words: str) -> dict[str, Any]:
-    """Returns what ffprobe says of the video `path`, for the options `words`. Raises BadImage."""
+def probe(path: str | Path, *words: str, whole: bool = False) -> dict[str, Any]:
+    """Returns what ffprobe says of the video `path`, for the options `words`. Raises BadImage.
+
+    whole: these options make ffprobe read the whole file, for which there is no time limit: it may be of any length.
+    """
     command = [program("ffprobe", path), "-v", "error", "-of", "json", *words, *source(path)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                              timeout=PROBE_SECONDS, check=False)
+                              timeout=None if whole else PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise BadImage(path, f"ffprobe did not answer within {PROBE_SECONDS} s") from None
     if done.returncode:

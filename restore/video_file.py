@@ -266,7 +266,7 @@ class VideoWriter:
         # ffmpeg does not fail for every error, e.g. of a disk that becomes full as the file is closed.
         try:
             found = probe(self._target, "-select_streams", "v:0", "-count_packets", "-show_entries",
-                          "stream=nb_read_packets")
+                          "stream=nb_read_packets", whole=True)
         except BadImage as error:
             self._fail(self._encoder.complaint() or error.reason)
         written = int(found["streams"][0].get("nb_read_packets", 0)) if found.get("streams") else 0

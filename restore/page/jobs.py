@@ -124,19 +124,19 @@ class Jobs:
         if self._closed:
             raise Refusal("closing")
 
-    def get(self, number: str) -> Job:
+    def get(self, photo_id: str) -> Job:
         """Returns the Job with this id. Raises Refusal if there is none."""
         self.tidy()
         with self._changed:
-            job = self._jobs.get(number)
+            job = self._jobs.get(photo_id)
             if job is None:
                 raise Refusal("unknown_photo")
             job.asked = self._clock()
             return job
 
-    def describe(self, number: str) -> dict[str, Any]:
+    def describe(self, photo_id: str) -> dict[str, Any]:
         """Returns how far a photo is, for JSON. Raises Refusal for an unknown id."""
-        job = self.get(number)
+        job = self.get(photo_id)
         with self._changed:
             about: dict[str, Any] = {"id": job.id, "name": job.name, "state": job.state}
             if job.state == WAITING:
@@ -147,10 +147,10 @@ class Jobs:
                 about |= job.refusal.record()
             return about
 
-    def cancel(self, number: str) -> None:
+    def cancel(self, photo_id: str) -> None:
         """Removes a photo: one that waits or is finished at once, one that is being restored after its stage."""
         with self._changed:
-            job = self._jobs.get(number)
+            job = self._jobs.get(photo_id)
             if job:
                 self._cancel(job)
 

@@ -95,11 +95,11 @@ class Server:
     async def states(self, request: Request) -> Response:
         """Says how far photos are: GET /jobs?id=...&id=..."""
         found = {}
-        for number in request.query_params.getlist("id")[:ASKED_AT_ONCE]:
+        for photo_id in request.query_params.getlist("id")[:ASKED_AT_ONCE]:
             try:
-                found[number] = self.jobs.describe(number)
+                found[photo_id] = self.jobs.describe(photo_id)
             except Refusal as refusal:
-                found[number] = {"id": number, "state": "forgotten", **refusal.record()}
+                found[photo_id] = {"id": photo_id, "state": "forgotten", **refusal.record()}
         return JSONResponse(found)
 
     async def remove(self, request: Request) -> Response:
@@ -109,8 +109,8 @@ class Server:
 
     async def remove_several(self, request: Request) -> Response:
         """Removes the photos of a page that is being closed; the ids are in the query, as of `states`."""
-        for number in request.query_params.getlist("id")[:ASKED_AT_ONCE]:
-            self.jobs.cancel(number)
+        for photo_id in request.query_params.getlist("id")[:ASKED_AT_ONCE]:
+            self.jobs.cancel(photo_id)
         return Response(status_code=204)
 
     def _finished(self, request) -> Job:

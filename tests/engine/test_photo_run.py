@@ -17,6 +17,7 @@ from options.photo_options import parse_photo
 from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
 from tests.helpers.deployed import SMALL, save_recipe
+from tests.helpers.photos import photo_caller
 from tests.helpers.ranks import run_program
 from utils.errors import UserError
 from utils.files import WriteError
@@ -34,12 +35,7 @@ def run(tmp_path, monkeypatch):
         found.description = replace(found.description, task="face128")
         return found
     monkeypatch.setattr(Restorer, "load", blind)
-
-    def call(photos, *words, out="out"):
-        options = parse_photo([str(photos), "--output_path", str(tmp_path / out), "--pth_path", str(weights),
-                               "--device", "cpu", *map(str, words)])
-        return photo_run.PhotoRun(options).run(), tmp_path / out
-    return call
+    return photo_caller(tmp_path, weights)
 
 
 def save(path, size=40, canvas=160, **options):
@@ -80,6 +76,24 @@ def test_a_folder_is_restored_under_the_same_names_and_finished_once(run, tmp_pa
     save(tmp_path / "in" / "plain.jpg", 0, canvas=90)
     run(tmp_path / "in", "--fidelity", 0.5)
     assert "1 unchanged, 1 skipped, 1 done before" in capsys.readouterr().out
+
+
+def test_a_photo_that_changes_while_it_is_read_is_restored_again_by_the_next_call(run, tmp_path, monkeypatch, capsys):
+    """The picture and the checksum in its report come from the same bytes."""
+    photo, read = tmp_path / "face.png", photo_run._content
+    before = save(photo)
+
+    def replaced_after(path):
+        content = read(path)
+        save(photo, 0)
+        return content
+    monkeypatch.setattr(photo_run, "_content", replaced_after)
+    status, out = run(photo)
+    after = np.asarray(Image.open(out / "face.png"))
+    assert status == 0 and np.array_equal(after[100:], before[100:]) and (after[35:65, 25:55] != 128).any()
+    assert "1 restored" in capsys.readouterr().out
+    run(photo)
+    assert "1 unchanged" in capsys.readouterr().out
 
 
 def test_a_photo_is_enlarged_with_its_faces(run, tmp_path, capsys):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import photo_run, video_run
-from options.photo_options import parse_photo
+from engine import video_run
 from restore.restorer import Restorer
+from tests.helpers.photos import photo_caller
 from tests.helpers.videos import Network, decoded, face_frames, needs_ffmpeg, probed, save_clip, stream_hash
 from utils import signals
 
@@ -23,11 +23,7 @@ def run(tmp_path, monkeypatch):
     network = Network(lambda face: face // 2)
     monkeypatch.setattr(Restorer, "load", lambda path, device: network)
     (tmp_path / "w.safetensors").write_bytes(b"")
-
-    def call(path, *words):
-        options = parse_photo([str(path), "-o", str(tmp_path / "out"), "--pth_path", str(tmp_path / "w.safetensors"),
-                               "--device", "cpu", *map(str, words)])
-        return photo_run.PhotoRun(options).run(), tmp_path / "out"
+    call = photo_caller(tmp_path, tmp_path / "w.safetensors")
     call.network = network
     return call
 

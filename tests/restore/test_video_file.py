@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from restore import ffmpeg as programs
 from restore import video_file
 from restore.ffmpeg import MISSING
 from restore.video_file import read_video, reading, writing
@@ -43,6 +44,21 @@ def test_lossless_video_keeps_every_pixel(tmp_path):
     assert np.array_equal(decoded(tmp_path / "out.mkv"), frames)
     assert read[3].time - read[0].time == Fraction(120, 1000) and times(clip) == times(tmp_path / "out.mkv")
     assert stream_hash(clip, "a") == stream_hash(tmp_path / "out.mkv", "a")
+
+
+def test_no_time_limit_holds_for_counting_the_frames_of_a_long_video(tmp_path, monkeypatch):
+    clip = save_clip(tmp_path / "clip.mp4", face_frames(3), sound=False)
+    video = read_video(clip)
+    monkeypatch.setattr(programs, "PROBE_SECONDS", 0)
+    with pytest.raises(BadImage, match="did not answer"):
+        read_video(clip)
+    with reading(video) as reader:
+        frames = list(reader)
+    with writing(video, frames[0], tmp_path / "out.mp4", tmp_path / "out.mp4") as writer:
+        for frame in frames:
+            writer.write(frame)
+        writer.finish()
+    assert len(decoded(tmp_path / "out.mp4")) == 3
 
 
 VARIABLE = ("-vf", "setpts=N*N*300+N*1000+4500,settb=1/90000", "-fps_mode", "passthrough", "-enc_time_base", "-1",

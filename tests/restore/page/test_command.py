@@ -65,7 +65,7 @@ def test_it_serves_until_a_signal():
             address, files = f"http://127.0.0.1:{found[1]}/restore", {"photo": photo_file()}
             answer = httpx.post(address, files=files, headers={"authorization": f"Bearer {found[2]}"}, timeout=60)
             assert answer.status_code == 200 and answer.content == files["photo"]  # no face in noise
-            assert httpx.post(address, files=files).status_code == 401
+            assert httpx.post(address, files=files, timeout=60).status_code == 401
             process.send_signal(signal.SIGTERM)
             rest, errors = process.communicate(timeout=60)
         finally:

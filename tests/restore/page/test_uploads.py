@@ -78,7 +78,7 @@ def test_a_slow_upload_is_cut_off_and_others_go_on():
                 link.sendall(HEAD % b"content-length: 5000" + PART)
             until(lambda: jobs.counts()["queue"] == 2)
             files = {"photo": photo_file()}
-            assert httpx.post(f"{address}/restore", files=files).status_code == 200
+            assert httpx.post(f"{address}/restore", files=files, timeout=60).status_code == 200
             slow.settimeout(0.1)
             received = b""
             while not received:
