@@ -11,7 +11,7 @@ import numpy as np
 from restore.alignment import crop_matrix, crop_scale, cut_face
 from restore.background import Background
 from restore.bit_depth import eight_bits
-from restore.choice import choose
+from restore.choice import misfit
 from restore.description import Description
 from restore.face_finder import SMALLEST_FACE, TRUST, Face, FaceFinder
 from restore.paste_back import RestoredCrop, paste_back
@@ -145,11 +145,9 @@ class PhotoRestorer:
             return FoundFace(face, skipped="its points span no face")
         if kept and self._reason(kept, sides[kept], NEARLY) is None:
             return FoundFace(face, sides[kept], kept)
-        fitting = {name: described for name, described in self._described.items()
-                   if self._reason(name, sides[name]) is None}
-        known = fitting or self._described
-        side = round(float(np.median(list(sides.values()))))
-        name = choose({side: 1}, known)
+        fitting = [name for name in self.restorers if self._reason(name, sides[name]) is None]
+        # Each by its own side: the squares of two alignments around the same face differ.
+        name = min(fitting or self.restorers, key=lambda name: misfit(self._described[name], round(sides[name])))
         return FoundFace(face, sides[name], name, self._reason(name, sides[name]))
 
     def cut(self, pixels: np.ndarray, found: FoundFace) -> FoundFace:
