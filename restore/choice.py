@@ -2,6 +2,7 @@
 """Chooses among the weights that ship by the size of the images to restore (--pretrained auto)."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -43,11 +44,23 @@ def choose_for_folder(folder: str, option: str, leave_out: Collection[Path] = ()
 def choose(sides: Mapping[int, int], described: Mapping[str, Description]) -> str:
     """Returns the name of the weights that were trained on the sizes of most images.
 
-    sides: {shorter side in pixels: number of images}. described: {name: Description}. Among equals it is the most
-    special one, of the fewest sizes; if none was trained on any of the sizes, the most general one.
+    sides: {shorter side in pixels: number of images}. described: {name: Description}. Among equals it is the one whose
+    sizes are nearest to those of the images, then the most special one.
     """
-    def fitting(name):
+    def unfitness(name):
         smallest, largest = described[name].trained_sides()
         fit = sum(count for side, count in sides.items() if smallest <= side <= largest)
-        return fit, (smallest - largest if fit else largest - smallest), name
-    return max(described, key=fitting)
+        apart = sum(count * misfit(described[name], side)[0] for side, count in sides.items())
+        return -fit, apart, largest - smallest, name
+    return min(described, key=unfitness)
+
+
+def misfit(described: Description, side: int) -> tuple[float, int]:
+    """Returns what is lowest for the weights that fit a face of this side in pixels best.
+
+    That is (distance to the sizes of their training, as the logarithm of a ratio; their number of sizes): among those
+    that fit, the most special ones are best.
+    """
+    smallest, largest = described.trained_sides()
+    outside = max(smallest / max(side, 1), side / largest, 1.0)
+    return math.log(outside), largest - smallest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from restore.alignment import crop_matrix, crop_scale, cut_face
 from restore.background import Background
 from restore.bit_depth import eight_bits
-from restore.choice import choose
+from restore.choice import misfit
 from restore.description import Description
 from restore.face_finder import SMALLEST_FACE, TRUST, Face, FaceFinder
 from restore.paste_back import RestoredCrop, paste_back
@@ -20,7 +21,7 @@ from restore.restorer import Restorer
 ALIGNMENT = "celeba"  # of weights that do not say how their faces were aligned
 COARSEST = 0.75  # crop pixels per photo pixel: a coarser crop would replace a sharper face by a smaller one
 SMALLEST = 0.75  # of the smallest faces of the training
-NEARLY = 1.1  # factor by which the limits of sides are wider for a face of a video that is being restored already
+NEARLY = 1.1  # factor by which limits and the weights' sizes are wider for a face of a video that is being restored
 
 
 class FoundFace(NamedTuple):
@@ -143,14 +144,14 @@ class PhotoRestorer:
         sides = {name: self._side(face, name) for name in self.restorers}
         if None in sides.values():
             return FoundFace(face, skipped="its points span no face")
-        if kept and self._reason(kept, sides[kept], NEARLY) is None:
-            return FoundFace(face, sides[kept], kept)
-        fitting = {name: described for name, described in self._described.items()
-                   if self._reason(name, sides[name]) is None}
-        known = fitting or self._described
-        side = round(float(np.median(list(sides.values()))))
-        name = choose({side: 1}, known)
-        return FoundFace(face, sides[name], name, self._reason(name, sides[name]))
+        slack = {name: NEARLY if name == kept else 1.0 for name in sides}
+        fitting = [name for name, side in sides.items() if self._reason(name, side, slack[name]) is None]
+
+        def unfitness(name):  # each by its own side: the squares of two alignments around the same face differ
+            apart, sizes = misfit(self._described[name], round(sides[name]))
+            return apart > math.log(NEARLY) if name == kept else True, apart, sizes
+        name = min(fitting or sides, key=unfitness)
+        return FoundFace(face, sides[name], name, self._reason(name, sides[name], slack[name]))
 
     def cut(self, pixels: np.ndarray, found: FoundFace) -> FoundFace:
         """Returns what `judge` gave, with what the network gets in place of the restored crop. pixels: uint8."""

@@ -131,12 +131,14 @@ def _decoding(path):
         raise
     except UnidentifiedImageError:
         raise BadImage(path, "cannot identify an image of a supported format in it") from None
+    except Image.DecompressionBombError:
+        raise BadImage(path, f"it has more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
         raise BadImage(path, "it does not fit into memory") from None
     except OSError as error:
         raise BadImage(path, printable(error.strerror or first_line(error))) from None
     except Exception as error:
-        raise BadImage(path, printable(first_line(error))) from None
+        raise BadImage(path, printable(first_line(error).rstrip("."))) from None
 
 
 @contextlib.contextmanager

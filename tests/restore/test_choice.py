@@ -8,10 +8,13 @@ import pytest
 from options.export_options import parse_export
 from options.test_options import parse_test
 from restore import choice
-from restore.description import Description
+from restore.description import Description, read_metadata
+from restore.face_finder import Face
+from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
 from utils.errors import UserError
 from utils.images import save_image
+from utils.pretrained import find_pretrained
 
 KNOWN = {"small": Description(input_size=128, scale_factor=8),
          "blind": Description(input_size=128, task="face128"),
@@ -25,11 +28,28 @@ def test_the_most_special_weights_that_fit_most_images(sides, name):
     assert choice.choose(sides, KNOWN) == name
 
 
-def test_if_none_fits_it_is_the_most_general():
-    known = {name: KNOWN[name] for name in ("small", "blind")}
-    assert [choice.choose({side: 1}, known) for side in (8, 600)] == ["blind", "blind"]
+def test_if_none_fits_it_is_the_nearest():
+    known = {name: KNOWN[name] for name in ("small", "blind")} | {"face256": read_metadata(find_pretrained("face256"))}
+    assert [choice.choose({side: 1}, known) for side in (8, 600)] == ["blind", "face256"]
 
 
+@pytest.mark.parametrize("side, limits, kept, name, skipped", [
+    (8, {}, None, "face128", "too small: 8.0 pixels, 9.0 are needed"), (8, {"min_face": 4}, None, "face128", None),
+    (20, {}, None, "face128", None), (128, {}, None, "face128", None), (132, {}, None, "face256", None),
+    (360, {}, None, "face256", None), (360, {"max_face": 900}, None, "face256", None),
+    (138, {}, "face128", "face128", None), (144, {}, "face128", "face256", None), (60, {}, "face256", "face256", None),
+    (8.5, {}, "face128", "face128", None), (420, {}, "face256", "face256", None)])
+def test_a_face_gets_the_weights_trained_on_its_side_as_they_cut_it(side, limits, kept, name, skipped):
+    """side: of face128's square around the face (CelebA), which is larger than that of face256 (FFHQ).
+
+    kept: weights of the same face a moment ago.
+    """
+    both = {name: Restorer.load(name, "cpu") for name in ("face128", "face256")}
+    template = np.array([(0.34, 0.46), (0.66, 0.46), (0.5, 0.64), (0.37, 0.82), (0.63, 0.82)])
+    face = Face(template * 100, (0, 0, 100, 100), 1.0, 1.0, 0.0)
+    celeba = PhotoRestorer({"face128": both["face128"]}).judge(face).side
+    found = PhotoRestorer(both, **limits).judge(face._replace(points=face.points * side / celeba), kept)
+    assert (found.weights, found.skipped) == (name, skipped)
 def test_the_sizes_of_the_training():
     assert [known.trained_sides() for known in KNOWN.values()] == [(16, 16), (12, 128), (0, 512)]
 
