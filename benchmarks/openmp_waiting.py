@@ -20,10 +20,10 @@ from data.drawn.builtin_faces import write_faces
 from utils.errors import run_main
 from utils.option_types import tool_parser
 
-SETTINGS = {  # OpenMP ignores an empty variable, and utils/__init__.py does not overwrite it
-    "GNU's default": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"},
-    "GOMP_SPINCOUNT=1000": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "1000"},
-    "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": ""},
+SETTINGS = {
+    "GNU's default": {"GOMP_SPINCOUNT": "300000"},
+    "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
+    "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
 }
 ROUNDS = 2
 PATIENCE = 60  # seconds; longer runs are stopped
@@ -31,11 +31,13 @@ PATIENCE = 60  # seconds; longer runs are stopped
 
 def train(folder, name, setting):
     """Starts a process that trains for 40 steps and returns it."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | setting
     return subprocess.Popen(
         [sys.executable, "newtrain.py", "--preset", "sparnet_builtin", "--batch_size", "16", "--workers", "1",
          "--dataroot", f"{folder}/faces/images", "--checkpoints_dir", folder, "--name", name, "--train_steps", "40",
          "--device", "cpu"],
-        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], env=os.environ | setting)
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], env=environment)
 
 
 def speed(process):
