@@ -26,7 +26,7 @@ SETTINGS = {
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
 }
 ROUNDS = 2
-PATIENCE = 60  # seconds; longer runs are stopped
+PATIENCE = 180  # seconds; longer runs are stopped
 
 
 def train(folder, name, setting):

@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 PLAIN = "plain form"  # of the network, benchmarks/plain_forms.py
+PROCESSORS = {"avx2": "AVX2", "avx512": "AVX-512, bf16"}  # ending of the files' names: column
 
 
 class Line(NamedTuple):
     """A job whose time is compared with that of another program or form.
 
-    file: JSON file of benchmarks/results/ without extension. row: the values that identify the row. ours, theirs,
+    file: JSON file of benchmarks/results/ without its ending. row: the values that identify the row. ours, theirs,
     ratio: the row's columns of both times and of theirs / ours; `{chosen}` stands for the row's value of that name.
     against: what is compared with. preset: whose profile names the limit; None: not profiled.
     """
@@ -24,12 +25,12 @@ class Line(NamedTuple):
 
 
 def training(job, recipe, preset=None):
-    return Line(f"{job}: training step", "layout_avx2", {"recipe": recipe, "purpose": "training"}, "{chosen} s",
+    return Line(f"{job}: training step", "layout", {"recipe": recipe, "purpose": "training"}, "{chosen} s",
                 "plain s", "{chosen} faster", PLAIN, preset=preset)
 
 
 def restoring(job, recipe):
-    return Line(f"{job}: restoring a batch", "layout_avx2", {"recipe": recipe, "purpose": "restoring"}, "{chosen} s",
+    return Line(f"{job}: restoring a batch", "layout", {"recipe": recipe, "purpose": "restoring"}, "{chosen} s",
                 "plain s", "{chosen} faster", PLAIN)
 
 
@@ -41,12 +42,12 @@ LINES = [
     training("GPEN 256 narrow, batch 2", "gpen_256"),
     restoring("SPARNet-Light, batch 8", "light"),
     restoring("FSRNet, batch 4", "fsrnet"),
-    Line("GPEN 512: restoring a face", "gpen_restore_avx2", {"job": "restoring", "precision": "O0", "faces": 1},
+    Line("GPEN 512: restoring a face", "gpen_restore", {"job": "restoring", "precision": "O0", "faces": 1},
          "project s/face", "grouped s/face", "faster", "grouped convolutions, as published"),
     Line("newtest.py: a face, two cores", "restoring_2_cores", {"cores": 2}, "newtest ms/face", "network ms/face",
          "network / newtest", "the network alone", "ms"),
-    Line("SPARNet, half width, batch 1: a step in O0", "precision_avx2", {"preset": "sparnet_half_width"}, "O0", "O2",
-         "O2 / O0", "O2, which `auto` avoids here"),
+    Line("SPARNet, half width: a step in O0", "precision", {"preset": "sparnet_half_width"}, "O0", "O2",
+         "O2 / O0", "O2; `auto` takes the faster one"),
 ]
 
 
@@ -55,13 +56,15 @@ def table(records):
 
     Raises KeyError if a file, row or column is missing.
     """
-    rows = ["| job | ours | compared with | its time | times as fast | limit |", "|---|---|---|---|---|---|"]
+    rows = ["| job | compared with | " + " | ".join(f"{name}: ours, other | times as fast" for name in PROCESSORS.values())
+            + " | limit (AVX2) |", "|---|---|" + "---|---|" * len(PROCESSORS) + "---|"]
     for line in LINES:
-        row = find(records[line.file]["rows"], line.row)
-        ours, theirs, ratio = (row[column.format(**row)] for column in (line.ours, line.theirs, line.ratio))
-        cells = [line.job, f"{ours:.3g} {line.unit}", line.against, f"{theirs:.3g} {line.unit}", f"{ratio:.2f}",
-                 limit(line.preset, records)]
-        rows.append(f"| {' | '.join(cells)} |")
+        cells = [line.job, line.against]
+        for processor in PROCESSORS:
+            row = find(records[f"{line.file}_{processor}"]["rows"], line.row)
+            ours, theirs, ratio = (row[column.format(**row)] for column in (line.ours, line.theirs, line.ratio))
+            cells += [f"{ours:.3g}, {theirs:.3g} {line.unit}", f"{ratio:.2f}"]
+        rows.append(f"| {' | '.join([*cells, limit(line.preset, records)])} |")
     return "\n".join(rows) + "\n"
 
 

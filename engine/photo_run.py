@@ -31,7 +31,18 @@ from utils.background import in_batches, usable_cores
 from utils.errors import UserError
 from utils.files import WriteError, is_temporary, open_regular, read_regular_file, write_file
 from utils.folder_lock import only_writer, require_folder
-from utils.images import EXTENSIONS, MAX_PIXELS, BadImage, fitting, grid, list_images, read_size, resize, save_image
+from utils.images import (
+    EXTENSIONS,
+    MAX_PIXELS,
+    USUAL,
+    BadImage,
+    fitting,
+    grid,
+    list_images,
+    read_size,
+    resize,
+    save_image,
+)
 from utils.links import leads_into
 from utils.names import printable
 from utils.pretrained import sha256
@@ -64,6 +75,10 @@ class _Job:
     about: dict[str, Any] = field(default_factory=dict)
     outcome: str | None = None
     message: str = ""
+
+    def written(self) -> set[str]:
+        """Returns the names of the files that earlier calls made of it: a GIF file becomes a.gif, or enlarged a.gif.png."""
+        return {self.known["file"], *self.known["also"]} if self.known else set()
 
     def skip(self, error: BadImage | WriteError) -> None:
         reason = (error.if_of_name() if isinstance(error, WriteError) else error).reason
@@ -122,7 +137,7 @@ class PhotoRun:
         shown = printable(o.photos)
         if given.is_file():
             if given.suffix.lower() not in EXTENSIONS | VIDEO_EXTENSIONS:
-                raise UserError(f"{shown}: it is no image by its name ({', '.join(sorted(EXTENSIONS)[:6])} ...), and "
+                raise UserError(f"{shown}: it is no image by its name ({USUAL} ...), and "
                                 f"no video ({', '.join(sorted(VIDEO_EXTENSIONS))}).")
             found, root = [given], given.parent
         else:
@@ -239,9 +254,9 @@ class PhotoRun:
             job.skip(error)
 
     def _take_names(self, job, names):
-        """Takes names in OUT. Of the files there, only the one that this photo or video became earlier is replaced."""
+        """Takes names in OUT. Of the files there, only those that this photo or video became earlier are replaced."""
         for name in names:
-            if name in self.targets or (os.path.lexists(self.folder / name) and job.known.get("file") != name):
+            if name in self.targets or (os.path.lexists(self.folder / name) and name not in job.written()):
                 raise BadImage(job.name, f"{printable(self.folder / name)} is there already, and no report says that "
                                          f"it was made of this file; it is left as it is")
         self.targets |= names
@@ -310,7 +325,7 @@ class PhotoRun:
     def _begin_report(self, job, file, about):
         """Writes a report without `asked`: if the process is killed now, the next call knows its own file."""
         require_folder(self.folder)
-        job.about = {"file": file, "command": command(), **about}
+        job.about = {"file": file, "also": sorted(job.written() - {file}), "command": command(), **about}
         _write_record(self._record(job.name), job.about)
 
     def _withdraw_report(self, job):
@@ -362,7 +377,10 @@ def _read_record(path: Path, name: str) -> dict[str, Any]:
     except (UserError, ValueError, RecursionError):
         return {}
     own = (name, f"{name}{ELSE_SUFFIX}", f"{name}{ELSE_VIDEO_SUFFIX}")
-    return known if isinstance(known, dict) and known.get("file") in own else {}
+    if not isinstance(known, dict) or known.get("file") not in own:
+        return {}
+    also = known.get("also")
+    return known | {"also": [file for file in also if file in own] if isinstance(also, list) else []}
 
 
 def _write_record(path: Path, content: dict[str, Any]) -> None:
@@ -374,10 +392,11 @@ def _summary(faces, notes, otherwise):
     sure = [face for face in faces if not face.face.doubtful]
     restored = f"{sum(bool(face.crop) for face in sure)} of {len(sure)} faces restored"
     parts = [restored if sure else f"no face found, {otherwise}"]
-    reasons: dict[str, list[str]] = {}  # all of one kind are one part: a photo of a crowd would fill the screen
+    reasons: dict[str, list[FoundFace]] = {}  # all of one kind are one part: a photo of a crowd would fill the screen
     for face in sorted(faces, key=lambda face: -face.face.trust):
         if face.skipped:
-            reasons.setdefault(face.skipped.partition(":")[0], []).append(face.skipped)
+            reasons.setdefault(face.skipped.partition(":")[0], []).append(face)
     for first, *further in reasons.values():
-        parts.append(f"left as it is: {first}{f' (one of {len(further) + 1} such places)' if further else ''}")
+        what = "places" if first.face.doubtful else "faces"
+        parts.append(f"left as it is: {first.skipped}{f' (one of {len(further) + 1} such {what})' if further else ''}")
     return "; ".join([*parts, *notes])

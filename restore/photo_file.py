@@ -147,7 +147,7 @@ def _own_options(image, kind, content):
     if kind == "JPEG" and getattr(image, "quantization", None):
         # Of others than Pillow's three, e.g. CMYK's, all of the colour is kept.
         sampling = max(0, JpegImagePlugin.get_sampling(image)) if image.mode != "L" else -1
-        return {"qtables": image.quantization, "progressive": "progressive" in image.info} | (
+        return {"qtables": image.quantization, "progressive": "progressive" in image.info, "extra": _iptc(image)} | (
             {"subsampling": sampling} if sampling >= 0 else {})
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
@@ -163,6 +163,12 @@ def _own_options(image, kind, content):
         compression = image.info.get("compression", "raw")
         return {"compression": compression if compression in TIFF_KEPT else TIFF_ELSE}
     return BEST.get(kind, {})
+
+
+def _iptc(image):
+    """Returns the segments of a JPEG photo in which Adobe's programs keep IPTC data: captions, keywords, rights."""
+    contents = (content for name, content in image.applist if name == "APP13")
+    return b"".join(b"\xff\xed" + (len(content) + 2).to_bytes(2, "big") + content for content in contents)
 
 
 def _turned_tables(turn, options):

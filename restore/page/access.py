@@ -100,7 +100,7 @@ class Access:
         except CookieError:
             cookie = None
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if not self._is_token(cookie.value if cookie else given if kind.lower() == "bearer" else ""):
+        if not (cookie and self._is_token(cookie.value) or kind.lower() == "bearer" and self._is_token(given)):
             raise Refusal("no_token")
 
     def _is_token(self, given):

@@ -21,6 +21,8 @@ from restore.page.limits import MB
 from restore.page.names import attachment
 from restore.page.refusal import Refusal
 from restore.page.uploads import read_form
+from restore.video_file import EXTENSIONS as VIDEOS
+from utils.errors import shown
 
 PAGE = Path(__file__).with_name("page.html")
 TIDY_SECONDS = 5.0
@@ -66,6 +68,8 @@ class Server:
     async def _receive(self, request, watched) -> Job:
         with self.jobs.uploading() as upload:
             form = await read_form(request, upload, self.jobs.limits)
+            if Path(form.name).suffix.lower() in VIDEOS:
+                raise Refusal("video")
             return self.jobs.add(form.name, form.content, form.settings, watched)
 
     async def add(self, request: Request) -> Response:
@@ -159,7 +163,11 @@ async def _refuse(request: Request, refusal: Refusal) -> Response:
 
 
 async def _no_page(request: Request, error: HTTPException) -> Response:
-    return JSONResponse(Refusal("no_page").record(), error.status_code, error.headers)
+    if error.status_code == 405:
+        refusal = Refusal("wrong_method", method=shown(request.method, 20), known=error.headers["Allow"])
+    else:
+        refusal = Refusal("no_page")
+    return JSONResponse(refusal.record(), error.status_code, error.headers)
 
 
 async def _gone(request: Request, error: ClientDisconnect) -> Response:

@@ -153,6 +153,15 @@ def test_no_file_of_the_user_is_replaced(run, tmp_path, capsys):
         assert "a.png: no face found" in capsys.readouterr().out
 
 
+def test_a_photo_that_is_named_otherwise_when_enlarged_changes_its_size_again_and_again(run, tmp_path):
+    save(tmp_path / "b.gif", 0)
+    for upscale, name, size in ((2, "b.gif.png", 320), (1, "b.gif", 160), (4, "b.gif.png", 640), (1, "b.gif", 160)):
+        status, out = run(tmp_path / "b.gif", "--upscale", upscale)
+        assert status == 0 and Image.open(out / name).size == (size, size)
+    report = json.loads((out / "newphoto" / "reports" / "b.gif.json").read_text())
+    assert (report["file"], report["also"]) == ("b.gif", ["b.gif.png"])
+
+
 @pytest.mark.parametrize("words, message", [
     (["named"], "photos lie in its folder newphoto"),
     (["none.png"], "PHOTO_OR_FOLDER: the folder none.png does not exist"),
@@ -321,7 +330,7 @@ def test_a_crowd_is_one_part_of_the_line(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(photo, "FaceFinder", lambda: lambda pixels, **_: crowd)
     run(tmp_path / "face.png")
     line, = (line for line in capsys.readouterr().out.splitlines() if "face.png:" in line)
-    assert line.count("left as it is") == 2 and "(one of 3 such places)" in line and "(one of 2 such places)" in line
+    assert line.count("left as it is") == 2 and "(one of 3 such faces)" in line and "(one of 2 such faces)" in line
 
 
 def test_a_photo_that_could_not_be_written_leaves_no_report(run, tmp_path, monkeypatch, capsys):

@@ -2,7 +2,7 @@
 """Photos keep what is not their picture."""
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, IptcImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from restore.photo_file import read_photo, write_photo
 from utils.images import BadImage
@@ -143,6 +143,16 @@ def test_comments_and_the_meaning_of_colours_survive(tmp_path):
     Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.png", pnginfo=colours)
     written = through(tmp_path / "a.png", tmp_path)[1]
     assert written.info["gamma"] == 0.45455 and written.info["chromaticity"][0] == 0.1
+
+
+def test_captions_and_keywords_of_iptc_survive(tmp_path):
+    record = b"\x1c\x02\x78\x00\x09a caption" + b"\x1c\x02\x19\x00\x05faces"  # 2:120 and 2:25
+    resource = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + len(record).to_bytes(4, "big") + record
+    segment = b"\xff\xed" + (len(resource) + 2).to_bytes(2, "big") + resource
+    Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", extra=segment, icc_profile=PROFILE, exif=exif())
+    written = through(tmp_path / "a.jpg", tmp_path)[1]
+    assert IptcImagePlugin.getiptcinfo(written) == {(2, 120): b"a caption", (2, 25): b"faces"}
+    assert written.info["icc_profile"] == PROFILE and written.getexif()[0x010E] == "a description"
 
 
 def test_pages_are_not_counted(tmp_path, monkeypatch):

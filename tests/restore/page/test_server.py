@@ -307,12 +307,27 @@ def test_every_address_needs_the_token():
         assert answer.status_code == 401 and "token" in answer.text, answer.url
     assert jobs.counts()["known"] == 0
     allowed = {"authorization": "Bearer the-token", "host": "any.name"}
-    assert send(page, photo_file(), headers=allowed).status_code == 200
+    stale = allowed | {"cookie": "restore_page_8017=old"}  # of an earlier start of the program
+    assert [send(page, photo_file(), headers=headers).status_code for headers in (allowed, stale)] == [200, 200]
     assert send(page, photo_file(), headers=allowed | {"origin": "http://evil.example"}).status_code == 403
     answer = page.get("/?token=the-token")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(answer.headers["set-cookie"].split("; "))
     assert page.get("/").status_code == 200  # the client keeps the cookie
+
+
+def test_a_wrong_method_is_named():
+    page, _ = client()
+    answer = page.get("/restore")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["error"] == "This address does not take GET; it takes POST."
+
+
+def test_a_video_is_sent_to_the_command():
+    page, jobs = client()
+    answer = send(page, b"anything", name="Birthday.MOV")
+    assert (answer.status_code, answer.json()["code"]) == (422, "video") and "newphoto.py VIDEO" in answer.json()["error"]
+    assert jobs.counts()["queue"] == jobs.counts()["waiting_bytes"] == 0
 
 
 def test_every_answer_has_the_headers_of_security():
