@@ -29,8 +29,8 @@ own optimizer. Training steps and restoring are in float32 on one thread, by the
 
 - A `+` after a commit means that the measured files differed from the commit.
 - Kills, stops, mutants, memory: other programs ran at the same time, so the counts are valid but the seconds are not.
-- Facial priors on the earlier machine; with AVX2, photos in batches: other programs ran at the same time, so images/s and
-  photos/s are too low, but the ratios are valid.
+- Facial priors on the earlier machine; with AVX2, photos in batches: other programs ran at the same time, so images/s
+  and photos/s are too low, but the ratios are valid.
 - Requests to the page with AVX2: other programs ran at the same time, so photos/s are too low and waits too long.
 - Training steps: commit be3259b and older used GNU OpenMP's default wait policy; later commits use the project's
   (utils/__init__.py).

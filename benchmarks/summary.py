@@ -56,8 +56,8 @@ def table(records):
 
     Raises KeyError if a file, row or column is missing.
     """
-    rows = ["| job | compared with | " + " | ".join(f"{name}: ours, other | times as fast" for name in PROCESSORS.values())
-            + " | limit (AVX2) |", "|---|---|" + "---|---|" * len(PROCESSORS) + "---|"]
+    of_each = " | ".join(f"{name}: ours, other | times as fast" for name in PROCESSORS.values())
+    rows = [f"| job | compared with | {of_each} | limit (AVX2) |", "|---|---|" + "---|---|" * len(PROCESSORS) + "---|"]
     for line in LINES:
         cells = [line.job, line.against]
         for processor in PROCESSORS:

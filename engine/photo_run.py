@@ -77,7 +77,7 @@ class _Job:
     message: str = ""
 
     def written(self) -> set[str]:
-        """Returns the names of the files that earlier calls made of it: a GIF file becomes a.gif, or enlarged a.gif.png."""
+        """Returns the names of what earlier calls made of it: a GIF file becomes a.gif, or enlarged a.gif.png."""
         return {self.known["file"], *self.known["also"]} if self.known else set()
 
     def skip(self, error: BadImage | WriteError) -> None:

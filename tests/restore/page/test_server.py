@@ -326,7 +326,8 @@ def test_a_wrong_method_is_named():
 def test_a_video_is_sent_to_the_command():
     page, jobs = client()
     answer = send(page, b"anything", name="Birthday.MOV")
-    assert (answer.status_code, answer.json()["code"]) == (422, "video") and "newphoto.py VIDEO" in answer.json()["error"]
+    assert (answer.status_code, answer.json()["code"]) == (422, "video")
+    assert "python newphoto.py VIDEO" in answer.json()["error"]
     assert jobs.counts()["queue"] == jobs.counts()["waiting_bytes"] == 0
 
 
