@@ -20,7 +20,7 @@ from restore.face_finder import FaceFinder, find_points
 from utils.errors import UserError, run_main
 from utils.files import write_file
 from utils.images import BadImage, Skipped, list_images, read_rgb, to_tensor_range
-from utils.option_types import file_path, text, tool_parser
+from utils.option_types import at_least, file_path, text, tool_parser
 
 BATCH = 32  # faces per pass of the embedding
 
@@ -76,8 +76,8 @@ def main():
     parser.add_argument("others", type=text, help="folder of faces to search, e.g. of a training")
     parser.add_argument("--identity_path", type=text, required=True, help="weights of a face embedding: MobileFaceNet "
                         "or ArcFace's IR-SE50")
-    parser.add_argument("--above", type=float, default=0.6, help="cosine above which faces are listed; "
-                        "default: %(default)s")
+    parser.add_argument("--above", type=at_least(0, float, 1), default=0.6,
+                        help="cosine above which faces are listed; default: %(default)s")
     parser.add_argument("--csv", type=file_path, default=None, help="file for all rows; default: none")
     parser.add_argument("--device", default="auto", help="device: auto, npu, cuda or cpu; default: %(default)s")
     a = parser.parse_args()

@@ -101,7 +101,7 @@ FIRST = "encoder.0.conv2d.weight"
     (lambda path, state: path.write_bytes(b""), "is empty"),
     (lambda path, state: path.write_text("version https://git-lfs.github.com/spec/v1"), "Run git lfs pull"),
     (lambda path, state: path.write_text("<!DOCTYPE html>Not Found"), "is a web page or other text"),
-    (lambda path, state: path.write_bytes(os.urandom(9)), "is no checkpoint|cannot be read"),
+    (lambda path, state: path.write_bytes(b"\x8f\x03\x91\xfe\x00\x7f\xc2\x10\x99"), "is no checkpoint|cannot be read"),
     (lambda path, state: path.write_bytes(pickle.dumps(Local(), protocol=2)), "cannot be read|Python object"),
     (lambda path, state: path.mkdir(), "it is a folder"),
     (lambda path, state: os.mkfifo(path), "named pipe"),
