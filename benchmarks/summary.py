@@ -11,14 +11,15 @@ class Line(NamedTuple):
 
     file: JSON file of benchmarks/results/ without its ending. row: the values that identify the row. ours, theirs,
     ratio: the row's columns of both times and of theirs / ours; `{chosen}` stands for the row's value of that name.
-    against: what is compared with. preset: whose profile names the limit; None: not profiled.
+    If they differ, {processor: column}; without a ratio it is that of both times. against: what is compared with.
+    preset: whose profile names the limit; None: not profiled.
     """
     job: str
     file: str
     row: dict
-    ours: str
-    theirs: str
-    ratio: str
+    ours: str | dict
+    theirs: str | dict
+    ratio: str | None
     against: str
     unit: str = "s"
     preset: str | None = None
@@ -46,8 +47,9 @@ LINES = [
          "project s/face", "grouped s/face", "faster", "grouped convolutions, as published"),
     Line("newtest.py: a face, two cores", "restoring_2_cores", {"cores": 2}, "newtest ms/face", "network ms/face",
          "network / newtest", "the network alone", "ms"),
-    Line("SPARNet, half width: a step in O0", "precision", {"preset": "sparnet_half_width"}, "O0", "O2",
-         "O2 / O0", "O2; `auto` takes the faster one"),
+    Line("SPARNet, half width, batch 1: a step as `auto` computes it, O0 or O2", "precision",
+         {"preset": "sparnet_half_width"}, {"avx2": "O0", "avx512": "O2"}, {"avx2": "O2", "avx512": "O0"}, None,
+         "the other of the two"),
 ]
 
 
@@ -62,10 +64,16 @@ def table(records):
         cells = [line.job, line.against]
         for processor in PROCESSORS:
             row = find(records[f"{line.file}_{processor}"]["rows"], line.row)
-            ours, theirs, ratio = (row[column.format(**row)] for column in (line.ours, line.theirs, line.ratio))
+            ours, theirs = (value(row, column, processor) for column in (line.ours, line.theirs))
+            ratio = value(row, line.ratio, processor) if line.ratio else theirs / ours
             cells += [f"{ours:.3g}, {theirs:.3g} {line.unit}", f"{ratio:.2f}"]
         rows.append(f"| {' | '.join([*cells, limit(line.preset, records)])} |")
     return "\n".join(rows) + "\n"
+
+
+def value(row, column, processor):
+    """Returns the row's value in `column`, see Line."""
+    return row[(column[processor] if isinstance(column, dict) else column).format(**row)]
 
 
 def find(rows, wanted):

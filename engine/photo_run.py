@@ -256,10 +256,15 @@ class PhotoRun:
     def _take_names(self, job, names):
         """Takes names in OUT. Of the files there, only those that this photo or video became earlier are replaced."""
         for name in names:
-            if name in self.targets or (os.path.lexists(self.folder / name) and name not in job.written()):
+            if name in self.targets or (os.path.lexists(self.folder / name) and not self._is_own(job, name)):
                 raise BadImage(job.name, f"{printable(self.folder / name)} is there already, and no report says that "
                                          f"it was made of this file; it is left as it is")
         self.targets |= names
+
+    def _is_own(self, job, name):
+        """Returns whether a file of OUT was made of this photo or video, not of another one that has this name."""
+        other = {} if name == job.name else _read_record(self._record(name), name)
+        return name in job.written() and other.get("file") != name
 
     def _changed(self, job):
         return self.options.upscale > 1 or any(face.crop for face in job.faces)
@@ -331,7 +336,11 @@ class PhotoRun:
     def _withdraw_report(self, job):
         """Removes the report of a file that was not written, so that no other file of its name is taken for it."""
         if job.about and not os.path.lexists(self.folder / job.about["file"]):
-            self._record(job.name).unlink(missing_ok=True)
+            also = [name for name in job.about["also"] if os.path.lexists(self.folder / name)]
+            if also:
+                _write_record(self._record(job.name), {"file": also[0], "also": also[1:]})
+            else:
+                self._record(job.name).unlink(missing_ok=True)
 
     def _finish_report(self, job):
         _write_record(self._record(job.name), job.about | {"asked": job.asked})

@@ -23,6 +23,7 @@ TIFF_KEPT, TIFF_ELSE = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_ado
 KEPT = ("icc_profile", "dpi", "xmp", "comment")  # what Pillow reads into `info` and writes again under the same name
 GREY = ("1", "L", "LA", "La")
 XMP = 700  # tag of a TIFF file
+IPTC = 0x0404  # number of these data among those of Adobe's programs
 # Tags of a TIFF file that describe the photo; the others describe how its pixels are stored. Description, maker, model,
 # software, date, artist, XMP, copyright, EXIF, GPS.
 DESCRIBING = (270, 271, 272, 305, 306, 315, XMP, 33432, 34665, 34853)
@@ -166,9 +167,14 @@ def _own_options(image, kind, content):
 
 
 def _iptc(image):
-    """Returns the segments of a JPEG photo in which Adobe's programs keep IPTC data: captions, keywords, rights."""
-    contents = (content for name, content in image.applist if name == "APP13")
-    return b"".join(b"\xff\xed" + (len(content) + 2).to_bytes(2, "big") + content for content in contents)
+    """Returns a JPEG segment with the photo's IPTC data (captions, keywords, rights), as Adobe's programs store them.
+
+    Their other data are left out: they hold a small copy of the picture as it was.
+    """
+    record = image.info.get("photoshop", {}).get(IPTC)
+    content = b"Photoshop 3.0\x008BIM" + IPTC.to_bytes(2, "big") + bytes(2) + len(record or b"").to_bytes(4, "big")
+    content += (record or b"") + bytes(len(record or b"") % 2)
+    return b"\xff\xed" + (len(content) + 2).to_bytes(2, "big") + content if record and len(content) < 65_534 else b""
 
 
 def _turned_tables(turn, options):

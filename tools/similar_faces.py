@@ -4,7 +4,8 @@
     python -m tools.similar_faces TEST_FACES TRAINING_FACES --identity_path MOBILEFACENET [--above 0.6] [--csv FILE]
 
 For each face of the first folder it finds the most similar face of the second, by the cosine of a face embedding, and
-lists those above --above: the same photo has 0.9 or more, the same person about 0.57, other people seldom above 0.4.
+lists those above --above. Pictures of the same person have about 0.57 on average with MobileFaceNet, copies of a
+photo more.
 """
 import csv
 import io
@@ -23,6 +24,7 @@ from utils.images import BadImage, Skipped, list_images, read_rgb, to_tensor_ran
 from utils.option_types import at_least, file_path, text, tool_parser
 
 BATCH = 32  # faces per pass of the embedding
+SHOWN = 1000  # images between lines about the progress
 
 
 @torch.no_grad()
@@ -36,7 +38,10 @@ def embedded(folder, option, net, device, skipped):
     def embed():
         vectors.append(net(to_tensor_range(torch.from_numpy(np.stack(crops)).to(device))).cpu())
         crops.clear()
-    for path in list_images(folder, option):
+    found = list_images(folder, option)
+    for number, path in enumerate(found, 1):
+        if number % SHOWN == 0:
+            print(f"{option}: {number} of {len(found)} images", flush=True)
         try:
             picture = np.asarray(read_rgb(path))
             points = find_points(picture, finder)

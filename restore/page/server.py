@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from restore.page.access import Access
 from restore.page.jobs import DONE, Job, Jobs
@@ -163,11 +163,12 @@ async def _refuse(request: Request, refusal: Refusal) -> Response:
 
 
 async def _no_page(request: Request, error: HTTPException) -> Response:
-    if error.status_code == 405:
-        refusal = Refusal("wrong_method", method=shown(request.method, 20), known=error.headers["Allow"])
-    else:
-        refusal = Refusal("no_page")
-    return JSONResponse(refusal.record(), error.status_code, error.headers)
+    if error.status_code != 405:
+        return JSONResponse(Refusal("no_page").record(), error.status_code, error.headers)
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE)
+    known = ", ".join(sorted({method for route in routes for method in route.methods}))
+    refusal = Refusal("wrong_method", method=shown(request.method, 20), known=known)
+    return JSONResponse(refusal.record(), 405, {"allow": known})
 
 
 async def _gone(request: Request, error: ClientDisconnect) -> Response:

@@ -162,6 +162,29 @@ def test_a_photo_that_is_named_otherwise_when_enlarged_changes_its_size_again_an
     assert (report["file"], report["also"]) == ("b.gif", ["b.gif.png"])
 
 
+def test_a_photo_keeps_its_earlier_file_if_the_enlarged_one_cannot_be_written(run, tmp_path, monkeypatch):
+    def refuse(photo, pixels, path):
+        raise BadImage(path, "there is no room")
+    save(tmp_path / "b.gif", 0)
+    run(tmp_path / "b.gif")
+    with monkeypatch.context() as patch:
+        patch.setattr(photo_run, "write_photo", refuse)
+        assert run(tmp_path / "b.gif", "--upscale", 2)[0] == 1
+    status, out = run(tmp_path / "b.gif", "--again")
+    assert status == 0 and [path.name for path in out.glob("b*")] == ["b.gif"]
+
+
+def test_a_photo_does_not_replace_that_of_another_which_has_taken_its_name(run, tmp_path, capsys):
+    save(tmp_path / "in" / "b.gif", 0)
+    _, out = run(tmp_path / "in", "--upscale", 2)
+    (out / "b.gif.png").unlink()
+    save(tmp_path / "in" / "b.gif.png", 0)
+    assert run(tmp_path / "in")[0] == 0
+    content = (out / "b.gif.png").read_bytes()
+    assert run(tmp_path / "in" / "b.gif", "--upscale", 2)[0] == 1
+    assert (out / "b.gif.png").read_bytes() == content and "is there already" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words, message", [
     (["named"], "photos lie in its folder newphoto"),
     (["none.png"], "PHOTO_OR_FOLDER: the folder none.png does not exist"),

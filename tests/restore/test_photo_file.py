@@ -147,11 +147,14 @@ def test_comments_and_the_meaning_of_colours_survive(tmp_path):
 
 def test_captions_and_keywords_of_iptc_survive(tmp_path):
     record = b"\x1c\x02\x78\x00\x09a caption" + b"\x1c\x02\x19\x00\x05faces"  # 2:120 and 2:25
-    resource = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + len(record).to_bytes(4, "big") + record
+    thumbnail = b"8BIM\x04\x0c\x00\x00" + (6).to_bytes(4, "big") + b"before"
+    resource = b"Photoshop 3.0\x00" + thumbnail + b"8BIM\x04\x04\x00\x00" + len(record).to_bytes(4, "big") + record
+    resource += bytes(len(record) % 2)
     segment = b"\xff\xed" + (len(resource) + 2).to_bytes(2, "big") + resource
     Image.fromarray(PIXELS[..., :3]).save(tmp_path / "a.jpg", extra=segment, icc_profile=PROFILE, exif=exif())
     written = through(tmp_path / "a.jpg", tmp_path)[1]
     assert IptcImagePlugin.getiptcinfo(written) == {(2, 120): b"a caption", (2, 25): b"faces"}
+    assert written.info["photoshop"] == {0x0404: record}  # no small copy of the picture as it was
     assert written.info["icc_profile"] == PROFILE and written.getexif()[0x010E] == "a description"
 
 

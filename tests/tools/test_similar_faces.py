@@ -13,25 +13,30 @@ from utils.errors import UserError
 
 @pytest.fixture
 def folders(tmp_path):
-    """Returns two folders: faces 0 and 3, and faces 3 (in a subfolder, at another quality), 5 and a picture without."""
+    """Returns two folders: faces 0 and 3; in a subfolder 3, smaller and compressed again, and 5; a picture without."""
     for folder, seeds in (("test", (0, 3)), ("training/deep", (3, 5))):
         (tmp_path / folder).mkdir(parents=True)
         for seed in seeds:
-            Image.fromarray(draw_face(seed, 128).image).save(tmp_path / folder / f"{seed}.jpg", quality=95 - seed)
+            small = "training" in folder
+            picture = Image.fromarray(draw_face(seed, 128).image).resize((112, 112) if small else (128, 128))
+            picture.save(tmp_path / folder / f"{seed}.jpg", quality=85 if small else 95)
     Image.new("RGB", (128, 128), "grey").save(tmp_path / "training" / "wall.png")
     return tmp_path / "test", tmp_path / "training"
 
 
 def test_a_copy_is_found_in_another_folder(tmp_path, folders, embedding, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["similar_faces", *map(str, folders), "--identity_path", str(embedding), "--above",
-                                      "0.99999", "--csv", str(tmp_path / "rows.csv"), "--device", "cpu"])
+    monkeypatch.setattr(sys, "argv", ["similar_faces", *map(str, folders), "--identity_path", str(embedding), "--csv",
+                                      str(tmp_path / "rows.csv"), "--above", "0", "--device", "cpu"])
     assert similar_faces.main() == 1  # wall.png was left out
     out, err = capsys.readouterr()
     assert "wall.png: no face was found in it" in err
-    assert out.startswith("3.jpg  deep/3.jpg  1.000\n1 of 2 faces have a face above 0.99999 among 2; ")
-    head, first, second = (tmp_path / "rows.csv").read_text().splitlines()
-    assert head == "face,most similar,cosine" and second == "3.jpg,deep/3.jpg,1.000"
-    assert first.startswith("0.jpg,deep/") and float(first.rsplit(",", 1)[1]) < 1
+    first, second, last = out.splitlines()
+    assert first.startswith("3.jpg  deep/3.jpg  ") and second.startswith("0.jpg  deep/")  # the most similar first
+    assert last.startswith("2 of 2 faces have a face above 0 among 2; ")
+    head, other, copy = (tmp_path / "rows.csv").read_text().splitlines()
+    assert head == "face,most similar,cosine"
+    assert copy.startswith("3.jpg,deep/3.jpg,") and other.startswith("0.jpg,deep/")
+    assert float(other.rsplit(",", 1)[1]) < float(copy.rsplit(",", 1)[1]) < 1
 
 
 def test_the_most_similar_vector_has_the_largest_cosine():

@@ -16,7 +16,7 @@ from restore.page.access import is_loopback
 from restore.page.jobs import Jobs
 from restore.page.limits import Limits
 from restore.page.names import LONGEST, attachment, clean_name
-from restore.page.server import PAGE, Server
+from restore.page.server import PAGE, VIDEOS, Server
 from tests.helpers.page import Gate, photo_file, stub, until
 from utils.errors import UserError
 from utils.images import BadImage
@@ -321,6 +321,8 @@ def test_a_wrong_method_is_named():
     answer = page.get("/restore")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["error"] == "This address does not take GET; it takes POST."
+    answer = page.put("/jobs")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
 def test_a_video_is_sent_to_the_command():
@@ -339,6 +341,14 @@ def test_every_answer_has_the_headers_of_security():
         assert "frame-ancestors 'none'" in headers["content-security-policy"] and headers["cache-control"] == "no-store"
         assert "http" not in headers["content-security-policy"] and "unsafe" not in headers["content-security-policy"]
         assert "server" not in headers
+
+
+def test_the_page_knows_videos_by_the_names_that_the_server_knows():
+    page = PAGE.read_text(encoding="utf-8")
+    names = re.search(r"const VIDEO = /\\\.\((.*)\)\$/i;", page)[1]
+    assert {f".{name}" for name in names.split("|")} == VIDEOS
+    sentence = re.search(r'const VIDEO_EN = "(.*)" \+\n  "(.*)";', page)
+    assert sentence[1] + sentence[2] == refusal.REFUSALS["video"][1]
 
 
 def test_the_page_says_every_refusal_in_both_languages():
