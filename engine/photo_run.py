@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import hashlib
 import io
-import json
 import os
 import sys
 import time
@@ -19,17 +18,17 @@ import numpy as np
 from PIL import Image
 
 from engine import video_run
+from engine.photo_records import read_record, write_record
 from restore.background import Background
 from restore.face_finder import ALL_ANGLES
 from restore.photo import FoundFace, PhotoRestorer
-from restore.photo_file import ELSE_SUFFIX, Photo, read_photo, write_photo
+from restore.photo_file import Photo, read_photo, write_photo
 from restore.photo_weights import load_photo_weights
-from restore.video_file import ELSE_SUFFIX as ELSE_VIDEO_SUFFIX
 from restore.video_file import EXTENSIONS as VIDEO_EXTENSIONS
-from utils import distributed, strict_json
+from utils import distributed
 from utils.background import in_batches, usable_cores
 from utils.errors import UserError
-from utils.files import WriteError, is_temporary, open_regular, read_regular_file, write_file
+from utils.files import WriteError, is_temporary, open_regular, write_file
 from utils.folder_lock import only_writer, require_folder
 from utils.images import (
     EXTENSIONS,
@@ -52,7 +51,6 @@ CHANGING = ("upscale", "paste", "fidelity", "faces", "angles", "min_face", "max_
 ABOUT = "newphoto"  # folder in the output folder, apart from the photos' own names
 REPORTS, FACES, SHEET = f"{ABOUT}/reports", f"{ABOUT}/faces", f"{ABOUT}/faces.png"
 SUMMARY = f"{ABOUT}/report.json"
-LARGEST_REPORT = 2 ** 26  # bytes, of a photo's report: a face takes about 500
 SHOWN = 24  # faces in the contact sheet
 TILES_SHOWN = 10  # seconds from one line on the background to the next
 MOST_THREADS = 4  # that read and search photos, each with up to 0.3 GB
@@ -221,7 +219,7 @@ class PhotoRun:
 
     def _look(self, name):
         """Reads and searches a photo. Returns its _Job, finished if there is nothing more to do."""
-        job = _Job(name, _read_record(self._record(name), name))
+        job = _Job(name, read_record(self._record(name), name))
         try:
             job.content = _content(self.root / name)
             if self._is_done(job, hashlib.sha256(job.content).hexdigest()):
@@ -263,7 +261,7 @@ class PhotoRun:
 
     def _is_own(self, job, name):
         """Returns whether a file of OUT was made of this photo or video, not of another one that has this name."""
-        other = {} if name == job.name else _read_record(self._record(name), name)
+        other = {} if name == job.name else read_record(self._record(name), name)
         return name in job.written() and other.get("file") != name
 
     def _changed(self, job):
@@ -306,7 +304,7 @@ class PhotoRun:
 
     def _restore_video(self, name, head):
         """Restores and writes a video. Returns its finished _Job. head: begins the lines about the progress."""
-        job, source = _Job(name, _read_record(self._record(name), name)), self.root / name
+        job, source = _Job(name, read_record(self._record(name), name)), self.root / name
         try:
             if self._is_done(job, video_run.digest(source)):
                 return job
@@ -331,19 +329,19 @@ class PhotoRun:
         """Writes a report without `asked`: if the process is killed now, the next call knows its own file."""
         require_folder(self.folder)
         job.about = {"file": file, "also": sorted(job.written() - {file}), "command": command(), **about}
-        _write_record(self._record(job.name), job.about)
+        write_record(self._record(job.name), job.about)
 
     def _withdraw_report(self, job):
         """Removes the report of a file that was not written, so that no other file of its name is taken for it."""
         if job.about and not os.path.lexists(self.folder / job.about["file"]):
             also = [name for name in job.about["also"] if os.path.lexists(self.folder / name)]
             if also:
-                _write_record(self._record(job.name), {"file": also[0], "also": also[1:]})
+                write_record(self._record(job.name), {"file": also[0], "also": also[1:]})
             else:
                 self._record(job.name).unlink(missing_ok=True)
 
     def _finish_report(self, job):
-        _write_record(self._record(job.name), job.about | {"asked": job.asked})
+        write_record(self._record(job.name), job.about | {"asked": job.asked})
 
     def _record(self, name):
         return self.folder / REPORTS / fitting(name, ".json")
@@ -355,7 +353,7 @@ class PhotoRun:
 
     def _finish(self, counts, photos) -> None:
         if self.options.report:
-            _write_record(self.folder / SUMMARY, {
+            write_record(self.folder / SUMMARY, {
                 "command": command(), "counts": counts, "photos": sorted(photos, key=lambda photo: photo["photo"])})
         if self.sheet:
             size = max(len(before) for before, _ in self.sheet)
@@ -377,23 +375,6 @@ def _content(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise BadImage(path, error.strerror) from None
-
-
-def _read_record(path: Path, name: str) -> dict[str, Any]:
-    """Returns an earlier report of the photo `name`; {} if there is none that can be read, or one of another file."""
-    try:
-        known = json.loads(read_regular_file(path, LARGEST_REPORT))
-    except (UserError, ValueError, RecursionError):
-        return {}
-    own = (name, f"{name}{ELSE_SUFFIX}", f"{name}{ELSE_VIDEO_SUFFIX}")
-    if not isinstance(known, dict) or known.get("file") not in own:
-        return {}
-    also = known.get("also")
-    return known | {"also": [file for file in also if file in own] if isinstance(also, list) else []}
-
-
-def _write_record(path: Path, content: dict[str, Any]) -> None:
-    write_file(path, strict_json.dumps(content, indent=1) + "\n", make_folder=True)
 
 
 def _summary(faces, notes, otherwise):
