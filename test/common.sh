@@ -147,13 +147,21 @@ supervise() {
     return "$status"
 }
 
-# receive SIGNAL: passes the signal on to the command that runs; between two commands, ends this script.
+# receive SIGNAL: passes the signal on to the command that runs; between two commands, ends this script. A further signal
+# would end the EXIT trap before it has cleaned up, so signals are ignored first, and what the trap runs is run here: the
+# signal may have come when the trap was about to run it.
 receive() {
+    local status
     signalled=$1
     case $child in
         "")
+            trap '' TERM HUP INT
+            trap - EXIT
             echo "error: $run_name was stopped by a signal before it had results: start it again" >&2
-            exit $((128 + $(kill -l "$1")))
+            status=$((128 + $(kill -l "$1")))
+            (exit "$status")  # the status that $at_exit finds
+            "$at_exit"
+            exit "$status"
             ;;
         [1-9]*) kill "-$1" "$child" 2>/dev/null ;;
     esac
@@ -220,10 +228,9 @@ run_logged() {
     exec {output}>&-
     # tee ends with the last process that writes: ranks whose launcher was killed stop by themselves.
     while kill -0 "$tee_pid" 2>/dev/null; do wait "$tee_pid" 2>/dev/null || sleep 0.1; done
-    child=""
     e2e_seconds=$(($(date +%s) - start))
     case $status in
-        0) return ;;
+        0) child=""; return ;;
         130 | 143)
             echo "$run_name was stopped (exit status $status); to continue, add --continue_train to"
             echo "cd $(printf '%q && ' "$repo_dir")$(printf '%q ' "$@")"

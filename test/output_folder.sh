@@ -64,6 +64,7 @@ clean_up() {
     trap '' TERM HUP INT
     [ ! -d "$output_dir/ranks" ] || [ -z "$collects_ranks" ] || collect_rank_logs
     rm -f -- "${lock_files[@]}"
+    lock_files=()  # from now on they may be another script's
     [ -z "$output_root_is_new" ] || rmdir -- "$test_dir/output" 2>/dev/null  # a refused call leaves nothing behind
     return 0
 }

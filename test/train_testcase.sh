@@ -19,9 +19,10 @@ say_outcome() {
 }
 
 finished=""
-trap say_outcome EXIT
+at_exit=say_outcome
+trap "$at_exit" EXIT
 parse_arguments "device_id workers precision_mode fp32 hf32" "$@"
-at_exit=say_outcome output_name=testcase
+output_name=testcase
 builtin_dir=$repo_dir/.cache/testcase_faces builtin_quick_faces=16 builtin_val_faces=4
 train_steps=6 batch_size=4
 train_and_report acc
