@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.evaluate import average
 from engine.group_report import grouped, is_worse, markdown
-from metrics.perceptual import COMPARED, summarise, summary_lines
+from metrics.perceptual import COMPARED, OF_FACES, summarise, summary_lines
 from metrics.prior_maps import PriorMetrics
 from metrics.prior_maps import summary_lines as prior_lines
 from metrics.protocols import Protocol
@@ -147,7 +147,7 @@ class ScoreReport:
 
     def write_csv(self, path: Path) -> None:
         """Writes faces.csv: the scores of every face. A PSNR may be inf, a metric that a face has none of is empty."""
-        of_pictures = [metric for metric in ("lpips", "identity") if metric in self.summary]
+        of_pictures = [metric for metric in OF_FACES if metric in self.summary]
         of_priors = self.prior_metrics.columns if self.prior_metrics else []
         lines = io.StringIO(newline="")
         table = csv.writer(lines)

@@ -15,21 +15,23 @@ import torch
 import utils.device
 from metrics.identity import IdentitySimilarity
 from metrics.inception import INCEPTION_ADDRESS, load_inception
-from metrics.lpips import ALEXNET_ADDRESS, load_lpips
 from metrics.psnr_ssim import mean
+from models import lpips
 from models.values import IR_SE50_ADDRESS
 from utils.errors import UserError
 from utils.images import to_tensor_range
 
 COMPARED = ("input", "restored")  # what is compared with the references, as in engine/evaluate.py: score_faces
-SMALLEST_FOR_LPIPS = 31  # pixels that AlexNet's layers need
+# Metrics of single faces, by their keys in the scores, with the titles of the printed table.
+OF_FACES = {"lpips": "LPIPS (less is better)", "st_lpips_alexnet": "ST-LPIPS, AlexNet (less)",
+            "st_lpips_vgg16": "ST-LPIPS, VGG16 (less)", "identity": "identity similarity"}
 FEW_FACES = 2048  # rows of FID's covariance; with fewer faces FID depends on their number
 
 
 class PerceptualMetrics:
     """The metrics that newtest.py's options give weights for. Raises UserError for weights that do not fit.
 
-    lpips: distance to the reference [0, about 1], less is better (Zhang et al., CVPR 2018; AlexNet).
+    lpips, st_lpips_*: distance to the reference [0, about 1], less is better (models/lpips.py).
     identity: cosine to the reference in [-1, 1], more is better (metrics/identity.py).
     fid: distance of the restored faces' distribution to the reference faces', less is better (Heusel et al. 2017).
     absent: one line per metric without weights, with the reason.
@@ -37,16 +39,17 @@ class PerceptualMetrics:
 
     def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
         self.device = device
-        if options.lpips_path and options.load_size < SMALLEST_FOR_LPIPS:
-            raise UserError(f"--lpips_path: LPIPS needs {SMALLEST_FOR_LPIPS} pixels or more, --load_size is "
+        if options.lpips_path and options.load_size < lpips.SMALLEST:
+            raise UserError(f"--lpips_path: LPIPS needs {lpips.SMALLEST} pixels or more, --load_size is "
                             f"{options.load_size}.")
-        self.lpips = load_lpips(options.lpips_path).to(device) if options.lpips_path else None
+        self.lpips = lpips.load_lpips(options.lpips_path).to(device) if options.lpips_path else None
         self.identity = IdentitySimilarity(options.identity_path, device) if options.identity_path else None
         self.inception = None
         if options.fid_path:
             self.inception = load_inception(options.fid_path)
             self.inception.to(device, memory_format=utils.device.memory_format(device))
-        asked = {"LPIPS": (self.lpips, "--lpips_path", f"AlexNet, {ALEXNET_ADDRESS}"),
+        asked = {"LPIPS": (self.lpips, "--lpips_path",
+                           f"AlexNet, {lpips.ALEXNET_ADDRESS}, or {lpips.SHIFT_TOLERANT_SOURCE}"),
                  "identity similarity": (self.identity, "--identity_path", f"MobileFaceNet or {IR_SE50_ADDRESS}"),
                  "FID": (self.inception, "--fid_path", f"Inception, {INCEPTION_ADDRESS}")}
         self.absent = [f"{name} absent: no {option} FILE was given ({source})."
@@ -66,7 +69,7 @@ class PerceptualMetrics:
         if references is not None:
             if self.lpips:
                 for which in COMPARED:
-                    _add(rows, "lpips", which, self._lpips(pictures[which], references))
+                    _add(rows, self.lpips.name, which, self._lpips(pictures[which], references))
             if self.identity:
                 found = self.identity(list(references), *(list(pictures[which]) for which in COMPARED))
                 for which, values in zip(COMPARED, found, strict=True):
@@ -104,7 +107,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], reference_features: np.ndarray 
     of the references in the rows. FID is absent if too few faces could be read.
     """
     summary, absent = {}, []
-    for metric in ("lpips", "identity"):
+    for metric in OF_FACES:
         found = [row[metric] for row in rows if metric in row and row[metric]["restored"] is not None]
         if found:
             summary[metric] = {which: mean([f[which] for f in found]) for which in COMPARED} | {"faces": len(found)}
@@ -126,8 +129,7 @@ def summary_lines(summary: Mapping[str, Mapping[str, float]], faces: int, titles
     if not summary:
         return []
     lines = [f"{'':28}{titles['input']:>12}{titles['restored']:>22}"]
-    for metric, title in (("lpips", "LPIPS (less is better)"), ("identity", "identity similarity"),
-                          ("fid", "FID (less is better)")):
+    for metric, title in (OF_FACES | {"fid": "FID (less is better)"}).items():
         if metric not in summary:
             continue
         row = summary[metric]

@@ -1,15 +1,17 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""The recipe SPARNet: L1 between the restored and the true face (Chen et al., TIP 2020)."""
+"""The recipe SPARNet: L1 between the restored and the true face (Chen et al., TIP 2020), and LPIPS on request."""
 import torch
 from torch.nn import functional as F
 
+from models import lpips
 from models.base_model import AdamSpec, BaseModel
 from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
+from utils.errors import UserError
 
 
 class SPARNetModel(BaseModel):
-    """16 -> 128 pixels by default. Loss: lambda_pix times L1 on [-1, 1]."""
+    """16 -> 128 pixels by default. Loss: lambda_pix times L1 on [-1, 1] + lambda_pcp times LPIPS."""
 
     def build_generator(self, options):
         self.networks["G"] = SPARNet(
@@ -23,13 +25,22 @@ class SPARNetModel(BaseModel):
         init_weights(self.networks["G"], options.init_type)
         if options.residual:
             self.networks["G"].start_at_input()
-        self.lambda_pix = options.lambda_pix
+        self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp}
+        if options.lambda_pcp:
+            if not options.pcp_path:
+                raise UserError("--lambda_pcp needs --pcp_path FILE, the weights of LPIPS' AlexNet or of ST-LPIPS.")
+            if options.load_size < lpips.SMALLEST:
+                raise UserError(f"--lambda_pcp needs --load_size {lpips.SMALLEST} or more, not {options.load_size}.")
+            self.frozen = {"lpips": lpips.load_lpips(options.pcp_path, "--pcp_path")}
         self.optimizers = {"G": AdamSpec(("G",), options.lr, (options.beta1, options.beta2), options.weight_decay)}
         self.ema_decay = {"G": options.ema_decay} if options.ema_decay else {}
 
     def training_step(self, batch, step):
         sr = self.networks["G"](batch["lr"])
-        yield "G", {"Pix": self.lambda_pix * F.l1_loss(sr, batch["hr"])}
+        losses = {"Pix": self.weights["pix"] * F.l1_loss(sr, batch["hr"])}
+        if self.frozen:
+            losses["Pcp"] = self.weights["pcp"] * self.frozen["lpips"](sr, batch["hr"]).mean()
+        yield "G", losses
 
     def pictures(self, batch):
         with attention_maps(self.released("G")) as maps:

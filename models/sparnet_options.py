@@ -37,6 +37,20 @@ class SPARNetOptions(RecipeOptions):
 
     @staticmethod
     def add_training_options(group):
+        SPARNetOptions.add_pixel_options(group)
+        group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
+                           help="weight of the perceptual loss, the distance LPIPS or ST-LPIPS; 0 leaves it out")
+        group.add_argument("--pcp_path", default=None,
+                           help="weights file of LPIPS' AlexNet or of ST-LPIPS for the perceptual loss; default: none, "
+                                "--lambda_pcp 0 does without")
+
+    @staticmethod
+    def add_pixel_options(group):
+        """Adds the training options that SPARNet and SPARNetHD share."""
         group.add_argument("--init_type", choices=INITS, default="normal",
                            help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
         group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the L1 loss")
+
+    @staticmethod
+    def unread(options):
+        return {} if options.lambda_pcp else {"pcp_path": "--lambda_pcp is 0, which leaves the perceptual loss out"}

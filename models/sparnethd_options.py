@@ -20,7 +20,7 @@ class SPARNetHDOptions(RecipeOptions):
 
     @staticmethod
     def add_training_options(group):
-        SPARNetOptions.add_training_options(group)
+        SPARNetOptions.add_pixel_options(group)
         group.add_argument("--Dnorm", choices=["bn", "in", "none"], default="in",
                            help="discriminator's normalisation: batch norm, instance norm or none")
         group.add_argument("--D_scales", type=at_least(1, largest=16), default=3,

@@ -45,7 +45,7 @@ def test_parser(model):
                              "those that gained least: worst.png; default: no")
     metrics = parser.add_argument_group("metrics beside PSNR and SSIM (metrics/perceptual.py)")
     metrics.add_argument("--lpips_path", default=None,
-                         help="weights file of AlexNet for LPIPS; default: LPIPS is not computed")
+                         help="weights file of AlexNet for LPIPS, or of ST-LPIPS; default: neither is computed")
     metrics.add_argument("--identity_path", default=None,
                          help="weights file of a face embedding for identity similarity; default: it is not computed")
     metrics.add_argument("--fid_path", default=None,

@@ -15,7 +15,7 @@ from data.drawn.builtin_faces import draw_face
 from metrics import perceptual
 from metrics.fid import fid
 from metrics.identity import IdentitySimilarity
-from metrics.lpips import LPIPS, load_lpips
+from models import lpips
 from models.face_embedding import MobileFaceNet
 from tests.helpers.faces import write_faces
 from tests.helpers.released import fill
@@ -34,7 +34,8 @@ class ColourFeatures(nn.Module):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """Returns the options --lpips_path, --identity_path and --fid_path; a stand-in replaces Inception."""
-    torch.save({k: v for k, v in fill(LPIPS().state_dict()).items() if "features" in k}, tmp_path / "alex.pth")
+    net = lpips.LPIPS("lpips", lpips.alexnet_layers(), (1,))
+    torch.save({k: v for k, v in fill(net.state_dict()).items() if "features" in k}, tmp_path / "alex.pth")
     torch.save(fill(MobileFaceNet().state_dict()), tmp_path / "face.pth")
     monkeypatch.setattr(perceptual, "load_inception", lambda path: ColourFeatures())
     return ["--lpips_path", tmp_path / "alex.pth", "--identity_path", tmp_path / "face.pth", "--fid_path", "inception"]
@@ -60,12 +61,12 @@ def test_the_table_holds_what_the_pictures_give(tmp_path, weights, files, portra
     hr = [resize(Image.open(path), 32) for path in sorted(portraits.iterdir())]
     pictures = {"hr": [np.asarray(p) for p in hr], "input": [np.asarray(degrade(p, 8)) for p in hr],
                 "restored": [np.asarray(Image.open(path)) for path in sorted((folder / "restored").iterdir())]}
-    lpips = load_lpips(str(files[1]))
+    distance = lpips.load_lpips(str(files[1]))
     identity = IdentitySimilarity(str(files[3]), torch.device("cpu"))
     features = {which: ColourFeatures()(tensors(judged)) for which, judged in pictures.items()}
     faces = list(csv.DictReader((folder / "faces.csv").read_text().splitlines()))
     for which in ("input", "restored"):
-        distances = lpips(tensors(pictures[which]), tensors(pictures["hr"]))
+        distances = distance(tensors(pictures[which]), tensors(pictures["hr"]))
         assert report["lpips"][which] == pytest.approx(distances.mean().item(), rel=1e-4)
         assert [float(face[f"lpips_{which}"]) for face in faces] == pytest.approx(distances.tolist(), rel=1e-4)
         cosines, = identity(pictures["hr"], pictures[which])

@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""metrics/lpips.py against torchmetrics' LPIPS on the same AlexNet."""
+"""models/lpips.py against torchmetrics' LPIPS on the same AlexNet, and against ST-LPIPS's own code."""
 from importlib.resources import files
 
 import pytest
@@ -7,8 +7,8 @@ import torch
 import torchmetrics.functional.image.lpips as reference
 from torch import nn
 
-from metrics import lpips
-from metrics.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
+from models import lpips
+from models.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
 
@@ -16,7 +16,8 @@ from utils.errors import UserError
 @pytest.fixture(scope="module")
 def alexnet(tmp_path_factory):
     """Returns the path of a file with the keys of torchvision's AlexNet, and its convolutions' tensors."""
-    weights = {key: value for key, value in fill(LPIPS().state_dict()).items() if key.startswith("features.")}
+    net = LPIPS("lpips", lpips.alexnet_layers(), (1,))
+    weights = {key: value for key, value in fill(net.state_dict()).items() if key.startswith("features.")}
     path = tmp_path_factory.mktemp("alexnet") / "alexnet.pth"
     torch.save(weights | {"classifier.1.weight": torch.zeros(2, 2), "classifier.1.bias": torch.zeros(2)}, path)
     return path, weights
@@ -79,3 +80,41 @@ def test_the_shipped_vectors_are_lpipss(alexnet, tmp_path, monkeypatch):
         monkeypatch.setattr(lpips, "LINEAR_FILE", path)
         with pytest.raises(UserError, match=f"{path} is missing or damaged"):
             load_lpips(alexnet[0])
+
+
+def shift_tolerant_file(path, slices, state):
+    """Writes ST-LPIPS's own file with the tensors of `state`, which has our keys; slices: first layer of each slice."""
+    renamed = {"scaling_layer.shift": torch.zeros(1, 3, 1, 1), "net.slice2.4.filt": torch.zeros(64, 1, 3, 3)}
+    for key, value in state.items():
+        kind, layer, what = key.split(".")
+        number = sum(int(layer) >= first for first in slices)
+        renamed[f"net.slice{number}.{layer}.{what}" if kind == "features" else f"lin{layer}.model.1.weight"] = value
+    torch.save(renamed, path)
+    return path
+
+
+# Name, layers, taps, first layer of each slice of their files; distances that stlpips_pytorch 0.0.2 computes.
+SHIFT_TOLERANT = [
+    ("st_lpips_alexnet", lpips.shift_tolerant_alexnet_layers, (2, 6, 10, 12, 14), (0, 3, 7, 11, 13),
+     {(31, 33): [0.14164555, 0.14718851], (64, 50): [0.14429449, 0.15121214]}),
+    ("st_lpips_vgg16", lpips.shift_tolerant_vgg16_layers, (3, 9, 17, 25, 33), (0, 4, 10, 18, 26),
+     {(31, 33): [0.11582799, 0.11842594], (64, 50): [0.11743218, 0.11858982]})]
+
+
+@pytest.mark.parametrize("name, layers, taps, slices, distances", SHIFT_TOLERANT)
+def test_shift_tolerant_distances_are_its_authors(tmp_path, name, layers, taps, slices, distances):
+    state = fill(LPIPS(name, layers(), taps).state_dict())
+    state |= {key: value.abs() for key, value in state.items() if key.startswith("weights.")}
+    net = load_lpips(shift_tolerant_file(tmp_path / "st.pth", slices, state))
+    assert net.name == name
+    for size, wanted in distances.items():
+        a, b = probe((2, 3, *size), 0), probe((2, 3, *size), 1)
+        torch.testing.assert_close(net(a, b), torch.tensor(wanted), rtol=1e-4, atol=0)
+        assert net(a, a).abs().max() < 1e-9
+
+
+def test_a_damaged_shift_tolerant_file_is_refused(tmp_path):
+    _, layers, taps, slices, _ = SHIFT_TOLERANT[0]
+    state = {key: value for key, value in LPIPS("", layers(), taps).state_dict().items() if key != "features.9.bias"}
+    with pytest.raises(UserError, match="(?s)^--pcp_path: .*stlpips_pytorch.*features.9.bias"):
+        load_lpips(shift_tolerant_file(tmp_path / "st.pth", slices, state), "--pcp_path")
