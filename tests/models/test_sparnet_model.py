@@ -47,7 +47,7 @@ def test_without_a_weight_there_is_no_perceptual_loss():
 
 
 def test_what_the_perceptual_loss_needs(alexnet_path):
-    small = ["--load_size", "16", "--bottleneck_size", "16"]
+    small = ["--load_size", "16", "--min_feat_size", "8", "--bottleneck_size", "16"]
     for words, message in ((["--lambda_pcp", "1"], "--lambda_pcp needs --pcp_path FILE"),
                            (["--lambda_pcp", "1", "--pcp_path", "none.pth"], "--pcp_path: .*there is no such file"),
                            (["--lambda_pcp", "1", "--pcp_path", alexnet_path, *small],
