@@ -15,6 +15,7 @@ from utils.names import printable
 from utils.pretrained import find_pretrained, pretrained_names
 
 AUTO = "auto"
+OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces: never chosen
 
 
 def choose_for_folder(folder: str, option: str, leave_out: Collection[Path] = ()) -> tuple[str, str]:
@@ -52,7 +53,7 @@ def choose(sides: Mapping[int, int], described: Mapping[str, Description]) -> st
         fit = sum(count for side, count in sides.items() if smallest <= side <= largest)
         apart = sum(count * misfit(described[name], side)[0] for side, count in sides.items())
         return -fit, apart, largest - smallest, name
-    return min(described, key=unfitness)
+    return min((name for name in described if described[name].task not in OTHER_TASKS), key=unfitness)
 
 
 def misfit(described: Description, side: int) -> tuple[float, int]:

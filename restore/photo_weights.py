@@ -6,12 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from restore.choice import AUTO
+from restore.choice import AUTO, OTHER_TASKS
 from restore.description import read_metadata
 from utils.errors import UserError
 from utils.pretrained import find_pretrained, pretrained_names
-
-OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces
 
 
 def photo_weights(pretrained: str | None, pth_path: str | None) -> dict[str, str | Path]:
@@ -28,10 +26,13 @@ def photo_weights(pretrained: str | None, pth_path: str | None) -> dict[str, str
 def _of_several_sizes(shipped):
     """Returns the shipped weights, {name: path}, that were trained on faces of several sizes; all if there are none.
 
-    Those of one size are for faces that were reduced cleanly to that size, which is rare in photos.
+    Those of one size are for faces that were reduced cleanly to that size, which is rare in photos. Weights of
+    OTHER_TASKS are left out.
     """
-    sides = {name: read_metadata(path).trained_sides() for name, path in shipped.items()}
-    return {name: path for name, path in shipped.items() if sides[name][0] < sides[name][1]} or shipped
+    described = {name: read_metadata(path) for name, path in shipped.items()}
+    sides = {name: found.trained_sides() for name, found in described.items() if found.task not in OTHER_TASKS}
+    return {name: shipped[name] for name, (low, high) in sides.items() if low < high} or {
+        name: shipped[name] for name in sides}
 
 
 def load_photo_weights(weights: Mapping[str, str | Path], device):

@@ -7,7 +7,7 @@ import pytest
 
 from options.export_options import parse_export
 from options.test_options import parse_test
-from restore import choice
+from restore import choice, photo_weights
 from restore.description import Description, read_metadata
 from restore.face_finder import Face
 from restore.photo import PhotoRestorer
@@ -26,6 +26,18 @@ KNOWN = {"small": Description(input_size=128, scale_factor=8),
     ({8: 9}, "large"), ({600: 9}, "large")])
 def test_the_most_special_weights_that_fit_most_images(sides, name):
     assert choice.choose(sides, KNOWN) == name
+
+
+def test_weights_of_another_task_are_never_chosen(monkeypatch):
+    described = KNOWN | {"colours": Description(input_size=128, task="colorization"),
+                         "holes": Description(input_size=300, task="inpainting")}
+    assert [choice.choose({side: 1}, described) for side in (100, 128, 300)] == ["blind", "blind", "large"]
+    monkeypatch.setattr(photo_weights, "find_pretrained", lambda name: name)
+    monkeypatch.setattr(photo_weights, "pretrained_names", lambda: list(described))
+    monkeypatch.setattr(photo_weights, "read_metadata", described.get)
+    assert list(photo_weights.photo_weights("auto", None)) == ["blind", "large"]
+    del described["blind"], described["large"]
+    assert list(photo_weights.photo_weights(None, None)) == ["small"]
 
 
 def test_if_none_fits_it_is_the_nearest():
