@@ -163,7 +163,7 @@ class PhotoRun:
                 if self.options.report:
                     self.done.append(job.record())
                 left = (time.monotonic() - started) / number * (len(self.names) - number)
-                print(f"[{number}/{len(self.names)}] {printable(job.name)}: {job.message}"
+                print(f"{self._head(number, job.name)}: {job.message}"
                       + (f"; {left:.0f} s left" if left >= 1 else ""), flush=True)
             parts = distributed.gather((counts, self.done))
             counts = {outcome: sum(part[outcome] for part, _ in parts) for outcome in counts}
@@ -175,13 +175,18 @@ class PhotoRun:
                       f"done.", file=sys.stderr, flush=True)
         return int(bool(bad))
 
+    def _head(self, number, name):
+        """Begins the lines about a photo or video. Of several ranks each counts the files of its own share."""
+        whose = f" of rank {distributed.rank()}" if distributed.world_size() > 1 else ""
+        return f"[{number}/{len(self.names)}{whose}] {printable(name)}"
+
     def _finished(self):
         """Yields the _Jobs of all photos, then of all videos, each in the folder's order."""
         videos = list(filter(_is_video, self.names))
         photos = [name for name in self.names if not _is_video(name)]
         yield from self._finished_photos(photos)
         for number, name in enumerate(videos, len(photos) + 1):
-            yield self._restore_video(name, f"[{number}/{len(self.names)}] {printable(name)}")
+            yield self._restore_video(name, self._head(number, name))
 
     def _finished_photos(self, names):
         """Yields the _Jobs of these photos. Faces are restored in batches, over photos.

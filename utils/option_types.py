@@ -44,7 +44,9 @@ class Parser(argparse.ArgumentParser):
 
 def tool_parser(description):
     """Returns the parser of a tool or benchmark; description: its module's docstring, printed as it is laid out."""
-    return Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # None: started by its file's name
+    program = f"python -m {module.name.removesuffix('.__main__')}" if module else None
+    return Parser(prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def text(value):

@@ -219,6 +219,7 @@ def test_ranks_share_the_photos(tmp_path):
         run_program(2, tmp_path / "logs", "newphoto.py", folder, "--output_path", tmp_path / "out", "--device", "cpu")
     assert str(failed.value).count("no face found, unchanged") == 3
     assert "3 unchanged, 1 skipped. Photos" in str(failed.value)
+    assert all(str(failed.value).count(f"[{number}/2 of rank {rank}] ") == 1 for number in (1, 2) for rank in (0, 1))
     assert str(failed.value).count("error: 1 photos could not be read or written") == 1
     assert all((tmp_path / "out" / f"{number}.png").is_file() for number in range(3))
 

@@ -107,3 +107,9 @@ def test_a_backend_that_fails_to_load_stops_plain_torch_and_nothing_here(broken_
                           env=environment(broken_backend, ROOT))
     assert done.returncode == status, done.stderr
     assert ("libhccl.so" in done.stderr) == bool(status)
+
+
+@pytest.mark.parametrize("module", ["tools.write_npz", "restore.page"])
+def test_help_names_the_command_that_was_given(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith(f"usage: python -m {module} [-h]")
