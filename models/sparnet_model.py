@@ -1,17 +1,23 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""The recipe SPARNet: L1 between the restored and the true face (Chen et al., TIP 2020), and LPIPS on request."""
+"""The recipe SPARNet: L1 between the restored and the true face (Chen et al., TIP 2020); LPIPS and a GAN on request."""
 import torch
 from torch.nn import functional as F
 
-from models import lpips
+from models import loss, lpips
 from models.base_model import AdamSpec, BaseModel
 from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
+from models.sparnethd import MultiScaleDiscriminator
 from utils.errors import UserError
+
+D_SCALES = 2  # of the image that the discriminator judges
 
 
 class SPARNetModel(BaseModel):
-    """16 -> 128 pixels by default. Loss: lambda_pix times L1 on [-1, 1] + lambda_pcp times LPIPS."""
+    """16 -> 128 pixels by default. Loss: lambda_pix L1 on [-1, 1] + lambda_pcp LPIPS + lambda_g adversarial (hinge).
+
+    With lambda_g 0, the default, there is no discriminator, and phase G alone.
+    """
 
     def build_generator(self, options):
         self.networks["G"] = SPARNet(
@@ -21,18 +27,29 @@ class SPARNetModel(BaseModel):
             min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
             residual=options.residual)
 
+    def build_discriminator(self, options):
+        if options.lambda_g:
+            self.networks["D"] = MultiScaleDiscriminator(D_SCALES, options.D_ch, 8 * options.D_ch)
+            smallest = self.networks["D"].smallest
+            if options.load_size < smallest:
+                raise UserError(f"--lambda_g needs --load_size {smallest} or more, not {options.load_size}.")
+
     def set_up_training(self, options):
-        init_weights(self.networks["G"], options.init_type)
+        self.build_discriminator(options)
+        for net in self.networks.values():
+            init_weights(net, options.init_type)
         if options.residual:
             self.networks["G"].start_at_input()
-        self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp}
+        self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp, "g": options.lambda_g}
         if options.lambda_pcp:
             if not options.pcp_path:
                 raise UserError("--lambda_pcp needs --pcp_path FILE, the weights of LPIPS' AlexNet or of ST-LPIPS.")
             if options.load_size < lpips.SMALLEST:
                 raise UserError(f"--lambda_pcp needs --load_size {lpips.SMALLEST} or more, not {options.load_size}.")
             self.frozen = {"lpips": lpips.load_lpips(options.pcp_path, "--pcp_path")}
-        self.optimizers = {"G": AdamSpec(("G",), options.lr, (options.beta1, options.beta2), options.weight_decay)}
+        betas = (options.beta1, options.beta2)
+        self.optimizers = {role: AdamSpec((role,), lr, betas, options.weight_decay)
+                           for role, lr in (("G", options.lr), ("D", options.d_lr)) if role in self.networks}
         self.ema_decay = {"G": options.ema_decay} if options.ema_decay else {}
 
     def training_step(self, batch, step):
@@ -40,7 +57,16 @@ class SPARNetModel(BaseModel):
         losses = {"Pix": self.weights["pix"] * F.l1_loss(sr, batch["hr"])}
         if self.frozen:
             losses["Pcp"] = self.weights["pcp"] * self.frozen["lpips"](sr, batch["hr"]).mean()
+        discriminator = self.networks.get("D")
+        if discriminator is None:
+            yield "G", losses
+            return
+        discriminator.requires_grad_(False)  # phase G does not train it
+        losses["G"] = self.weights["g"] * loss.generator_loss("hinge", _scores(discriminator(sr)))
         yield "G", losses
+        discriminator.requires_grad_(True)
+        real, fake = (_scores(discriminator(faces)) for faces in (batch["hr"], sr.detach()))
+        yield "D", {"D": loss.discriminator_loss("hinge", real, fake)}
 
     def pictures(self, batch):
         with attention_maps(self.released("G")) as maps:
@@ -50,6 +76,11 @@ class SPARNetModel(BaseModel):
         attention = (attention - low) / (high - low).clamp(min=1e-6)  # stretches each map to [0, 1]
         return {"LR": batch["lr"], "SR": sr, "HR": batch["hr"],
                 "attention": heat(F.interpolate(attention, size=sr.shape[-2:], mode="nearest"))}
+
+
+def _scores(found):
+    """Returns the scores of what a MultiScaleDiscriminator returned."""
+    return [score for _, score in found]
 
 
 def heat(values):

@@ -2,7 +2,7 @@
 """The options of the recipe SPARNet (models/sparnet_model.py)."""
 from models.base_model import RecipeOptions
 from models.values import INITS
-from utils.option_types import BLOCKS, SIZE, WIDTH, at_least, boolean
+from utils.option_types import BLOCKS, RATE, SIZE, WIDTH, at_least, boolean
 
 
 class SPARNetOptions(RecipeOptions):
@@ -43,6 +43,12 @@ class SPARNetOptions(RecipeOptions):
         group.add_argument("--pcp_path", default=None,
                            help="weights file of LPIPS' AlexNet or of ST-LPIPS for the perceptual loss; default: none, "
                                 "--lambda_pcp 0 does without")
+        group.add_argument("--lambda_g", type=at_least(0, float), default=0.0,
+                           help="weight of the generator's adversarial loss; 0: no discriminator")
+        group.add_argument("--D_ch", type=at_least(1, largest=WIDTH // 8), default=32,
+                           help="channels of the discriminator's first layer")
+        group.add_argument("--d_lr", type=at_least(0, float, RATE), default=0.0004,
+                           help="discriminator's learning rate")
 
     @staticmethod
     def add_pixel_options(group):
@@ -53,4 +59,10 @@ class SPARNetOptions(RecipeOptions):
 
     @staticmethod
     def unread(options):
-        return {} if options.lambda_pcp else {"pcp_path": "--lambda_pcp is 0, which leaves the perceptual loss out"}
+        found = {}
+        if not options.lambda_pcp:
+            found["pcp_path"] = "--lambda_pcp is 0, which leaves the perceptual loss out"
+        if not options.lambda_g:
+            found |= dict.fromkeys(("D_ch", "d_lr", "pretrain_d_path"),
+                                   "--lambda_g is 0, which leaves the discriminator out")
+        return found

@@ -40,10 +40,35 @@ def test_the_losses_are_those_described(alexnet_path):
     assert all(p.grad is None for p in model.frozen["lpips"].parameters())
 
 
+def test_the_adversarial_phases():
+    model = recipe("--lambda_g", "0.25", "--D_ch", "4", "--load_size", "128")
+    generator, discriminator = model.networks["G"].eval(), model.networks["D"].eval()  # eval freezes spectral norm
+    faces = {"lr": probe((2, 3, 128, 128), 0), "hr": probe((2, 3, 128, 128), 1)}
+    phases = model.training_step(faces, 0)
+    phase, found = next(phases)
+    sr = generator(faces["lr"])
+    fake, real = ([score for _, score in discriminator(x)] for x in (sr, faces["hr"]))
+    assert phase == "G" and list(found) == ["Pix", "G"] and len(fake) == 2
+    torch.testing.assert_close(found["G"], -0.25 * sum(score.mean() for score in fake) / len(fake))
+    found["G"].backward()
+    assert all(p.grad is None for p in discriminator.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in generator.parameters() if p.dim() == 4)
+    phase, found = next(phases)
+    hinge = [((1 - r).relu().mean() + (1 + f).relu().mean()) / 2 for r, f in zip(real, fake, strict=True)]
+    assert phase == "D" and list(found) == ["D"] and not list(phases)
+    torch.testing.assert_close(found["D"], sum(hinge) / len(hinge))
+    before = [p.grad.clone() for p in generator.parameters()]
+    found["D"].backward()
+    assert all(torch.equal(old, p.grad) for old, p in zip(before, generator.parameters(), strict=True))
+    assert all(p.grad is not None for p in discriminator.parameters())
+    with pytest.raises(UserError, match="--lambda_g needs --load_size 66 or more, not 64"):
+        recipe("--lambda_g", "0.25", "--load_size", "64")
+
+
 def test_without_a_weight_there_is_no_perceptual_loss():
     model = recipe()
     (_, found), = model.training_step({"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}, 0)
-    assert list(found) == ["Pix"] and not model.frozen
+    assert list(found) == ["Pix"] and not model.frozen and list(model.networks) == ["G"]
 
 
 def test_what_the_perceptual_loss_needs(alexnet_path):
