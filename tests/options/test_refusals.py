@@ -69,7 +69,7 @@ def test_only_options_that_a_program_has_are_suggested():
     ("--val_max 5", "--val_max is not read here: without --valroot or --val_count nothing is validated on"),
     ("--val_protocol rgb --val_count 0", "--val_protocol is not read here"),
     ("--val_batch_size 2", "--val_batch_size is not read here"),
-    ("--model sparnet --D_ch 3", "unknown option --D_ch"),
+    ("--model sparnet --D_layers 3", "unknown option --D_layers"),
     ("--model sparnet --r1_every 3", "unknown option --r1_every")])
 def test_what_this_training_does_not_read_is_refused(words, message):
     with pytest.raises(UserError, match=message) as error:
