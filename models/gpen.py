@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from models.precision import widened
 from models.stylegan2 import BatchDeviation, ConvLayer, EqualLinear, PixelNorm, ResBlock, StyledConv, ToRGB
 
 WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
@@ -33,6 +34,12 @@ def consume(items):
     """Yields the list's items and removes them from it, so that each one's memory is freed after use."""
     while items:
         yield items.pop(0)
+
+
+def luma(x):
+    """Returns the luma [N, 1, H, W] (ITU-R 601) of RGB [N, 3, H, W]."""
+    red, green, blue = x.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 class ConstantInput(nn.Module):
@@ -89,10 +96,13 @@ class GPEN(nn.Module):
 
     Input and output [N, 3, size, size], RGB in [-1, 1]; the input is the degraded face at full size. The output is not
     clipped, and is float32 in every precision.
+
+    keep_luma: the output has the luma of the input (ITU-R 601), and only its colours are the network's. Not published.
     """
 
-    def __init__(self, size, channel_multiplier=2, narrow=1.0, style_dim=512):
+    def __init__(self, size, channel_multiplier=2, narrow=1.0, style_dim=512, keep_luma=False):
         super().__init__()
+        self.keep_luma = keep_luma
         sizes = sizes_of(size)[::-1]
         channels = channels_of(sizes, channel_multiplier, narrow)
         self.generator = Decoder(size, channels, style_dim)
@@ -122,6 +132,8 @@ class GPEN(nn.Module):
             latents, features = self.encode(x)
             features = consume(features)
         faces = self.generator(latents, features)
+        if self.keep_luma and features is not None:
+            faces = faces + luma(widened(x) - faces)
         return (faces, latents) if return_latents else faces
 
 

@@ -35,7 +35,7 @@ class GPENModel(BaseModel):
         o = options
         self.makes_faces = o.stage == "prior"
         try:
-            network = GPEN(o.load_size, o.channel_multiplier, o.narrow, o.style_dim)
+            network = GPEN(o.load_size, o.channel_multiplier, o.narrow, o.style_dim, o.keep_luma)
         except ValueError as error:
             raise UserError(f"--load_size {o.load_size} with --channel_multiplier {o.channel_multiplier} and --narrow "
                             f"{o.narrow:g}: {error}.") from None

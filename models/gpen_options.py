@@ -2,7 +2,7 @@
 """The options of the recipe GPEN (models/gpen_model.py)."""
 from models.base_model import RecipeOptions
 from models.values import IR_SE50_ADDRESS, VGG19_ADDRESS
-from utils.option_types import RATE, WIDTH, at_least
+from utils.option_types import RATE, WIDTH, at_least, boolean
 
 STAGES = ("full", "prior", "embed")
 RESTORING_LOSSES = ("pix", "id", "fm", "pcp")  # --stage prior has none of them
@@ -26,6 +26,9 @@ class GPENOptions(RecipeOptions):
                            help="factor of all of the network's widths; released weights: 1, those of 256 pixels: 0.5")
         group.add_argument("--style_dim", type=at_least(1, largest=WIDTH), default=512,
                            help="length of the latent vectors")
+        group.add_argument("--keep_luma", type=boolean, nargs="?", const=True, default=False,
+                           help="keeps the luma of the input, for colorization: only the colours are the network's; "
+                                "released weights: off; default: off")
 
     @staticmethod
     def add_training_options(group):

@@ -323,3 +323,22 @@ def test_uses_native_operators_of_an_npu(npu):
         with torch.no_grad():
             net(x)
     assert operators.without_kernel(run) == []
+
+
+def test_keep_luma_keeps_the_inputs_luma_and_the_networks_colours():
+    plain, keeping = (GPEN(16, 1, 0.05, 8, keep_luma=keep).eval() for keep in (False, True))
+    keeping.load_state_dict(fill(plain.state_dict()))
+    plain.load_state_dict(fill(plain.state_dict()))
+    x = probe((2, 3, 16, 16), 0)
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    with torch.no_grad():
+        faces, kept = plain(x), keeping(x)
+        torch.testing.assert_close((kept * weights).sum(1), (x * weights).sum(1))
+        for a, b in ((0, 1), (1, 2)):
+            torch.testing.assert_close(kept[:, a] - kept[:, b], faces[:, a] - faces[:, b], rtol=1e-4, atol=1e-5)
+        assert relative(kept, faces) > 0.01
+        styles = probe((2, plain.generator.layers, 8), 1)
+        torch.manual_seed(0)
+        drawn = plain(styles)
+        torch.manual_seed(0)
+        assert torch.equal(keeping(styles), drawn)  # faces that are generated have no input
