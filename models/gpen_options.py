@@ -64,6 +64,8 @@ class GPENOptions(RecipeOptions):
                               ("path", "path_every")):
             if not getattr(options, f"lambda_{name}"):
                 found[of_loss] = f"--lambda_{name} is 0, which leaves that loss out"
+        if options.dataset_name != "colorization":
+            found["keep_luma"] = "it is for --dataset_name colorization, whose inputs have the luma of the faces"
         if options.stage == "prior":
             losses = [name for name in RESTORING_LOSSES if getattr(options, f"lambda_{name}")]  # 0 is what it has
             found |= dict.fromkeys([*(f"lambda_{name}" for name in losses), "arcface_path", "vgg19_path"],
