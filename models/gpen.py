@@ -97,7 +97,8 @@ class GPEN(nn.Module):
     Input and output [N, 3, size, size], RGB in [-1, 1]; the input is the degraded face at full size. The output is not
     clipped, and is float32 in every precision.
 
-    keep_luma: the output has the luma of the input (ITU-R 601), and only its colours are the network's. Not published.
+    keep_luma: the output, before it is clipped, has the luma of the input (ITU-R 601); only its colours are the
+    network's. Not published.
     """
 
     def __init__(self, size, channel_multiplier=2, narrow=1.0, style_dim=512, keep_luma=False):

@@ -27,8 +27,8 @@ class GPENOptions(RecipeOptions):
         group.add_argument("--style_dim", type=at_least(1, largest=WIDTH), default=512,
                            help="length of the latent vectors")
         group.add_argument("--keep_luma", type=boolean, nargs="?", const=True, default=False,
-                           help="keeps the luma of the input, for colorization: only the colours are the network's; "
-                                "released weights: off; default: off")
+                           help="gives the output the luma of the input, before values are clipped, for colorization: "
+                                "only the colours are the network's; released weights: off; default: off")
 
     @staticmethod
     def add_training_options(group):
@@ -64,7 +64,8 @@ class GPENOptions(RecipeOptions):
                               ("path", "path_every")):
             if not getattr(options, f"lambda_{name}"):
                 found[of_loss] = f"--lambda_{name} is 0, which leaves that loss out"
-        if options.dataset_name != "colorization":
+        degradation = options.degradation or {"colorization": "grey"}.get(options.dataset_name)
+        if degradation != "grey" or options.stage == "prior":
             found["keep_luma"] = "it is for --dataset_name colorization, whose inputs have the luma of the faces"
         if options.stage == "prior":
             losses = [name for name in RESTORING_LOSSES if getattr(options, f"lambda_{name}")]  # 0 is what it has

@@ -9,6 +9,7 @@ Two of them, told apart by the file that is loaded:
   pixels out, so that a shift of a pixel changes little. Its files hold the weights of the channels as well.
 """
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -66,18 +67,24 @@ class LPIPS(nn.Module):
         return [layer for layer in self.features[:tap] if isinstance(layer, nn.Conv2d)][-1].out_channels
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Returns the distances [N]. Raises ValueError if the shapes differ: they would broadcast."""
+        """Returns the distances [N] of a to the references b, which get no gradient.
+
+        Raises ValueError if the shapes differ: they would broadcast.
+        """
         if a.shape != b.shape:
             raise ValueError(f"LPIPS compares images of one size: got {tuple(a.shape)} and {tuple(b.shape)}.")
-        x = (torch.cat([a, b]) - self.mean) / self.std
-        distance = 0
+        with torch.no_grad():
+            wanted = list(self._directions(b))
+        return sum(((direction - other).square() * widened(scale.weight)).sum(1).mean((1, 2))
+                   for direction, other, scale in zip(self._directions(a), wanted, self.weights, strict=True))
+
+    def _directions(self, x):
+        """Yields the activations after each of `taps`, each pixel's vector scaled to length 1, in float32."""
+        x = (x - self.mean) / self.std
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in self.taps:
-                unit_a, unit_b = F.normalize(widened(x), dim=1).chunk(2)  # half precision would lose small squares
-                weight = widened(self.weights[self.taps.index(i)].weight)
-                distance = distance + ((unit_a - unit_b).square() * weight).sum(1).mean((1, 2))
-        return distance
+                yield F.normalize(widened(x), dim=1)  # half precision would lose small squares of differences
 
 
 def alexnet_layers() -> list[nn.Module]:
@@ -113,14 +120,13 @@ def load_lpips(path: str | os.PathLike, option: str = "--lpips_path") -> LPIPS:
 
     Raises UserError, naming `option` and where the files are, if `path` is another file, and if LINEAR_FILE is damaged.
     """
-    linear = _read_linear(option)
     try:
         state = read_weights(path)
-        if any(key.startswith("net.slice") for key in state):
+        if any(key.endswith(".filt") for key in state):
             net, state = _shift_tolerant(state)
         else:
             net = LPIPS("lpips", alexnet_layers(), (1, 4, 7, 9, 11))
-            state = linear | {key: value for key, value in state.items() if not key.startswith("classifier.")}
+            state = _read_linear() | {key: value for key, value in state.items() if not key.startswith("classifier.")}
         net.load_state_dict(match_weights(net, state))
     except UserError as error:
         raise UserError(f"{option}: LPIPS needs AlexNet's weights ({ALEXNET_ADDRESS}), ST-LPIPS "
@@ -136,17 +142,19 @@ def _shift_tolerant(state):
         net = LPIPS("st_lpips_alexnet", shift_tolerant_alexnet_layers(), (2, 6, 10, 12, 14))
     found = {}
     for key, value in state.items():
-        if key.startswith("net.slice") and not key.endswith(".filt"):
-            found["features." + key.split(".", 2)[2]] = value  # net.slice2.5.weight: layer 5
-        elif key.startswith("lin"):
-            found[f"weights.{key.split('.')[0].removeprefix('lin')}.weight"] = value  # lin0.model.1.weight
-        elif not key.startswith(("net.slice", "scaling_layer.")):
+        layer = re.fullmatch(r"net\.slice\d+\.(\d+\.(?:weight|bias))", key)  # net.slice2.5.weight: layer 5
+        linear = re.fullmatch(r"lin(\d+)\.model\.1\.weight", key)
+        if layer:
+            found[f"features.{layer[1]}"] = value
+        elif linear:
+            found[f"weights.{linear[1]}.weight"] = value
+        elif not key.endswith(".filt") and not key.startswith("scaling_layer."):
             found[key] = value  # match_weights reports it
     return net, found
 
 
-def _read_linear(option):
+def _read_linear():
     """Returns LINEAR_FILE's content, {weights.I.weight: float32 [1, channels, 1, 1]}, if its checksum is right."""
     if not LINEAR_FILE.exists() or sha256(LINEAR_FILE) != LINEAR_SHA256:
-        raise UserError(f"{option}: {LINEAR_FILE} is missing or damaged: restore it (git checkout).")
+        raise UserError(f"{LINEAR_FILE} is missing or damaged: restore it (git checkout).")
     return read_weights(LINEAR_FILE)

@@ -43,7 +43,8 @@ class SPARNetModel(BaseModel):
         self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp, "g": options.lambda_g}
         if options.lambda_pcp:
             if not options.pcp_path:
-                raise UserError("--lambda_pcp needs --pcp_path FILE, the weights of LPIPS' AlexNet or of ST-LPIPS.")
+                raise UserError(f"--lambda_pcp needs --pcp_path FILE: LPIPS' AlexNet ({lpips.ALEXNET_ADDRESS}) or "
+                                f"ST-LPIPS ({lpips.SHIFT_TOLERANT_SOURCE}); --lambda_pcp 0 does without.")
             if options.load_size < lpips.SMALLEST:
                 raise UserError(f"--lambda_pcp needs --load_size {lpips.SMALLEST} or more, not {options.load_size}.")
             self.frozen = {"lpips": lpips.load_lpips(options.pcp_path, "--pcp_path")}

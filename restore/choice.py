@@ -15,7 +15,6 @@ from utils.names import printable
 from utils.pretrained import find_pretrained, pretrained_names
 
 AUTO = "auto"
-OTHER_TASKS = ("seg2face", "colorization", "inpainting")  # of networks that restore no ordinary faces: never chosen
 
 
 def choose_for_folder(folder: str, option: str, leave_out: Collection[Path] = ()) -> tuple[str, str]:
@@ -46,14 +45,15 @@ def choose(sides: Mapping[int, int], described: Mapping[str, Description]) -> st
     """Returns the name of the weights that were trained on the sizes of most images.
 
     sides: {shorter side in pixels: number of images}. described: {name: Description}. Among equals it is the one whose
-    sizes are nearest to those of the images, then the most special one.
+    sizes are nearest to those of the images, then the most special one. Weights of another task, which no size decides,
+    are never chosen; some others must be there.
     """
     def unfitness(name):
         smallest, largest = described[name].trained_sides()
         fit = sum(count for side, count in sides.items() if smallest <= side <= largest)
         apart = sum(count * misfit(described[name], side)[0] for side, count in sides.items())
         return -fit, apart, largest - smallest, name
-    return min((name for name in described if described[name].task not in OTHER_TASKS), key=unfitness)
+    return min((name for name in described if not described[name].other_task()), key=unfitness)
 
 
 def misfit(described: Description, side: int) -> tuple[float, int]:

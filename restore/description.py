@@ -27,6 +27,7 @@ from utils.option_types import SIZE, Parser, at_least, boolean
 OPTIONS_FILE = "options.yml"
 ENLARGED = ("bicubic",)  # PIL BICUBIC, antialiased where it shrinks (utils/images.py: resize)
 ALIGNMENTS = ("celeba", "ffhq")
+OTHER_TASKS = ("seg2face", "colorization", "inpainting", "grey", "holes")  # datasets and degradations
 SMALLEST_INPUT = 16  # pixels, as for --load_size
 
 
@@ -71,6 +72,10 @@ class Description:
         if degradation is not None and degradation.reads_scale_factor:
             return (self.input_size // self.scale_factor,) * 2
         return (degradation.smallest_input if degradation else 0), self.input_size
+
+    def other_task(self) -> str | None:
+        """Returns the task or degradation if the network does something else than restore degraded faces, else None."""
+        return next((name for name in (self.task, self.degradation) if name in OTHER_TASKS), None)
 
     def metadata(self) -> dict[str, str]:
         """Returns the metadata of a .safetensors file with these weights; description_of_metadata reads it."""

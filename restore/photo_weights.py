@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from restore.choice import AUTO, OTHER_TASKS
+from restore.choice import AUTO
 from restore.description import read_metadata
 from utils.errors import UserError
 from utils.pretrained import find_pretrained, pretrained_names
@@ -27,10 +27,10 @@ def _of_several_sizes(shipped):
     """Returns the shipped weights, {name: path}, that were trained on faces of several sizes; all if there are none.
 
     Those of one size are for faces that were reduced cleanly to that size, which is rare in photos. Weights of
-    OTHER_TASKS are left out.
+    another task are left out.
     """
     described = {name: read_metadata(path) for name, path in shipped.items()}
-    sides = {name: found.trained_sides() for name, found in described.items() if found.task not in OTHER_TASKS}
+    sides = {name: found.trained_sides() for name, found in described.items() if not found.other_task()}
     return {name: shipped[name] for name, (low, high) in sides.items() if low < high} or {
         name: shipped[name] for name in sides}
 
@@ -42,6 +42,6 @@ def load_photo_weights(weights: Mapping[str, str | Path], device):
     for name, restorer in restorers.items():
         if restorer.recipe.depends_on_batch():  # no face may depend on those of other photos
             restorer.batch_size = 1
-        if restorer.task in OTHER_TASKS:
-            raise UserError(f"{name}: these weights are for --dataset_name {restorer.task}, not for faces in photos.")
+        if restorer.other_task:
+            raise UserError(f"{name}: these weights are for the task {restorer.other_task}, not for faces in photos.")
     return restorers

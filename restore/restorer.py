@@ -126,6 +126,11 @@ class Restorer:
         return self._described().task
 
     @property
+    def other_task(self) -> str | None:
+        """The task if the network does something else than restore degraded faces, else None."""
+        return self._described().other_task()
+
+    @property
     def input_size(self) -> int:
         """Side of the network's square input and output in pixels."""
         return self._described().input_size

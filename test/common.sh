@@ -39,8 +39,8 @@ source "$test_dir/output_folder.sh" || exit 1
 
 export STARTED_BY_PROCESSES="${STARTED_BY_PROCESSES-} $$"  # the programs end if this script is killed
 trap '' PIPE  # a console that closes early (| head) ends neither the training nor the files of this script
-trap 'receive TERM' TERM HUP
-trap 'receive INT' INT
+trap 'receive TERM 143' TERM HUP
+trap 'receive INT 130' INT
 awk() { LC_ALL=C command awk "$@"; }  # prints decimal points in every locale
 
 # Prints the arguments as a line on the console. A console that is closed is no error.
@@ -140,37 +140,43 @@ supervise() {
     "$@" </dev/null &
     child=$!
     set +m
-    [ -z "$signalled" ] || receive "$signalled"  # the signal came before the command started
+    # shellcheck disable=SC2086
+    [ -z "$signalled" ] || receive $signalled  # the signal came before the command started
     received=$signalled
     while signalled="" && { wait "$child" 2>/dev/null; status=$?; } && [ -n "$signalled" ]; do received=$signalled; done
     child=ended signalled=$received
     return "$status"
 }
 
-# receive SIGNAL: passes the signal on to the command that runs; between two commands, ends this script. A further signal
-# would end the EXIT trap before it has cleaned up, so signals are ignored first, and what the trap runs is run here: the
-# signal may have come when the trap was about to run it.
+# receive SIGNAL STATUS: passes the signal on to the command that runs; between two commands, ends this script with the
+# status. A further signal would end the EXIT trap before it has cleaned up, so signals are ignored first, and what the
+# trap runs is run here: the signal may have come when the trap was about to run it.
 receive() {
-    local status
-    signalled=$1
+    signalled="$1 $2"
     case $child in
         "")
             trap '' TERM HUP INT
             trap - EXIT
             echo "error: $run_name was stopped by a signal before it had results: start it again" >&2
-            status=$((128 + $(kill -l "$1")))
-            (exit "$status")  # the status that $at_exit finds
+            finished=""
+            has_status "$2"
             "$at_exit"
-            exit "$status"
+            exit "$2"
             ;;
         [1-9]*) kill "-$1" "$child" 2>/dev/null ;;
     esac
 }
 
+# has_status STATUS: returns it, so that $? is this status.
+has_status() {
+    return "$1"
+}
+
 # exit_if_failed STATUS: exits if the command that `supervise` ran failed, or if a signal came meanwhile.
 exit_if_failed() {
     child=""
-    [ -z "$signalled" ] || receive "$signalled"
+    # shellcheck disable=SC2086
+    [ -z "$signalled" ] || receive $signalled
     [ "$1" -eq 0 ] || exit "$1"
 }
 
@@ -229,7 +235,7 @@ run_logged() {
     # tee ends with the last process that writes: ranks whose launcher was killed stop by themselves.
     while kill -0 "$tee_pid" 2>/dev/null; do wait "$tee_pid" 2>/dev/null || sleep 0.1; done
     e2e_seconds=$(($(date +%s) - start))
-    case $status in
+    case $status in  # a signal that came while tee was awaited changes nothing: the training has its results
         0) child=""; return ;;
         130 | 143)
             echo "$run_name was stopped (exit status $status); to continue, add --continue_train to"

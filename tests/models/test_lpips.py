@@ -9,6 +9,7 @@ from torch import nn
 
 from models import lpips
 from models.lpips import ALEXNET_ADDRESS, LPIPS, load_lpips
+from tests.helpers.lpips_file import shift_tolerant_file
 from tests.helpers.released import fill, probe
 from utils.errors import UserError
 
@@ -80,17 +81,6 @@ def test_the_shipped_vectors_are_lpipss(alexnet, tmp_path, monkeypatch):
         monkeypatch.setattr(lpips, "LINEAR_FILE", path)
         with pytest.raises(UserError, match=f"{path} is missing or damaged"):
             load_lpips(alexnet[0])
-
-
-def shift_tolerant_file(path, slices, state):
-    """Writes ST-LPIPS's own file with the tensors of `state`, which has our keys; slices: first layer of each slice."""
-    renamed = {"scaling_layer.shift": torch.zeros(1, 3, 1, 1), "net.slice2.4.filt": torch.zeros(64, 1, 3, 3)}
-    for key, value in state.items():
-        kind, layer, what = key.split(".")
-        number = sum(int(layer) >= first for first in slices)
-        renamed[f"net.slice{number}.{layer}.{what}" if kind == "features" else f"lin{layer}.model.1.weight"] = value
-    torch.save(renamed, path)
-    return path
 
 
 # Name, layers, taps, first layer of each slice of their files; distances that stlpips_pytorch 0.0.2 computes.

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from engine.logger import read_metrics
+from engine.trainer import Trainer
 from models import build_training_recipe, lpips
 from options.train_options import parse_train
+from tests.helpers.lpips_file import shift_tolerant_alexnet
 from tests.helpers.released import fill, probe
+from tests.helpers.runs import TINY, same, state, whole_and_parts
 from utils.errors import UserError
 
 SMALL = ["--model", "sparnet", "--dataroot", "faces", "--load_size", "64", "--min_ch", "8", "--max_ch", "8",
@@ -79,3 +83,37 @@ def test_what_the_perceptual_loss_needs(alexnet_path):
                             "--lambda_pcp needs --load_size 31 or more, not 16")):
         with pytest.raises(UserError, match=message):
             recipe(*words)
+
+
+@pytest.mark.parametrize("words", [["--opt_level", "O0", "--ema_decay", "0.9"],
+                                   ["--opt_level", "O2", "--accumulate", "2"]], ids=["O0 averaged", "O2 accumulated"])
+def test_resume_with_both_losses_is_bit_equal(faces, tmp_path, monkeypatch, words):
+    path = shift_tolerant_alexnet(tmp_path / "st.pth")
+
+    def train(*words, name):
+        words = [*TINY, "--load_size", "128", "--min_feat_size", "32", "--batch_size", "2", "--dataroot", faces,
+                 "--checkpoints_dir", tmp_path, "--name", name, "--lambda_pcp", "0.1", "--pcp_path", path,
+                 "--lambda_g", "0.01", "--D_ch", "2", *words]
+        return Trainer(parse_train([str(word) for word in words])).fit(), tmp_path / name
+    whole, folder = whole_and_parts(train, monkeypatch, 2, *words, "--train_steps", "4")
+    parts = state(folder)
+    for part in ("networks", "ema", "optimizers"):
+        assert same(whole[part], parts[part]) == ""
+    assert all(0 < read_metrics(folder)[-1][f"Loss_{name}"] < 10 for name in ("Pix", "Pcp", "D"))
+
+
+def test_older_runs_had_neither_loss(faces, tmp_path, capsys):
+    """Their checkpoints do not name the options; adding a loss to such a run is said."""
+    def train(*words):
+        words = [*TINY, "--load_size", "64", "--dataroot", faces, "--checkpoints_dir", tmp_path, "--name", "run",
+                 *words]
+        return Trainer(parse_train([str(word) for word in words])).fit()
+    assert train("--train_steps", 1) == 0
+    newest = next((tmp_path / "run").glob("state_*.pth"))
+    content = torch.load(newest, weights_only=True)
+    for name in ("lambda_pcp", "pcp_path", "lambda_g"):
+        del content["options"][name]
+    torch.save(content, newest)
+    path = shift_tolerant_alexnet(tmp_path / "st.pth")
+    assert train("--train_steps", 2, "--continue_train", "--lambda_pcp", 1, "--pcp_path", path) == 0
+    assert "changes options of the run: lambda_pcp 0.0 -> 1.0" in capsys.readouterr().out

@@ -9,12 +9,15 @@ from engine.trainer import Trainer
 from options.train_options import parse_train
 from tests.engine.test_golden_checkpoints import EXPECTED
 from tests.helpers.faces import write_faces
+from tests.helpers.lpips_file import shift_tolerant_alexnet
 from tests.helpers.runs import restore
 
 QUIET = ["--print_freq", 100, "--save_latest_freq", 1000, "--visual_freq", 1000]
 CASES = [(recipe, ["--opt_level", "O2"]) for recipe in EXPECTED] + [
     ("fsrnet", ["--opt_level", "O1", "--loss_scale", "dynamic", "--lambda_g", "0.001", "--D_ch", "4"]),
-    ("sparnet", ["--opt_level", "O2", "--loss_scale", "dynamic", "--combine_grad", "false", "--max_grad_norm", 1])]
+    ("sparnet", ["--opt_level", "O2", "--loss_scale", "dynamic", "--combine_grad", "false", "--max_grad_norm", 1]),
+    ("sparnet", ["--opt_level", "O2", "--lambda_g", 0.01, "--D_ch", 2, "--load_size", 128, "--min_feat_size", 32,
+                 "--lambda_pcp", 0.1])]
 
 
 @pytest.fixture
@@ -31,6 +34,8 @@ def train_on_npu(npu, tmp_path, faces, one_thread):
                 draw_faces(tmp_path / "drawn", 6, 0, 32)
         words = [*EXPECTED[recipe]["words"].split(), "--device", "npu", "--workers", "0", "--dataroot", folder,
                  "--checkpoints_dir", tmp_path, "--name", f"s{steps}", "--train_steps", steps, *QUIET, *words]
+        if "--lambda_pcp" in words:
+            words += ["--pcp_path", shift_tolerant_alexnet(tmp_path / "st.pth")]
         trainer = Trainer(parse_train([str(word) for word in words]))
         for name, spec in trainer.recipe.optimizers.items():
             expected = utils.device.torch_npu.optim.NpuFusedAdam if spec.kind == "adam" else torch.optim.RMSprop

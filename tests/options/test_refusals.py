@@ -59,6 +59,8 @@ def test_only_options_that_a_program_has_are_suggested():
     ("--model sparnethd --lambda_pcp 0 --vgg19_path x", "--vgg19_path is not read here: --lambda_pcp is 0"),
     ("--pcp_path x", "--pcp_path is not read here: --lambda_pcp is 0"),
     ("--preset gpen_blind --keep_luma", "--keep_luma is not read here: it is for --dataset_name colorization"),
+    ("--preset gpen_colorization --degradation gpen --keep_luma", "--keep_luma is not read here"),
+    ("--preset gpen_prior --dataset_name colorization --keep_luma", "--keep_luma is not read here"),
     ("--D_ch 8", "--D_ch is not read here: --lambda_g is 0, which leaves the discriminator out"),
     ("--lr_gamma=0.1", "--lr_gamma is not read here: --lr_policy is constant, only step reads it. Leave out"),
     ("--lr_policy step --lr_final 0.1", "--lr_final is not read here: --lr_policy is step, only cosine and linear"),

@@ -30,7 +30,8 @@ def test_the_most_special_weights_that_fit_most_images(sides, name):
 
 def test_weights_of_another_task_are_never_chosen(monkeypatch):
     described = KNOWN | {"colours": Description(input_size=128, task="colorization"),
-                         "holes": Description(input_size=300, task="inpainting")}
+                         "holes": Description(input_size=300, task="inpainting"),
+                         "grey": Description(input_size=300, task="ffhq", degradation="grey")}
     assert [choice.choose({side: 1}, described) for side in (100, 128, 300)] == ["blind", "blind", "large"]
     monkeypatch.setattr(photo_weights, "find_pretrained", lambda name: name)
     monkeypatch.setattr(photo_weights, "pretrained_names", lambda: list(described))
