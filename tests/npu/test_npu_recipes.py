@@ -34,7 +34,7 @@ def train_on_npu(npu, tmp_path, faces, one_thread):
                 draw_faces(tmp_path / "drawn", 6, 0, 32)
         words = [*EXPECTED[recipe]["words"].split(), "--device", "npu", "--workers", "0", "--dataroot", folder,
                  "--checkpoints_dir", tmp_path, "--name", f"s{steps}", "--train_steps", steps, *QUIET, *words]
-        if "--lambda_pcp" in words:
+        if recipe == "sparnet" and "--lambda_pcp" in words:
             words += ["--pcp_path", shift_tolerant_alexnet(tmp_path / "st.pth")]
         trainer = Trainer(parse_train([str(word) for word in words]))
         for name, spec in trainer.recipe.optimizers.items():
