@@ -97,6 +97,12 @@ class RecipeOptions:
         return {}
 
     @staticmethod
+    def unread_without(options, weight, part, names, note=""):
+        """Returns what `unread` does, of the options `names` of a part of the loss that a weight of 0 leaves out."""
+        return {} if getattr(options, weight) else dict.fromkeys(
+            names, f"--{weight} is 0, which leaves the {part} out{note}")
+
+    @staticmethod
     def complete(options, prior_counts):
         """Sets network options that were left unset.
 

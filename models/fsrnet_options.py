@@ -59,11 +59,9 @@ class FSRNetOptions(RecipeOptions):
         found = {}
         if options.optimizer != "adam":
             found |= dict.fromkeys(("beta1", "beta2"), f"--optimizer is {options.optimizer}, only adam reads it")
-        if not options.lambda_pcp:
-            found["vgg16_path"] = "--lambda_pcp is 0, which leaves the perceptual loss out (FSRGAN: 0.1)"
-        if not options.lambda_g:
-            found |= dict.fromkeys(("D_ch", "d_lr", "pretrain_d_path"),
-                                   "--lambda_g is 0, which leaves the discriminator out (FSRGAN: 0.001)")
+        without = FSRNetOptions.unread_without
+        found |= without(options, "lambda_pcp", "perceptual loss", ["vgg16_path"], " (FSRGAN: 0.1)")
+        found |= without(options, "lambda_g", "discriminator", ["D_ch", "d_lr", "pretrain_d_path"], " (FSRGAN: 0.001)")
         return found
 
     @staticmethod

@@ -59,10 +59,6 @@ class SPARNetOptions(RecipeOptions):
 
     @staticmethod
     def unread(options):
-        found = {}
-        if not options.lambda_pcp:
-            found["pcp_path"] = "--lambda_pcp is 0, which leaves the perceptual loss out"
-        if not options.lambda_g:
-            found |= dict.fromkeys(("D_ch", "d_lr", "pretrain_d_path"),
-                                   "--lambda_g is 0, which leaves the discriminator out")
-        return found
+        without = SPARNetOptions.unread_without
+        return (without(options, "lambda_pcp", "perceptual loss", ["pcp_path"])
+                | without(options, "lambda_g", "discriminator", ["D_ch", "d_lr", "pretrain_d_path"]))

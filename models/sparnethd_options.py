@@ -50,4 +50,4 @@ class SPARNetHDOptions(RecipeOptions):
 
     @staticmethod
     def unread(options):
-        return {} if options.lambda_pcp else {"vgg19_path": "--lambda_pcp is 0, which leaves the perceptual loss out"}
+        return SPARNetHDOptions.unread_without(options, "lambda_pcp", "perceptual loss", ["vgg19_path"])
