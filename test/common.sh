@@ -158,7 +158,7 @@ receive() {
             trap '' TERM HUP INT
             trap - EXIT
             echo "error: $run_name was stopped by a signal before it had results: start it again" >&2
-            finished=""
+            finished=""  # train_testcase.sh: a stopped run is no success
             has_status "$2"
             "$at_exit"
             exit "$2"
