@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models import stylegan2
-from models.gpen import GPEN
+from models.gpen import GPEN, luma
 from models.stylegan2 import GAIN, SLOPE, EqualLinear, ModulatedConv2d, Resample, StyledConv, ToRGB
 
 
@@ -21,6 +21,7 @@ class GPENForm(nn.Module):
     def __init__(self, network: GPEN) -> None:
         super().__init__()
         decoder = network.generator
+        self.keep_luma = network.keep_luma
         self.encoder = nn.ModuleList(_Encode(getattr(network, f"ecd{i}")[0]) for i in range(network.depth))
         self.final = _Linear(network.final_linear[0])
         self.style = nn.Sequential(*(layer if isinstance(layer, stylegan2.PixelNorm) else _Linear(layer)
@@ -30,7 +31,7 @@ class GPENForm(nn.Module):
         self.to_rgbs = nn.ModuleList(RGB(layer) for layer in (decoder.to_rgb1, *decoder.to_rgbs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = []
+        given, features = x, []
         for layer in self.encoder:
             x = layer(x)
             features.append(x)
@@ -42,7 +43,7 @@ class GPENForm(nn.Module):
             x = self.convs[2 * i + 1](x, latent, feature)
             x = self.convs[2 * i + 2](x, latent, feature)
             rgb = to_rgb(x, latent, rgb)
-        return rgb
+        return rgb + luma(given.to(rgb.dtype) - rgb) if self.keep_luma else rgb
 
 
 class _Linear(nn.Linear):

@@ -18,6 +18,7 @@ CASES = {
     "fsrnet": FSRNET, "fsrnet heatmaps": FSRNET | {"hmaps_ch": 3, "pmaps_ch": 0},
     "fsrnet tied": FSRNET | {"tied": True},
     "gpen": GPEN, "gpen colorization": GPEN | {"dataset_name": "colorization"},
+    "gpen keeping luma": GPEN | {"dataset_name": "colorization", "keep_luma": True},
     "gpen seg2face": GPEN | {"dataset_name": "seg2face"},
     "gpen 256": GPEN | {"load_size": 256, "channel_multiplier": 1},
     "gpen 512": GPEN | {"load_size": 512, "narrow": 0.02}}
