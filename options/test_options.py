@@ -34,9 +34,10 @@ def test_parser(model):
     data.add_argument("--max_images", type=at_least(1), default=None,
                       help="greatest number of faces to restore, the first ones; default: all")
     scores = parser.add_argument_group("PSNR and SSIM (metrics/protocols.py)")
-    scores.add_argument("--protocols", type=one_of(PROTOCOLS), nargs="+", default=list(USUAL),
+    scores.add_argument("--protocols", type=one_of(PROTOCOLS), nargs="+", default=None,
                         help="protocols of PSNR and SSIM that the faces are scored under, of "
-                             f"{', '.join(PROTOCOLS)}; default: {' '.join(USUAL)}")
+                             f"{', '.join(PROTOCOLS)}; default: {' '.join(USUAL)}; for "
+                             "colorization, whose input has the luma of the face, rgb")
     scores.add_argument("--crop_border", type=at_least(0, largest=SIZE // 2), default=0,
                         help="pixels that protocols basicsr_y and basicsr_rgb leave out at each side; other protocols "
                              "have a border of their own")
@@ -67,6 +68,8 @@ def parse_test(argv):
                         f"--pth_path, or leave out --runtime.")
     if not options.dataroot and not options.gtroot:
         raise UserError("nothing to do: give --dataroot (faces to restore), --gtroot (references), or both.")
+    if options.protocols is None:
+        options.protocols = ["rgb"] if options.dataset_name == "colorization" else list(USUAL)
     unread = {"amp_dtype": FLOAT32_ONLY} if options.opt_level == "O0" else {}
     if not options.gtroot:
         unread["protocols"] = unread["report"] = "without --gtroot nothing is scored"

@@ -126,3 +126,11 @@ def test_options_of_runs_of_an_earlier_version_still_load(recipe):
         assert options.model == recipe and options.degradation is None
         for name in ("load_size", "dataset_name", "scale_factor", "priors"):
             assert getattr(options, name) == before[name]
+
+
+@pytest.mark.parametrize("words, protocols", [
+    ([], ["sparnet", "benchmark", "rgb"]), (["--dataset_name", "colorization"], ["rgb"]),
+    (["--dataset_name", "colorization", "--protocols", "sparnet"], ["sparnet"])])
+def test_colorization_is_scored_in_colour(words, protocols):
+    words = ["--pth_path", "net.pth", "--preset", "gpen_blind", "--gtroot", "faces", *words]
+    assert parse_test(words).protocols == protocols
