@@ -22,7 +22,8 @@ FREE_TO_CHANGE = {
     "print_freq", "profile_steps", "rank_logs", "save_iter_freq", "save_latest_freq", "total_epochs", "train_steps",
     "val_batch_size", "valroot", "visual_freq", "workers"}
 # What a checkpoint that lacks these options was trained with: it is older than they are.
-BEFORE = {"residual": False, "keep_luma": False, "lambda_pcp": 0.0, "pcp_path": None, "lambda_g": 0.0}
+BEFORE = {"residual": False, "keep_luma": False, "lambda_pcp": 0.0, "pcp_path": None, "lambda_g": 0.0,
+          "skips": False, "pix_loss": "l1"}
 LAUNCH_FILE = ".launch"  # holds the id of the torchrun launch that writes into the folder
 
 

@@ -75,6 +75,14 @@ class ChecksWeights:
         """Returns why the weights `state`, {key in the file: tensor}, do not fit this network, or None."""
 
 
+class ExtendsWeights:
+    """Mixin for networks that can start a training from the weights of a smaller form of themselves."""
+
+    def extended(self, state):
+        """Returns the weights `state`, {key: tensor}, with neutral values for the parts that only this network has."""
+        raise NotImplementedError
+
+
 class RecipeOptions:
     """The options of a recipe. Its file must not import torch: --help and errors in options need not wait for it.
 

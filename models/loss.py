@@ -41,6 +41,22 @@ def _fake_term(kind, score):
     return F.softplus(score).mean() if kind == "vanilla" else score.mean()
 
 
+PSNR_CEILING = 50.0  # dB; a better image has little weight in psnr_loss
+
+
+def pixel_loss(kind, fake, real):
+    """Returns the loss (0-d, float32) between images [N, 3, H, W] in [-1, 1]; kind: one of PIXEL_LOSSES.
+
+    l1: the mean absolute difference. psnr: minus the mean PSNR in dB (Chen et al., ECCV 2022): every image counts alike,
+    whether much or little is wrong with it, where L1 is nearly the loss of the worst. An error that would give
+    PSNR_CEILING is added to each image's, so that a perfect image has no infinite gradient.
+    """
+    if kind == "l1":
+        return F.l1_loss(fake, real)
+    error = (fake.float() - real).square().mean((1, 2, 3)) / 4 + 10 ** (-PSNR_CEILING / 10)  # of values in [0, 1]
+    return 10 * error.log10().mean()
+
+
 def feature_matching_loss(real_features, fake_features):
     """Returns L1 feature distances, summed over layers and averaged over scales (Wang et al., CVPR 2018); 0-d.
 

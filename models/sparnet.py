@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from models.base_model import ExtendsWeights
 from models.blocks import ConvLayer, FaceAttentionUnit
+from models.convolution import Conv2d
 
 ATTENTIONS = ("spar", "spar3d")
 HOURGLASS_SIZE = 64  # the first down block's hourglass reduces 64 pixels to `bottleneck_size`
@@ -22,7 +24,7 @@ def _steps(size, smallest, what):
     return int(steps)
 
 
-class SPARNet(nn.Module):
+class SPARNet(nn.Module, ExtendsWeights):
     """Face super-resolution by residual blocks with spatial attention.
 
     Input [N, 3, in_size, in_size], RGB in [-1, 1]: the low-resolution face resized (bicubic) to `in_size`.
@@ -38,17 +40,22 @@ class SPARNet(nn.Module):
     checkpointing: in training, keeps only each block's input and recomputes the rest in backward (a third more
     arithmetic, a fraction of the memory). Not with batch norm, whose statistics would be updated twice.
     residual: the output is the input plus the last convolution's output; in_size and out_size must be equal.
+    skips: after each doubling, the encoder's features of that size are added through a 1x1 convolution, and one more
+    block follows (U-Net: Ronneberger et al., 2015). Without them all detail must pass min_feat_size x min_feat_size
+    features, which cannot hold the noise of a 128-pixel face. in_size and out_size must be equal.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1, checkpointing=False, residual=False):
+                 channel_multiple=1, checkpointing=False, residual=False,
+                 skips=False):
         super().__init__()
         self.norm_type = norm_type
         self.set_checkpointing(checkpointing)
-        if residual and in_size != out_size:
-            raise ValueError(f"residual: in_size {in_size} and out_size {out_size} must be the same")
+        for name, asked in (("residual", residual), ("skips", skips)):
+            if asked and in_size != out_size:
+                raise ValueError(f"{name}: in_size {in_size} and out_size {out_size} must be the same")
         self.residual = residual
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
@@ -87,10 +94,13 @@ class SPARNet(nn.Module):
         self.encoder = nn.Sequential(*encoder)
         self.res_layers = nn.Sequential(*(unit(clip(channels), clip(channels), "none", depth)
                                           for _ in range(blocks)))
-        decoder = []
+        decoder, self.skips, self.fusions = [], nn.ModuleList(), nn.ModuleList()
         for step in range(ups):
             decoder.append(unit(clip(channels), clip(channels // 2), "up", depth + step + 1))
             channels //= 2
+            if skips:
+                self.skips.append(Conv2d(clip(channels), clip(channels), 1))
+                self.fusions.append(unit(clip(channels), clip(channels), "none", depth + step + 1))
         self.decoder = nn.Sequential(*decoder)
         self.out_conv = ConvLayer(clip(channels), 3)
 
@@ -105,15 +115,35 @@ class SPARNet(nn.Module):
         nn.init.zeros_(self.out_conv.conv2d.weight)
         nn.init.zeros_(self.out_conv.conv2d.bias)
 
+    def extended(self, state):
+        """Returns `state` of a network without skips for this one with them, which then computes the same.
+
+        The skips' convolutions, and what the blocks after them add to their input, start at 0.
+        """
+        added = {key: value.clone() for key, value in self.state_dict().items()
+                 if key.startswith(("skips.", "fusions."))}
+        for key, value in added.items():
+            if key.startswith("skips.") or ".conv2." in key and key.endswith((".weight", ".bias")):
+                value.zero_()
+        return {**added, **state}
+
     def forward(self, x):
-        given = x
-        for block in (*self.encoder, *self.res_layers, *self.decoder):
-            if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+        given, features = x, []
+        for block in self.encoder:
+            features.append(x := self._through(block, x))
+        for block in self.res_layers:
+            x = self._through(block, x)
+        for step, block in enumerate(self.decoder):
+            x = self._through(block, x)
+            if self.skips:
+                x = self._through(self.fusions[step], x + self.skips[step](features[-2 - step]))
         out = self.out_conv(x)
         return given + out if self.residual else out
+
+    def _through(self, block, x):
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class SPARNetModel(BaseModel):
             min_feat_size=options.min_feat_size,
             res_depth=options.res_depth, att_name=options.att_name, bottleneck_size=options.bottleneck_size,
             min_ch=options.min_ch, max_ch=options.max_ch, hourglass_ch=options.hourglass_ch,
-            residual=options.residual)
+            residual=options.residual, skips=options.skips)
 
     def build_discriminator(self, options):
         if options.lambda_g:
@@ -40,6 +40,7 @@ class SPARNetModel(BaseModel):
             init_weights(net, options.init_type)
         if options.residual:
             self.networks["G"].start_at_input()
+        self.pix_loss = options.pix_loss
         self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp, "g": options.lambda_g}
         if options.lambda_pcp:
             if not options.pcp_path:
@@ -55,7 +56,7 @@ class SPARNetModel(BaseModel):
 
     def training_step(self, batch, step):
         sr = self.networks["G"](batch["lr"])
-        losses = {"Pix": self.weights["pix"] * F.l1_loss(sr, batch["hr"])}
+        losses = {"Pix": self.weights["pix"] * loss.pixel_loss(self.pix_loss, sr, batch["hr"])}
         if self.frozen:
             losses["Pcp"] = self.weights["pcp"] * self.frozen["lpips"](sr, batch["hr"]).mean()
         discriminator = self.networks.get("D")

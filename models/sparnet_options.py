@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The options of the recipe SPARNet (models/sparnet_model.py)."""
 from models.base_model import RecipeOptions
-from models.values import INITS
+from models.values import INITS, PIXEL_LOSSES
 from utils.option_types import BLOCKS, RATE, SIZE, WIDTH, at_least, boolean
 
 
@@ -14,6 +14,10 @@ class SPARNetOptions(RecipeOptions):
         group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
                            help="adds the network's input to its output, so that training starts from the input; "
                                 "default: off")
+
+        group.add_argument("--skips", type=boolean, nargs="?", const=True, default=False,
+                           help="adds the encoder's features to the decoder's, and blocks after them (a U-Net), so that "
+                                "fine detail and noise need not pass the smallest features; default: off")
 
     @staticmethod
     def add_shape_options(group, min_feat_size):
@@ -38,6 +42,8 @@ class SPARNetOptions(RecipeOptions):
     @staticmethod
     def add_training_options(group):
         SPARNetOptions.add_pixel_options(group)
+        group.add_argument("--pix_loss", choices=PIXEL_LOSSES, default="l1",
+                           help="pixel loss: l1 (as published), or psnr, to which every image counts alike; default: l1")
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
                            help="weight of the perceptual loss, the distance LPIPS or ST-LPIPS; 0 leaves it out")
         group.add_argument("--pcp_path", default=None,
@@ -55,7 +61,7 @@ class SPARNetOptions(RecipeOptions):
         """Adds the training options that SPARNet and SPARNetHD share."""
         group.add_argument("--init_type", choices=INITS, default="normal",
                            help="first weights: N(0, 0.02) as published, or kaiming, which learns faster at first")
-        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the L1 loss")
+        group.add_argument("--lambda_pix", type=at_least(0, float), default=1.0, help="weight of the pixel loss")
 
     @staticmethod
     def unread(options):

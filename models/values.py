@@ -2,6 +2,7 @@
 """Values that options name and networks use. Imports nothing, so that --help need not wait for torch."""
 
 INITS = ("normal", "kaiming")  # first weights (models/init.py)
+PIXEL_LOSSES = ("l1", "psnr")  # models/loss.py: pixel_loss
 GAN_LOSSES = ("hinge", "lsgan", "vanilla", "wgan")  # forms of the adversarial loss (models/loss.py)
 # Where the public weights files are found.
 VGG16_ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth"

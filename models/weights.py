@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from safetensors import safe_open
 
-from models.base_model import ChecksWeights
+from models.base_model import ChecksWeights, ExtendsWeights
 from models.precision import widened
 from utils.archive import HARMLESS, find_damage
 from utils.errors import UserError, first_line, shown
@@ -250,14 +250,18 @@ def _unwrapped(state, own):
     return wrapped[best] if best and common(wrapped[best].keys()) > common(state.keys()) else state
 
 
-def load_weights(net, path, containers=CONTAINERS):
+def load_weights(net, path, containers=CONTAINERS, extend=False):
     """Loads the checkpoint at `path` strictly into `net` and returns `net`; containers: see read_weights.
+
+    extend: parts that `net` has and the file lacks start without effect, if `net` allows it (ExtendsWeights).
 
     `net` is the bare network (not wrapped for data parallelism), on any device and of any dtype. Raises
     WeightsError, naming the file and the differences; `net` is then unchanged.
     """
     state = read_weights(path, containers)
     try:
+        if extend and isinstance(net, ExtendsWeights):
+            state = net.extended(_unwrapped(_strip(state), net.state_dict()))
         state = match_weights(net, state)
     except WeightsError as error:
         raise WeightsError(f"{os.fspath(path)!r}: {error}") from None
@@ -268,7 +272,7 @@ def load_weights(net, path, containers=CONTAINERS):
 def load_pretrained(networks, options):
     """Loads --pretrain_model_path and --pretrain_d_path into {role: network}. Raises UserError if one fails."""
     if options.pretrain_model_path:
-        load_weights(networks["G"], options.pretrain_model_path)
+        load_weights(networks["G"], options.pretrain_model_path, extend=True)
     if options.pretrain_d_path:
         if "D" not in networks:
             raise UserError(f"--pretrain_d_path: --model {options.model} trains no discriminator here.")
