@@ -122,8 +122,11 @@ class SPARNet(nn.Module, ExtendsWeights):
         """
         added = {key: value.clone() for key, value in self.state_dict().items()
                  if key.startswith(("skips.", "fusions."))}
+        if added.keys() & state.keys() or "out_conv.conv2d.weight" not in state:
+            return state  # has skips already, or is another kind of network's
+        last = ".conv2.conv2d." if self.norm_type == "none" else ".conv2.norm.norm."  # not both: neither would learn
         for key, value in added.items():
-            if key.startswith("skips.") or ".conv2." in key and key.endswith((".weight", ".bias")):
+            if key.startswith("skips.") or last in key and key.endswith((".weight", ".bias")):
                 value.zero_()
         return {**added, **state}
 

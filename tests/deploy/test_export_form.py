@@ -12,6 +12,7 @@ from tests.helpers.deployed import SMALL, random_recipe, restored_one_by_one
 SPARNET, HD, FSRNET, GPEN = SMALL["sparnet"], SMALL["sparnethd"], SMALL["fsrnet"], SMALL["gpen"]
 CASES = {
     "sparnet": SPARNET, "sparnet residual spar3d": SPARNET | {"att_name": "spar3d", "residual": True},
+    "sparnet skips": SPARNET | {"skips": True, "residual": True},
     "sparnet instance norm": SPARNET | {"Gnorm": "in"}, "sparnet without norm": SPARNET | {"Gnorm": "none"},
     "sparnethd 2d": HD, "sparnethd 3d": HD | {"att_name": "spar3d"}, "sparnethd batch norm": HD | {"Gnorm": "bn"},
     "sparnethd multiple": HD | {"channel_multiple": 8},

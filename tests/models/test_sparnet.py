@@ -11,7 +11,7 @@ from models import create_network
 from models.blocks import ConvLayer, FaceAttentionUnit, HourGlass, UpConv2d
 from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
-from models.weights import count_parameters
+from models.weights import WeightsError, count_parameters, load_weights
 from tests.helpers.released import check_released, fill, probe, relative
 
 RELEASED = {"sparnet_v16_attn2d": "10.519", "sparnet_light_attn3d": "5.242"}
@@ -192,3 +192,44 @@ def test_exports_and_gives_the_same_output():
     x = probe((1, 3, 64, 64))
     exported = torch.export.export(net, (x,)).module()
     assert relative(exported(x), net(x)) < 1e-6
+
+
+@pytest.mark.parametrize("norm", ["bn", "in", "none"])
+def test_a_network_with_skips_starts_as_the_one_without(norm, tmp_path):
+    """Its new parts are neutral until they learn, and they do learn."""
+    plain, skipping = compact(norm_type=norm), create_network("sparnet_compact", norm_type=norm, skips=True).eval()
+    torch.save(plain.state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(WeightsError, match="missing from the file.*\n.*(skips|fusions)"):
+        load_weights(skipping, tmp_path / "plain.pth")  # restoring needs all weights
+    load_weights(skipping, tmp_path / "plain.pth", extend=True)
+    x = probe((1, 3, 128, 128), 0)
+    with torch.no_grad():
+        assert torch.equal(plain(x), skipping(x))
+    skipping(x).square().mean().backward()
+    for name, parameter in skipping.named_parameters():
+        last = "conv2.conv2d" if norm == "none" else "conv2.norm"
+        learns = name.startswith("skips.") or name.startswith("fusions.") and last in name
+        assert not learns or parameter.grad.abs().sum() > 0, name
+    torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="another kind of network"):
+        load_weights(skipping, tmp_path / "other.pth", extend=True)
+
+
+def test_skips_carry_what_the_smallest_features_cannot():
+    """With the body cut off, only a network with skips still sees its input."""
+    for skips in (False, True):
+        net = compact(skips=skips)
+        net.encoder[-1].register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+        with torch.no_grad():
+            changed = (net(probe((1, 3, 128, 128), 0)) - net(probe((1, 3, 128, 128), 1))).abs().max()
+        assert (changed > 0) == skips
+    with pytest.raises(ValueError, match="skips: in_size 128 and out_size 256"):
+        compact(skips=True, out_size=256)
+
+
+def test_recomputed_skips_give_the_same_gradients():
+    kept, recomputed = (compact(norm_type="in", skips=True, checkpointing=on) for on in (False, True))
+    for net in (kept, recomputed):
+        net(probe((1, 3, 128, 128), 0)).square().mean().backward()
+    for (name, one), other in zip(kept.named_parameters(), recomputed.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)

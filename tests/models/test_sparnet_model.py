@@ -1,11 +1,13 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The recipe SPARNet: its losses, and what the perceptual one needs."""
+import math
+
 import pytest
 import torch
 
 from engine.logger import read_metrics
 from engine.trainer import Trainer
-from models import build_training_recipe, lpips
+from models import build_training_recipe, loss, lpips
 from options.train_options import parse_train
 from tests.helpers.lpips_file import shift_tolerant_alexnet
 from tests.helpers.released import fill, probe
@@ -117,3 +119,28 @@ def test_older_runs_had_neither_loss(faces, tmp_path, capsys):
     path = shift_tolerant_alexnet(tmp_path / "st.pth")
     assert train("--train_steps", 2, "--continue_train", "--lambda_pcp", 1, "--pcp_path", path) == 0
     assert "changes options of the run: lambda_pcp 0.0 -> 1.0" in capsys.readouterr().out
+
+
+def test_psnr_as_the_pixel_loss():
+    """Known values: errors of 0.2 and 0.02 of a range of 2 are 0.01 and 0.0001 of [0, 1], squared: 20 and 40 dB."""
+    real = torch.zeros(2, 3, 64, 64)
+    fake = torch.stack([torch.full((3, 64, 64), 0.2), torch.full((3, 64, 64), 0.02)]).requires_grad_()
+    value = loss.pixel_loss("psnr", fake, real)
+    assert value.item() == pytest.approx(-(20 + 40) / 2, abs=0.25)  # PSNR_CEILING takes 0.004 and 0.41 dB
+    value.backward()
+    relative = (fake.grad * fake.detach()).sum((1, 2, 3))  # what one per cent of error more costs: the same for both
+    assert relative[1] / relative[0] == pytest.approx(1 / 1.1, rel=2e-3)
+    perfect = torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16, requires_grad=True)
+    value = loss.pixel_loss("psnr", perfect, torch.zeros(1, 3, 64, 64))
+    value.backward()
+    assert value.item() == pytest.approx(-loss.PSNR_CEILING) and value.dtype == torch.float32
+    assert (perfect.grad == 0).all()
+
+
+def test_the_recipe_takes_the_pixel_loss_that_is_asked_for():
+    faces = {"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}
+    model = recipe("--lambda_pix", "3", "--pix_loss", "psnr")
+    sr = model.networks["G"].eval()(faces["lr"])
+    (_, found), = model.training_step(faces, 0)
+    per_face = [10 * math.log10(((sr - faces["hr"])[i] / 2).square().mean().item() + 1e-5) for i in (0, 1)]
+    assert found["Pix"].item() == pytest.approx(3 * sum(per_face) / 2, rel=1e-5)
