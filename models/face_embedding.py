@@ -142,3 +142,11 @@ def load_face_embedding(path, option="--identity_path"):
         raise UserError(f"{option}: the weights of a MobileFaceNet (112x96) or of ArcFace's IR-SE50 "
                         f"({IR_SE50_ADDRESS}) are needed. {error}") from None
     return net.requires_grad_(False).eval()
+
+
+def load_arcface(path):
+    """Returns load_face_embedding of --arcface_path, for the identity loss. Raises UserError if `path` is None."""
+    if not path:
+        raise UserError(f"--arcface_path FILE is needed for the identity loss ({IR_SE50_ADDRESS}); "
+                        "--lambda_id 0 turns this loss off.")
+    return load_face_embedding(path, "--arcface_path")

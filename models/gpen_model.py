@@ -9,11 +9,10 @@ from torch.nn import functional as F
 
 from models import loss
 from models.base_model import AdamSpec, BaseModel
-from models.face_embedding import load_face_embedding
+from models.face_embedding import load_arcface
 from models.gpen import GPEN, Discriminator
 from models.gpen_options import RESTORING_LOSSES
 from models.precision import in_float32
-from models.values import IR_SE50_ADDRESS
 from models.vgg import VGG19Features, load_vgg
 from utils.errors import UserError
 
@@ -72,10 +71,7 @@ class GPENModel(BaseModel):
     def _load_frozen(self, o):
         frozen = {}
         if self.weights["id"]:
-            if not o.arcface_path:
-                raise UserError(f"--arcface_path FILE is needed for the identity loss ({IR_SE50_ADDRESS}); "
-                                "--lambda_id 0 turns this loss off.")
-            frozen["arcface"] = load_face_embedding(o.arcface_path, "--arcface_path")
+            frozen["arcface"] = load_arcface(o.arcface_path)
         if self.weights["pcp"]:
             frozen["vgg19"] = load_vgg(VGG19Features, o.vgg19_path)
         return frozen

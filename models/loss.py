@@ -47,8 +47,8 @@ PSNR_CEILING = 50.0  # dB; a better image has little weight in psnr_loss
 def pixel_loss(kind, fake, real):
     """Returns the loss (0-d, float32) between images [N, 3, H, W] in [-1, 1]; kind: one of PIXEL_LOSSES.
 
-    l1: the mean absolute difference. psnr: minus the mean PSNR in dB (Chen et al., ECCV 2022): every image counts alike,
-    whether much or little is wrong with it, where L1 is nearly the loss of the worst. An error that would give
+    l1: the mean absolute difference. psnr: minus the mean PSNR in dB (Chen et al., ECCV 2022): every image counts
+    alike, whether much or little is wrong with it, where L1 is nearly the loss of the worst. An error that would give
     PSNR_CEILING is added to each image's, so that a perfect image has no infinite gradient.
     """
     if kind == "l1":

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from models import loss, lpips
 from models.base_model import AdamSpec, BaseModel
+from models.face_embedding import load_arcface
 from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
 from models.sparnethd import MultiScaleDiscriminator
@@ -14,7 +15,8 @@ D_SCALES = 2  # of the image that the discriminator judges
 
 
 class SPARNetModel(BaseModel):
-    """16 -> 128 pixels by default. Loss: lambda_pix L1 on [-1, 1] + lambda_pcp LPIPS + lambda_g adversarial (hinge).
+    """16 -> 128 pixels by default. Loss: lambda_pix L1 on [-1, 1] or minus PSNR (pix_loss), lambda_id identity,
+    lambda_pcp LPIPS and lambda_g adversarial (hinge).
 
     With lambda_g 0, the default, there is no discriminator, and phase G alone.
     """
@@ -41,14 +43,16 @@ class SPARNetModel(BaseModel):
         if options.residual:
             self.networks["G"].start_at_input()
         self.pix_loss = options.pix_loss
-        self.weights = {"pix": options.lambda_pix, "pcp": options.lambda_pcp, "g": options.lambda_g}
+        self.weights = {name: getattr(options, f"lambda_{name}") for name in ("pix", "id", "pcp", "g")}
+        if options.lambda_id:
+            self.frozen["arcface"] = load_arcface(options.arcface_path)
         if options.lambda_pcp:
             if not options.pcp_path:
                 raise UserError(f"--lambda_pcp needs --pcp_path FILE: LPIPS' AlexNet ({lpips.ALEXNET_ADDRESS}) or "
                                 f"ST-LPIPS ({lpips.SHIFT_TOLERANT_SOURCE}); --lambda_pcp 0 does without.")
             if options.load_size < lpips.SMALLEST:
                 raise UserError(f"--lambda_pcp needs --load_size {lpips.SMALLEST} or more, not {options.load_size}.")
-            self.frozen = {"lpips": lpips.load_lpips(options.pcp_path, "--pcp_path")}
+            self.frozen["lpips"] = lpips.load_lpips(options.pcp_path, "--pcp_path")
         betas = (options.beta1, options.beta2)
         self.optimizers = {role: AdamSpec((role,), lr, betas, options.weight_decay)
                            for role, lr in (("G", options.lr), ("D", options.d_lr)) if role in self.networks}
@@ -57,7 +61,9 @@ class SPARNetModel(BaseModel):
     def training_step(self, batch, step):
         sr = self.networks["G"](batch["lr"])
         losses = {"Pix": self.weights["pix"] * loss.pixel_loss(self.pix_loss, sr, batch["hr"])}
-        if self.frozen:
+        if self.weights["id"]:
+            losses["Id"] = self.weights["id"] * loss.identity_loss(self.frozen["arcface"], sr, batch["hr"])
+        if self.weights["pcp"]:
             losses["Pcp"] = self.weights["pcp"] * self.frozen["lpips"](sr, batch["hr"]).mean()
         discriminator = self.networks.get("D")
         if discriminator is None:

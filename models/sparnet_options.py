@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """The options of the recipe SPARNet (models/sparnet_model.py)."""
 from models.base_model import RecipeOptions
-from models.values import INITS, PIXEL_LOSSES
+from models.values import INITS, IR_SE50_ADDRESS, PIXEL_LOSSES
 from utils.option_types import BLOCKS, RATE, SIZE, WIDTH, at_least, boolean
 
 
@@ -16,8 +16,8 @@ class SPARNetOptions(RecipeOptions):
                                 "default: off")
 
         group.add_argument("--skips", type=boolean, nargs="?", const=True, default=False,
-                           help="adds the encoder's features to the decoder's, and blocks after them (a U-Net), so that "
-                                "fine detail and noise need not pass the smallest features; default: off")
+                           help="adds the encoder's features to the decoder's, and blocks after them (a U-Net): fine "
+                                "detail and noise then need not pass the smallest features; default: off")
 
     @staticmethod
     def add_shape_options(group, min_feat_size):
@@ -43,7 +43,12 @@ class SPARNetOptions(RecipeOptions):
     def add_training_options(group):
         SPARNetOptions.add_pixel_options(group)
         group.add_argument("--pix_loss", choices=PIXEL_LOSSES, default="l1",
-                           help="pixel loss: l1 (as published), or psnr, to which every image counts alike; default: l1")
+                           help="pixel loss: l1 (as published), or psnr, to which every image counts alike")
+        group.add_argument("--lambda_id", type=at_least(0, float), default=0.0,
+                           help="weight of the identity loss; 0 leaves it out")
+        group.add_argument("--arcface_path", default=None,
+                           help="weights file of a face embedding for the identity loss: a MobileFaceNet, or IR-SE50 "
+                                f"from {IR_SE50_ADDRESS}; default: none, --lambda_id 0 does without")
         group.add_argument("--lambda_pcp", type=at_least(0, float), default=0.0,
                            help="weight of the perceptual loss, the distance LPIPS or ST-LPIPS; 0 leaves it out")
         group.add_argument("--pcp_path", default=None,
@@ -66,5 +71,6 @@ class SPARNetOptions(RecipeOptions):
     @staticmethod
     def unread(options):
         without = SPARNetOptions.unread_without
-        return (without(options, "lambda_pcp", "perceptual loss", ["pcp_path"])
+        return (without(options, "lambda_id", "identity loss", ["arcface_path"])
+                | without(options, "lambda_pcp", "perceptual loss", ["pcp_path"])
                 | without(options, "lambda_g", "discriminator", ["D_ch", "d_lr", "pretrain_d_path"]))

@@ -8,6 +8,7 @@ import torch
 from engine.logger import read_metrics
 from engine.trainer import Trainer
 from models import build_training_recipe, loss, lpips
+from models.face_embedding import MobileFaceNet
 from options.train_options import parse_train
 from tests.helpers.lpips_file import shift_tolerant_alexnet
 from tests.helpers.released import fill, probe
@@ -144,3 +145,19 @@ def test_the_recipe_takes_the_pixel_loss_that_is_asked_for():
     (_, found), = model.training_step(faces, 0)
     per_face = [10 * math.log10(((sr - faces["hr"])[i] / 2).square().mean().item() + 1e-5) for i in (0, 1)]
     assert found["Pix"].item() == pytest.approx(3 * sum(per_face) / 2, rel=1e-5)
+
+
+def test_the_identity_loss(tmp_path):
+    embedding = fill(MobileFaceNet().state_dict())
+    torch.save(embedding, tmp_path / "embedding.pth")
+    model = recipe("--lambda_id", "3", "--arcface_path", str(tmp_path / "embedding.pth"))
+    faces = {"lr": probe((2, 3, 64, 64), 0), "hr": probe((2, 3, 64, 64), 1)}
+    sr = model.networks["G"].eval()(faces["lr"])
+    (_, found), = model.training_step(faces, 0)
+    vectors = [model.frozen["arcface"](loss.identity_crop(x, (112, 96))) for x in (sr, faces["hr"])]
+    assert list(found) == ["Pix", "Id"] and found["Id"] > 1e-3
+    torch.testing.assert_close(found["Id"], 3 * (1 - (vectors[0] * vectors[1]).sum(1)).mean())
+    found["Id"].backward()
+    assert model.networks["G"].out_conv.conv2d.weight.grad.abs().sum() > 0
+    with pytest.raises(UserError, match="--arcface_path FILE is needed.*--lambda_id 0 turns this loss off"):
+        recipe("--lambda_id", "1")
