@@ -10,8 +10,8 @@ from engine import checkpoint
 from restore.description import OPTIONS_FILE
 from utils import distributed
 from utils.errors import UserError
-from utils.files import is_temporary, write_file
-from utils.folder_lock import only_writer
+from utils.files import WRITER_FILE, is_temporary, write_file
+from utils.folder_lock import LOCK_FILE, only_writer
 from utils.names import printable
 from utils.option_types import check_name, current_word
 
@@ -36,8 +36,11 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
     check_name(options.name)
     folder = Path(options.checkpoints_dir) / options.name
     try:
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(only_writer(folder, "--name"))
+        if new:
+            held.push(lambda kind, *_: kind and _remove_unused(folder))
         states = checkpoint.list_states(folder)
         restarted = is_restarted(folder)
         going_on = options.continue_train or (bool(states) and restarted)
@@ -53,6 +56,16 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
     except OSError as error:
         raise UserError(f"--checkpoints_dir: cannot write into {folder}: {error.strerror}.") from None
     return folder, going_on
+
+
+def _remove_unused(folder):
+    """Removes the folder of a run that was refused, while its lock is held; anything beside the lock's files stays."""
+    names = {WRITER_FILE, LOCK_FILE}
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= names:
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def output_folders(options: Namespace) -> tuple[Path, ...]:

@@ -324,3 +324,16 @@ def test_the_output_of_trainings_is_no_face(tmp_path, train, capsys, below):
     out = capsys.readouterr().out
     assert out.count("Data: 3 faces in") == 2
     assert out.count(f"the output folder {'runs' if below == 'runs' else 'a'} is not searched") == 1
+
+
+def test_a_refused_training_leaves_no_folder_behind_and_touches_no_other(train, tmp_path):
+    words = "--lambda_pcp", 1  # without --pcp_path
+    with pytest.raises(UserError, match="--pcp_path"):
+        train(*words, name="new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="--pcp_path"):
+        train(*words, name="mine")
+    assert (tmp_path / "mine").exists()  # it was there before
+    status, run = train("--train_steps", 1, name="new")
+    assert status == 0 and (run / "latest_net_G.pth").exists()
