@@ -40,9 +40,10 @@ class SPARNet(nn.Module, ExtendsWeights):
     checkpointing: in training, keeps only each block's input and recomputes the rest in backward (a third more
     arithmetic, a fraction of the memory). Not with batch norm, whose statistics would be updated twice.
     residual: the output is the input plus the last convolution's output; in_size and out_size must be equal.
-    skips: after each doubling, the encoder's features of that size are added through a 1x1 convolution, and one more
-    block follows (U-Net: Ronneberger et al., 2015). Without them all detail must pass min_feat_size x min_feat_size
-    features, which cannot hold the noise of a 128-pixel face. in_size and out_size must be equal.
+    skips: after each doubling but the last, the encoder's features of that size are added by a 1x1 convolution, and
+    one more block follows (U-Net: Ronneberger et al., 2015). At full size, a block sees the encoder's and the decoder's
+    features, and a convolution adds what it finds to the output. Without skips all detail must pass min_feat_size x
+    min_feat_size features, which cannot hold the noise of a 128-pixel face. in_size and out_size must be equal.
     Raises ValueError for sizes, names or depths that do not fit together.
     """
 
@@ -56,7 +57,7 @@ class SPARNet(nn.Module, ExtendsWeights):
         for name, asked in (("residual", residual), ("skips", skips)):
             if asked and in_size != out_size:
                 raise ValueError(f"{name}: in_size {in_size} and out_size {out_size} must be the same")
-        self.residual = residual
+        self.residual, self.with_skips = residual, skips
         if att_name not in ATTENTIONS:
             raise ValueError(f"att_name must be one of {', '.join(ATTENTIONS)}, not {att_name!r}")
         downs = _steps(in_size, min_feat_size, "in_size and min_feat_size")
@@ -98,11 +99,14 @@ class SPARNet(nn.Module, ExtendsWeights):
         for step in range(ups):
             decoder.append(unit(clip(channels), clip(channels // 2), "up", depth + step + 1))
             channels //= 2
-            if skips:
+            if skips and step + 1 < ups:
                 self.skips.append(Conv2d(clip(channels), clip(channels), 1))
                 self.fusions.append(unit(clip(channels), clip(channels), "none", depth + step + 1))
         self.decoder = nn.Sequential(*decoder)
         self.out_conv = ConvLayer(clip(channels), 3)
+        if skips:
+            self.fine = unit(2 * clip(channels), clip(channels), "none", depth + ups)
+            self.fine_conv = ConvLayer(clip(channels), 3)
 
     def set_checkpointing(self, on):
         """Turns activation checkpointing on or off. Raises ValueError with batch norm."""
@@ -111,22 +115,24 @@ class SPARNet(nn.Module, ExtendsWeights):
         self.checkpointing = on
 
     def start_at_input(self):
-        """Sets the last convolution to 0: a residual network then returns its input, bit for bit, until it learns."""
-        nn.init.zeros_(self.out_conv.conv2d.weight)
-        nn.init.zeros_(self.out_conv.conv2d.bias)
+        """Sets the last convolutions to 0: a residual network then returns its input, bit for bit, until it learns."""
+        for layer in (self.out_conv, self.fine_conv) if self.with_skips else (self.out_conv,):
+            nn.init.zeros_(layer.conv2d.weight)
+            nn.init.zeros_(layer.conv2d.bias)
 
     def extended(self, state):
         """Returns `state` of a network without skips for this one with them, which then computes the same.
 
-        The skips' convolutions, and what the blocks after them add to their input, start at 0.
+        What the new parts add to features and output starts at 0.
         """
         added = {key: value.clone() for key, value in self.state_dict().items()
-                 if key.startswith(("skips.", "fusions."))}
+                 if key.startswith(("skips.", "fusions.", "fine"))}
         if added.keys() & state.keys() or "out_conv.conv2d.weight" not in state:
             return state  # has skips already, or is another kind of network's
         last = ".conv2.conv2d." if self.norm_type == "none" else ".conv2.norm.norm."  # not both: neither would learn
         for key, value in added.items():
-            if key.startswith("skips.") or last in key and key.endswith((".weight", ".bias")):
+            closes = key.startswith("fusions.") and last in key and key.endswith((".weight", ".bias"))
+            if closes or key.startswith(("skips.", "fine_conv.")):
                 value.zero_()
         return {**added, **state}
 
@@ -138,9 +144,11 @@ class SPARNet(nn.Module, ExtendsWeights):
             x = self._through(block, x)
         for step, block in enumerate(self.decoder):
             x = self._through(block, x)
-            if self.skips:
+            if step < len(self.skips):
                 x = self._through(self.fusions[step], x + self.skips[step](features[-2 - step]))
         out = self.out_conv(x)
+        if self.with_skips:
+            out = out + self.fine_conv(self._through(self.fine, torch.cat([x, features[0]], 1)))
         return given + out if self.residual else out
 
     def _through(self, block, x):

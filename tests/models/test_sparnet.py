@@ -208,7 +208,7 @@ def test_a_network_with_skips_starts_as_the_one_without(norm, tmp_path):
     skipping(x).square().mean().backward()
     for name, parameter in skipping.named_parameters():
         last = "conv2.conv2d" if norm == "none" else "conv2.norm"
-        learns = name.startswith("skips.") or name.startswith("fusions.") and last in name
+        learns = name.startswith(("skips.", "fine_conv.")) or name.startswith("fusions.") and last in name
         assert not learns or parameter.grad.abs().sum() > 0, name
     torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="another kind of network"):
