@@ -99,7 +99,7 @@ def test_shipped_weights_load_by_name_and_say_where_they_come_from():
     described = restorer.description
     assert (described.task, described.input_size, described.scale_factor, described.alignment) == (
         "celeba", 128, 8, "celeba")
-    assert "non-commercial" in described.licence and described.commit == "e241932" and "CelebA" in described.data
+    assert "non-commercial" in described.licence and described.commit == "95dbf12" and "CelebA" in described.data
     assert round(restorer.parameters / 1e6, 3) == 1.315
     beside = read_description(pretrained.find_pretrained("sparnet").with_name("generator.pth"))  # reads options.yml
     assert beside == Description(**{**vars(described), **dict.fromkeys(("alignment", "commit", "data", "licence"))})
