@@ -23,7 +23,7 @@ FREE_TO_CHANGE = {
     "val_batch_size", "valroot", "visual_freq", "workers"}
 # What a checkpoint that lacks these options was trained with: it is older than they are.
 BEFORE = {"residual": False, "keep_luma": False, "lambda_pcp": 0.0, "pcp_path": None, "lambda_g": 0.0,
-          "skips": False, "pix_loss": "l1", "lambda_id": 0.0, "arcface_path": None}
+          "skips": False, "skips_lr_factor": 1.0, "pix_loss": "l1", "lambda_id": 0.0, "arcface_path": None}
 LAUNCH_FILE = ".launch"  # holds the id of the torchrun launch that writes into the folder
 
 

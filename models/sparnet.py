@@ -13,6 +13,7 @@ from models.blocks import ConvLayer, FaceAttentionUnit
 from models.convolution import Conv2d
 
 ATTENTIONS = ("spar", "spar3d")
+SKIPS = ("skips.", "fusions.", "fine.", "fine_conv.")  # what a network with skips has beside the others' parts
 HOURGLASS_SIZE = 64  # the first down block's hourglass reduces 64 pixels to `bottleneck_size`
 
 
@@ -126,7 +127,7 @@ class SPARNet(nn.Module, ExtendsWeights):
         What the new parts add to features and output starts at 0.
         """
         added = {key: value.clone() for key, value in self.state_dict().items()
-                 if key.startswith(("skips.", "fusions.", "fine"))}
+                 if key.startswith(SKIPS)}
         if added.keys() & state.keys() or "out_conv.conv2d.weight" not in state:
             return state  # has skips already, or is another kind of network's
         last = ".conv2.conv2d." if self.norm_type == "none" else ".conv2.norm.norm."  # not both: neither would learn

@@ -7,7 +7,7 @@ from models import loss, lpips
 from models.base_model import AdamSpec, BaseModel
 from models.face_embedding import load_arcface
 from models.init import init_weights
-from models.sparnet import SPARNet, attention_maps
+from models.sparnet import SKIPS, SPARNet, attention_maps
 from models.sparnethd import MultiScaleDiscriminator
 from utils.errors import UserError
 
@@ -54,7 +54,8 @@ class SPARNetModel(BaseModel):
                 raise UserError(f"--lambda_pcp needs --load_size {lpips.SMALLEST} or more, not {options.load_size}.")
             self.frozen["lpips"] = lpips.load_lpips(options.pcp_path, "--pcp_path")
         betas = (options.beta1, options.beta2)
-        self.optimizers = {role: AdamSpec((role,), lr, betas, options.weight_decay)
+        factors = {"G": tuple((prefix, options.skips_lr_factor) for prefix in SKIPS if options.skips)}
+        self.optimizers = {role: AdamSpec((role,), lr, betas, options.weight_decay, lr_factors=factors.get(role, ()))
                            for role, lr in (("G", options.lr), ("D", options.d_lr)) if role in self.networks}
         self.ema_decay = {"G": options.ema_decay} if options.ema_decay else {}
 

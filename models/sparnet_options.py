@@ -44,6 +44,9 @@ class SPARNetOptions(RecipeOptions):
         SPARNetOptions.add_pixel_options(group)
         group.add_argument("--pix_loss", choices=PIXEL_LOSSES, default="l1",
                            help="pixel loss: l1 (as published), or psnr, to which every image counts alike")
+        group.add_argument("--skips_lr_factor", type=at_least(0, float, 1000), default=1.0,
+                           help="learning rate of what --skips adds, as a multiple of --lr, e.g. because the other parts "
+                                "are trained already (--pretrain_model_path)")
         group.add_argument("--lambda_id", type=at_least(0, float), default=0.0,
                            help="weight of the identity loss; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
@@ -71,6 +74,7 @@ class SPARNetOptions(RecipeOptions):
     @staticmethod
     def unread(options):
         without = SPARNetOptions.unread_without
-        return (without(options, "lambda_id", "identity loss", ["arcface_path"])
+        skips = {} if options.skips else {"skips_lr_factor": "--skips is off"}
+        return (skips | without(options, "lambda_id", "identity loss", ["arcface_path"])
                 | without(options, "lambda_pcp", "perceptual loss", ["pcp_path"])
                 | without(options, "lambda_g", "discriminator", ["D_ch", "d_lr", "pretrain_d_path"]))

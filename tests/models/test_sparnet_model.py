@@ -9,6 +9,7 @@ from engine.logger import read_metrics
 from engine.trainer import Trainer
 from models import build_training_recipe, loss, lpips
 from models.face_embedding import MobileFaceNet
+from models.sparnet_options import SPARNetOptions
 from options.train_options import parse_train
 from tests.helpers.lpips_file import shift_tolerant_alexnet
 from tests.helpers.released import fill, probe
@@ -161,3 +162,13 @@ def test_the_identity_loss(tmp_path):
     assert model.networks["G"].out_conv.conv2d.weight.grad.abs().sum() > 0
     with pytest.raises(UserError, match="--arcface_path FILE is needed.*--lambda_id 0 turns this loss off"):
         recipe("--lambda_id", "1")
+
+
+def test_the_parts_of_skips_can_learn_faster():
+    model = recipe("--skips", "--skips_lr_factor", "6")
+    fast = {name for name, _ in model.networks["G"].named_parameters() if name.split(".")[0] in
+            ("skips", "fusions", "fine", "fine_conv")}
+    slow, quick = model.optimizers["G"].parameter_groups(model.networks)
+    assert (slow["lr_factor"], quick["lr_factor"]) == (1, 6) and len(quick["params"]) == len(fast) > 0
+    assert len(slow["params"]) + len(fast) == len(list(model.networks["G"].parameters()))
+    assert "--skips is off" in SPARNetOptions.unread(parse_train(SMALL))["skips_lr_factor"]
