@@ -45,8 +45,8 @@ class SPARNetOptions(RecipeOptions):
         group.add_argument("--pix_loss", choices=PIXEL_LOSSES, default="l1",
                            help="pixel loss: l1 (as published), or psnr, to which every image counts alike")
         group.add_argument("--skips_lr_factor", type=at_least(0, float, 1000), default=1.0,
-                           help="learning rate of what --skips adds, as a multiple of --lr, e.g. because the other parts "
-                                "are trained already (--pretrain_model_path)")
+                           help="learning rate of what --skips adds, as a multiple of --lr: useful if the other "
+                                "parts are trained already (--pretrain_model_path)")
         group.add_argument("--lambda_id", type=at_least(0, float), default=0.0,
                            help="weight of the identity loss; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
