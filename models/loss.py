@@ -41,7 +41,7 @@ def _fake_term(kind, score):
     return F.softplus(score).mean() if kind == "vanilla" else score.mean()
 
 
-PSNR_CEILING = 50.0  # dB; a better image has little weight in psnr_loss
+PSNR_CEILING = 40.0  # dB
 
 
 def pixel_loss(kind, fake, real):
@@ -49,7 +49,8 @@ def pixel_loss(kind, fake, real):
 
     l1: the mean absolute difference. psnr: minus the mean PSNR in dB (Chen et al., ECCV 2022): every image counts
     alike, whether much or little is wrong with it, where L1 is nearly the loss of the worst. An error that would give
-    PSNR_CEILING is added to each image's, so that a perfect image has no infinite gradient.
+    PSNR_CEILING is added to each image's: nearly perfect images would otherwise have the greatest gradients of all, and
+    a network that meets them learns to leave everything as it is.
     """
     if kind == "l1":
         return F.l1_loss(fake, real)
