@@ -26,6 +26,7 @@ def test_the_list(operators):
 @pytest.mark.parametrize("words", [
     ["--opt_level", "O0"], ["--opt_level", "O1"],
     ["--opt_level", "O0", "--max_grad_norm", "1", "--ema_decay", "0.9", "--Gnorm", "in", "--att_name", "spar3d"],
+    ["--opt_level", "O2", "--skips", "--pix_loss", "psnr", "--residual"],
 ])
 def test_a_training_step_uses_native_operators(operators, train, words):
     def run():
