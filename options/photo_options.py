@@ -3,10 +3,9 @@
 from options.base_options import add_device, new_parser, parse_words
 from restore.choice import AUTO
 from restore.photo_choices import ANGLES, PASTES, UPSCALES, WHICH
-from restore.photo_weights import photo_weights
+from restore.photo_weights import photo_names, photo_weights
 from utils.errors import UserError
 from utils.option_types import at_least
-from utils.pretrained import pretrained_names
 
 LONGEST = 100_000  # pixels
 
@@ -20,7 +19,7 @@ def photo_parser():
     parser.add_argument("--output_path", "--output", "-o", default="results/photos",
                         help="output folder: the files under their own names, in the same subfolders")
     parser.add_argument("--pretrained", default=None,
-                        help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: for "
+                        help=f"weights that ship with the project: {', '.join(photo_names())}; or {AUTO}: for "
                              f"each face those that fit its size; default: {AUTO}")
     parser.add_argument("--pth_path", "--pretrain_model_path", default=None,
                         help="own weights, in place of --pretrained: .safetensors, .pth with its options.yml beside "

@@ -9,7 +9,12 @@ from pathlib import Path
 from restore.choice import AUTO
 from restore.description import read_metadata
 from utils.errors import UserError
-from utils.pretrained import find_pretrained, pretrained_names
+from utils.pretrained import FOLDER, WEIGHTS, find_pretrained, pretrained_names
+
+
+def photo_names() -> list[str]:
+    """Returns the names of the shipped weights that restore faces in photos: those of another task do not."""
+    return [name for name in pretrained_names() if not read_metadata(FOLDER / name / WEIGHTS).other_task()]
 
 
 def photo_weights(pretrained: str | None, pth_path: str | None) -> dict[str, str | Path]:

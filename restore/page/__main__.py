@@ -18,11 +18,10 @@ from importlib.util import find_spec
 
 from restore.choice import AUTO
 from restore.page.limits import MB, Limits
-from restore.photo_weights import photo_weights
+from restore.photo_weights import photo_names, photo_weights
 from utils import signals
 from utils.errors import UserError, run_main
 from utils.option_types import at_least, list_of, text, tool_parser
-from utils.pretrained import pretrained_names
 from utils.started_by import end_with_starters
 
 PACKAGES = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
@@ -41,7 +40,7 @@ def page_parser():
                         help="port; 0 takes a free one; default: %(default)s")
     parser.add_argument("--open", action="store_true", help="also open the page in the browser; default: no")
     parser.add_argument("--pretrained", default=None,
-                        help=f"weights that ship with the project: {', '.join(pretrained_names())}; or {AUTO}: for "
+                        help=f"weights that ship with the project: {', '.join(photo_names())}; or {AUTO}: for "
                              f"each face those that fit its size; default: {AUTO}")
     parser.add_argument("--pth_path", default=None,
                         help="own weights, in place of --pretrained: .safetensors, .pth with its options.yml beside "

@@ -10,6 +10,7 @@ from options.test_options import parse_test
 from restore import choice, photo_weights
 from restore.description import Description, read_metadata
 from restore.face_finder import Face
+from restore.page.__main__ import page_parser
 from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
 from utils.errors import UserError
@@ -110,3 +111,10 @@ def test_images_outside_of_the_trained_sizes_are_named(weights):
     assert blind.size_note({8: 2, 40: 1}) == (
         "1 images (1 of 40 pixels): reduced to 32 pixels, the size of the network; 2 images (2 of 8 pixels): smaller "
         "than the faces of the training, of 12 pixels or more; restored badly.")
+
+
+def test_the_commands_for_photos_name_the_weights_that_they_take():
+    """color128 colours grey faces; photos are refused with it."""
+    for parser in (photo_parser(), page_parser()):
+        text = " ".join(parser.format_help().split())
+        assert "face128, face256, sparnet; or auto" in text and "color128" not in text
