@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from options.export_options import parse_export
+from options.photo_options import photo_parser
 from options.test_options import parse_test
 from restore import choice, photo_weights
 from restore.description import Description, read_metadata
