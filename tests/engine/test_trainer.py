@@ -310,7 +310,7 @@ def test_damaged_validation_faces_are_found_before_the_training(train, tmp_path,
         (val / f"{i:03d}.png").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(UserError, match="4 of 12 images are bad") as error:
         train("--train_steps", 1, "--valroot", val)
-    assert error.value.status == 1 and all(path.name.startswith(".") for path in (tmp_path / "run").iterdir())
+    assert error.value.status == 1 and not (tmp_path / "run").exists()
     (val / "003.png").unlink()
     assert train("--train_steps", 1, "--valroot", val)[0] == 0
     assert "11 to validate on" in capsys.readouterr().out
