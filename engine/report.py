@@ -43,8 +43,10 @@ def write_curves(records: list[dict], input_title: str, path: str | os.PathLike)
         having = [r for r in train if name in r]  # a resumed run may have a loss that it did not have before
         axes[0].plot([r["step"] for r in having], [r[name] for r in having], label=name, linewidth=1,
                      marker="o" if len(having) == 1 else None, markersize=3)  # a line through one point is invisible
-    adversarial = any(r[name] <= 0 for r in train for name in r if name.startswith("Loss_"))  # hinge: below 0, too
-    axes[0].set(xlabel="step", ylabel="loss", yscale="symlog" if adversarial else "log")
+    losses = [r[name] for r in train for name in r if name.startswith("Loss_")]
+    # Hinge and minus PSNR go below 0; of the latter, all values lie within one step of a logarithmic scale.
+    scale = "log" if all(value > 0 for value in losses) else "linear" if max(losses) <= 0 else "symlog"
+    axes[0].set(xlabel="step", ylabel="loss", yscale=scale)
     axes[0].set_title("Training loss", y=1)
     if val:
         steps = [r["step"] for r in val]

@@ -36,11 +36,11 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
     check_name(options.name)
     folder = Path(options.checkpoints_dir) / options.name
     try:
-        new = not folder.exists()
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        held.enter_context(only_writer(folder, "--name"))
-        if new:
-            held.push(lambda kind, *_: kind and _remove_unused(folder))
+        locked = held.enter_context(only_writer(folder, "--name"))
+        if new and locked:
+            held.push(lambda kind, *_: kind and _remove_unused(new))
         states = checkpoint.list_states(folder)
         restarted = is_restarted(folder)
         going_on = options.continue_train or (bool(states) and restarted)
@@ -58,14 +58,18 @@ def prepare(options: Namespace, held: contextlib.ExitStack) -> tuple[Path, bool]
     return folder, going_on
 
 
-def _remove_unused(folder):
-    """Removes the folder of a run that was refused, while its lock is held; anything beside the lock's files stays."""
-    names = {WRITER_FILE, LOCK_FILE}
+def _remove_unused(folders):
+    """Removes the folder of a run that was refused, folders[0], and the parents that were made for it.
+
+    Its lock is held. A folder that holds anything beside the lock's files stays.
+    """
+    names = WRITER_FILE, LOCK_FILE  # the lock last: another process could otherwise take a new one, and lose its file
     with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= names:
+        if {path.name for path in folders[0].iterdir()} <= set(names):
             for name in names:
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
+                (folders[0] / name).unlink(missing_ok=True)
+            for folder in folders:
+                folder.rmdir()
 
 
 def output_folders(options: Namespace) -> tuple[Path, ...]:

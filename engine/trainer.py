@@ -118,7 +118,9 @@ class Trainer:
                                  for role, net in self.recipe.networks.items()})
         self.networks = dict(self.recipe.networks)
         if not self.state.continues:
-            load_pretrained(self.networks, o)
+            note = load_pretrained(self.networks, o)
+            if note and distributed.is_main():
+                print(note, flush=True)
         self.state.add("networks", Networks(self.networks))
         self.state.add("recipe", RecipeState(self.recipe))
         for net in (*self.networks.values(), *self.recipe.frozen.values()):

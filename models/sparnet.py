@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.base_model import ExtendsWeights
+from models.base_model import ChecksWeights, ExtendsWeights
 from models.blocks import ConvLayer, FaceAttentionUnit
 from models.convolution import Conv2d
 
@@ -25,7 +25,7 @@ def _steps(size, smallest, what):
     return int(steps)
 
 
-class SPARNet(nn.Module, ExtendsWeights):
+class SPARNet(ChecksWeights, ExtendsWeights, nn.Module):
     """Face super-resolution by residual blocks with spatial attention.
 
     Input [N, 3, in_size, in_size], RGB in [-1, 1]: the low-resolution face resized (bicubic) to `in_size`.
@@ -121,6 +121,16 @@ class SPARNet(nn.Module, ExtendsWeights):
             nn.init.zeros_(layer.conv2d.weight)
             nn.init.zeros_(layer.conv2d.bias)
 
+    def refusal(self, state):
+        """Returns that `state` is of a network with skips and this is not, or the other way round; else None."""
+        if "out_conv.conv2d.weight" not in state:
+            return None
+        given = any(key.startswith(SKIPS) for key in state)
+        if given == self.with_skips:
+            return None
+        return (f"the weights are of a network {'with' if given else 'without'} skips: set --skips "
+                f"{'true' if given else 'false'}")
+
     def extended(self, state):
         """Returns `state` of a network without skips for this one with them, which then computes the same.
 
@@ -166,8 +176,8 @@ def attention_maps(net):
             sr = net(lr)
         maps["decoder.2"]  # [N, 1, h, w] ('spar') or [N, C, h, w] ('spar3d'), values in [0, 1]
 
-    The dict has the checkpoint's block names, in network order, and holds the latest pass, detached, on the network's
-    device. The network's output is bit-identical with and without it.
+    The dict has the checkpoint's block names, in the order of the computation, and holds the latest pass, detached, on
+    the network's device. The network's output is bit-identical with and without it.
     """
     maps = {}
 

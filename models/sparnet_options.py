@@ -14,7 +14,6 @@ class SPARNetOptions(RecipeOptions):
         group.add_argument("--residual", type=boolean, nargs="?", const=True, default=False,
                            help="adds the network's input to its output, so that training starts from the input; "
                                 "default: off")
-
         group.add_argument("--skips", type=boolean, nargs="?", const=True, default=False,
                            help="adds the encoder's features to the decoder's, and blocks after them (a U-Net): fine "
                                 "detail and noise then need not pass the smallest features; default: off")
@@ -48,7 +47,7 @@ class SPARNetOptions(RecipeOptions):
                            help="learning rate of what --skips adds, as a multiple of --lr: useful if the other "
                                 "parts are trained already (--pretrain_model_path)")
         group.add_argument("--lambda_id", type=at_least(0, float), default=0.0,
-                           help="weight of the identity loss; 0 leaves it out")
+                           help="weight of the identity loss, of faces aligned like FFHQ's; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
                            help="weights file of a face embedding for the identity loss: a MobileFaceNet, or IR-SE50 "
                                 f"from {IR_SE50_ADDRESS}; default: none, --lambda_id 0 does without")

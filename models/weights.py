@@ -250,33 +250,44 @@ def _unwrapped(state, own):
     return wrapped[best] if best and common(wrapped[best].keys()) > common(state.keys()) else state
 
 
-def load_weights(net, path, containers=CONTAINERS, extend=False):
+def load_weights(net, path, containers=CONTAINERS):
     """Loads the checkpoint at `path` strictly into `net` and returns `net`; containers: see read_weights.
-
-    extend: parts that `net` has and the file lacks start without effect, if `net` allows it (ExtendsWeights).
 
     `net` is the bare network (not wrapped for data parallelism), on any device and of any dtype. Raises
     WeightsError, naming the file and the differences; `net` is then unchanged.
     """
-    state = read_weights(path, containers)
-    try:
-        if extend and isinstance(net, ExtendsWeights):
-            state = net.extended(_unwrapped(_strip(state), net.state_dict()))
-        state = match_weights(net, state)
-    except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)!r}: {error}") from None
-    net.load_state_dict(state, strict=True)
+    _load(net, path, read_weights(path, containers))
     return net
 
 
 def load_pretrained(networks, options):
-    """Loads --pretrain_model_path and --pretrain_d_path into {role: network}. Raises UserError if one fails."""
-    if options.pretrain_model_path:
-        load_weights(networks["G"], options.pretrain_model_path, extend=True)
+    """Loads --pretrain_model_path and --pretrain_d_path into {role: network}. Raises UserError if one fails.
+
+    Returns a sentence on the parts of the generator that the file lacks and that start without effect
+    (ExtendsWeights), or None.
+    """
+    note, path = None, options.pretrain_model_path
+    if path:
+        net, state = networks["G"], read_weights(path)
+        if isinstance(net, ExtendsWeights):
+            given = _unwrapped(_strip(state), net.state_dict())
+            state = net.extended(given)
+            added = sorted({key.partition(".")[0] for key in state.keys() - given.keys()})
+            note = f"{path} lacks {', '.join(added)}: they start without effect." if added else None
+        _load(net, path, state)
     if options.pretrain_d_path:
         if "D" not in networks:
             raise UserError(f"--pretrain_d_path: --model {options.model} trains no discriminator here.")
         load_weights(networks["D"], options.pretrain_d_path, containers=(*DISCRIMINATORS, *CONTAINERS))
+    return note
+
+
+def _load(net, path, state):
+    try:
+        state = match_weights(net, state)
+    except WeightsError as error:
+        raise WeightsError(f"{os.fspath(path)!r}: {error}") from None
+    net.load_state_dict(state, strict=True)
 
 
 def _is_state_dict(state):

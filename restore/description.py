@@ -133,7 +133,7 @@ def read_metadata(path: str | Path) -> Description | None:
         return None
     check_regular_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:  # "pt" would import torch, for which --help need not wait
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as .safetensors: {first_line(error)}") from None

@@ -13,8 +13,17 @@ from utils.pretrained import FOLDER, WEIGHTS, find_pretrained, pretrained_names
 
 
 def photo_names() -> list[str]:
-    """Returns the names of the shipped weights that restore faces in photos: those of another task do not."""
-    return [name for name in pretrained_names() if not read_metadata(FOLDER / name / WEIGHTS).other_task()]
+    """Returns the names of the shipped weights that restore faces in photos: those of another task do not.
+
+    A file that cannot be read counts as such weights: the error comes if it is chosen.
+    """
+    def for_photos(name):
+        try:
+            described = read_metadata(FOLDER / name / WEIGHTS)
+        except UserError:
+            return True
+        return not (described and described.other_task())
+    return [name for name in pretrained_names() if for_photos(name)]
 
 
 def photo_weights(pretrained: str | None, pth_path: str | None) -> dict[str, str | Path]:

@@ -19,8 +19,8 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # a shared file syste
 
 
 @contextlib.contextmanager
-def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
-    """Holds the lock of an existing folder during the block.
+def only_writer(folder: str | os.PathLike, option: str) -> Iterator[bool]:
+    """Holds the lock of an existing folder during the block; `as` gives whether its file system has locks.
 
     option: the one that chooses the folder, for the message. Raises UserError if another process holds the lock, which
     the message names; nothing in the folder has then changed. Raises UserError at the end if the folder was removed
@@ -34,7 +34,7 @@ def only_writer(folder: str | os.PathLike, option: str) -> Iterator[None]:
     try:
         write_file(folder / WRITER_FILE, f"process {os.getpid()} on host {os.uname().nodename}, since "
                                          f"{time.strftime('%Y-%m-%d %H:%M:%S')},")
-        yield
+        yield lock is not None
         require_folder(folder)
     finally:
         if lock:

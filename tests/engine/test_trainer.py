@@ -331,6 +331,9 @@ def test_a_refused_training_leaves_no_folder_behind_and_touches_no_other(train, 
     with pytest.raises(UserError, match="--pcp_path"):
         train(*words, name="new")
     assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="--pcp_path"):
+        train(*words, "--checkpoints_dir", tmp_path / "runs" / "more", name="new")
+    assert not (tmp_path / "runs").exists()
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="--pcp_path"):
         train(*words, name="mine")

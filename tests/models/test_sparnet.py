@@ -1,17 +1,19 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """SPARNet: released keys and reference outputs, layers, attention maps, gradients, precision and export."""
 
+from argparse import Namespace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from models import create_network
 from models.blocks import ConvLayer, FaceAttentionUnit, HourGlass, UpConv2d
 from models.init import init_weights
 from models.sparnet import SPARNet, attention_maps
-from models.weights import WeightsError, count_parameters, load_weights
+from models.weights import WeightsError, count_parameters, load_pretrained, load_weights
 from tests.helpers.released import check_released, fill, probe, relative
 
 RELEASED = {"sparnet_v16_attn2d": "10.519", "sparnet_light_attn3d": "5.242"}
@@ -194,42 +196,65 @@ def test_exports_and_gives_the_same_output():
     assert relative(exported(x), net(x)) < 1e-6
 
 
+def start(net, path):
+    """Loads `path` as newtrain.py's --pretrain_model_path and returns the note."""
+    return load_pretrained({"G": net}, Namespace(pretrain_model_path=path, pretrain_d_path=None))
+
+
 @pytest.mark.parametrize("norm", ["bn", "in", "none"])
 def test_a_network_with_skips_starts_as_the_one_without(norm, tmp_path):
     """Its new parts are neutral until they learn, and they do learn."""
     plain, skipping = compact(norm_type=norm), create_network("sparnet_compact", norm_type=norm, skips=True).eval()
     torch.save(plain.state_dict(), tmp_path / "plain.pth")
-    with pytest.raises(WeightsError, match="missing from the file.*\n.*(skips|fusions)"):
+    with pytest.raises(WeightsError, match="of a network without skips: set --skips false"):
         load_weights(skipping, tmp_path / "plain.pth")  # restoring needs all weights
-    load_weights(skipping, tmp_path / "plain.pth", extend=True)
+    assert "lacks fine, fine_conv, fusions, skips: they start without effect" in start(skipping, tmp_path / "plain.pth")
+    torch.save(skipping.state_dict(), tmp_path / "skipping.pth")
+    assert start(skipping, tmp_path / "skipping.pth") is None
+    with pytest.raises(WeightsError, match="of a network with skips: set --skips true"):
+        load_weights(plain, tmp_path / "skipping.pth")
     x = probe((1, 3, 128, 128), 0)
     with torch.no_grad():
         assert torch.equal(plain(x), skipping(x))
     skipping(x).square().mean().backward()
-    for name, parameter in skipping.named_parameters():
-        last = "conv2.conv2d" if norm == "none" else "conv2.norm"
-        learns = name.startswith(("skips.", "fine_conv.")) or name.startswith("fusions.") and last in name
-        assert not learns or parameter.grad.abs().sum() > 0, name
+    last = "conv2.conv2d" if norm == "none" else "conv2.norm"
+    learning = {name: parameter.grad for name, parameter in skipping.named_parameters()
+                if name.startswith(("skips.", "fine_conv.")) or name.startswith("fusions.") and last in name}
+    assert {name.partition(".")[0] for name in learning} == {"skips", "fusions", "fine_conv"}
+    assert all(gradient.abs().sum() > 0 for gradient in learning.values())
     torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="another kind of network"):
-        load_weights(skipping, tmp_path / "other.pth", extend=True)
+        start(skipping, tmp_path / "other.pth")
 
 
 def test_skips_carry_what_the_smallest_features_cannot():
-    """With the body cut off, only a network with skips still sees its input."""
-    for skips in (False, True):
-        net = compact(skips=skips)
-        net.encoder[-1].register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+    """With the body cut off, a network still sees its input through each of its skips, and through nothing else."""
+    for ways in ((), (0,), (1,), ("fine",)):
+        net = compact(skips=bool(ways))
+        cut = [net.encoder[-1]]
+        if ways:
+            cut += [skip for i, skip in enumerate(net.skips) if i not in ways]
+            cut += [] if "fine" in ways else [net.fine]
+        for module in cut:
+            module.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
         with torch.no_grad():
             changed = (net(probe((1, 3, 128, 128), 0)) - net(probe((1, 3, 128, 128), 1))).abs().max()
-        assert (changed > 0) == skips
+        assert (changed > 0) == bool(ways), ways
+    assert len(net.skips) == len(net.fusions) == 2
     with pytest.raises(ValueError, match="skips: in_size 128 and out_size 256"):
         compact(skips=True, out_size=256)
 
 
-def test_recomputed_skips_give_the_same_gradients():
+def test_recomputed_skips_give_the_same_gradients(monkeypatch):
+    calls = []
+
+    def counted(block, *inputs, **options):
+        calls.append(block)
+        return checkpoint(block, *inputs, **options)
+    monkeypatch.setattr("models.sparnet.checkpoint", counted)
     kept, recomputed = (compact(norm_type="in", skips=True, checkpointing=on) for on in (False, True))
     for net in (kept, recomputed):
         net(probe((1, 3, 128, 128), 0)).square().mean().backward()
+    assert set(calls) >= {*recomputed.fusions, recomputed.fine} and not set(calls) & {*kept.fusions, kept.fine}
     for (name, one), other in zip(kept.named_parameters(), recomputed.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, msg=name)

@@ -1,5 +1,8 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
 """--pretrained auto takes the weights that were trained on the sizes of most images."""
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +17,8 @@ from restore.face_finder import Face
 from restore.page.__main__ import page_parser
 from restore.photo import PhotoRestorer
 from restore.restorer import Restorer
+from tests.helpers.paths import ROOT
+from utils import pretrained
 from utils.errors import UserError
 from utils.images import save_image
 from utils.pretrained import find_pretrained
@@ -119,3 +124,16 @@ def test_the_commands_for_photos_name_the_weights_that_they_take():
     for parser in (photo_parser(), page_parser()):
         text = " ".join(parser.format_help().split())
         assert "face128, face256, sparnet; or auto" in text and "color128" not in text
+
+
+def test_the_names_for_photos_need_neither_torch_nor_whole_files(tmp_path, monkeypatch):
+    command = ("import sys; from options.photo_options import photo_parser; photo_parser(); "
+               "from restore.page.__main__ import page_parser; page_parser(); sys.exit('torch' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", command], cwd=ROOT).returncode == 0
+    for name in ("face128", "color128"):
+        shutil.copytree(photo_weights.FOLDER / name, tmp_path / name)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "generator.safetensors").write_bytes(b"version https://git-lfs")
+    for module in (photo_weights, pretrained):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+    assert photo_weights.photo_names() == ["cut", "face128"]
