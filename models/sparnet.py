@@ -50,8 +50,7 @@ class SPARNet(ChecksWeights, ExtendsWeights, nn.Module):
 
     def __init__(self, in_size=128, out_size=128, min_ch=32, max_ch=128, min_feat_size=16, res_depth=10,
                  relu_type="leakyrelu", norm_type="bn", att_name="spar", bottleneck_size=4, hourglass_ch=64,
-                 channel_multiple=1, checkpointing=False, residual=False,
-                 skips=False):
+                 channel_multiple=1, checkpointing=False, residual=False, skips=False):
         super().__init__()
         self.norm_type = norm_type
         self.set_checkpointing(checkpointing)
@@ -136,8 +135,7 @@ class SPARNet(ChecksWeights, ExtendsWeights, nn.Module):
 
         What the new parts add to features and output starts at 0.
         """
-        added = {key: value.clone() for key, value in self.state_dict().items()
-                 if key.startswith(SKIPS)}
+        added = {key: value.clone() for key, value in self.state_dict().items() if key.startswith(SKIPS)}
         if added.keys() & state.keys() or "out_conv.conv2d.weight" not in state:
             return state  # has skips already, or is another kind of network's
         last = ".conv2.conv2d." if self.norm_type == "none" else ".conv2.norm.norm."  # not both: neither would learn
@@ -150,7 +148,9 @@ class SPARNet(ChecksWeights, ExtendsWeights, nn.Module):
     def forward(self, x):
         given, features = x, []
         for block in self.encoder:
-            features.append(x := self._through(block, x))
+            x = self._through(block, x)
+            if self.with_skips:  # without them, the memory is free for the next blocks
+                features.append(x)
         for block in self.res_layers:
             x = self._through(block, x)
         for step, block in enumerate(self.decoder):
