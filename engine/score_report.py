@@ -94,7 +94,9 @@ class ScoreReport:
             for which in COMPARED:
                 lines.append(f"{self.titles[which]:20}" + "".join(
                     f"{decibels(protocols[p][which].psnr):>13} / {protocols[p][which].ssim:.4f}" for p in protocols))
-            lines.append(f"{'gain in dB':20}" + "".join(f"{self._gain(p)}         " for p in protocols) + "\n")
+            lines.append(f"{'gain in dB':20}" + "".join(
+                f"{'none' if gain['psnr'] is None else format(gain['psnr'], '+.4f'):>13}         "
+                for gain in self.gains().values()) + "\n")
         for protocol, faces in self.identical().items():
             for which, names in faces.items():
                 rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -111,8 +113,11 @@ class ScoreReport:
     def accuracy_line(self) -> str:
         """Returns the line that test/common.sh reads the PSNR from: of the table's first protocol."""
         protocol, scores = next(iter(self.protocols.items()))
+        gain = self.gains()[protocol]
+        of_both = (f"; gain of the {gain['faces']} faces that have both: {gain['psnr']:+.4f} dB"
+                   if 0 < gain["faces"] < len(self.rows) else "")
         return (f"Accuracy: {decibels(scores['restored'].psnr)} dB PSNR, {self.titles['input']} "
-                f"{decibels(scores['input'].psnr)} dB (protocol {protocol})")
+                f"{decibels(scores['input'].psnr)} dB (protocol {protocol}){of_both}")
 
     def _protocol_notes(self) -> list[str]:
         """Returns lines on what is left out of the comparison, and on what the written images would score."""
@@ -124,19 +129,26 @@ class ScoreReport:
                          "files differs by about 0.01 dB")
         return notes
 
-    def _gain(self, protocol: str) -> str:
-        """The mean gain in dB over the faces that have both PSNR values."""
-        rows = [row for row in self.rows if all(math.isfinite(row[protocol][which].psnr) for which in COMPARED)]
-        if not rows:
-            return f"{'none':>13}"
-        return f"{average(rows, protocol, 'restored').psnr - average(rows, protocol, 'input').psnr:>+13.4f}"
+    def gains(self) -> dict[str, dict[str, float | int | None]]:
+        """Returns {protocol: {'psnr': mean gain in dB, 'faces': their number}}, of the faces with both PSNR values.
+
+        The means of input and output may be of different faces (identical), so their difference is no gain. None if
+        there are no such faces.
+        """
+        found: dict[str, dict[str, float | int | None]] = {}
+        for protocol in self.protocols:
+            rows = [row for row in self.rows if all(math.isfinite(row[protocol][which].psnr) for which in COMPARED)]
+            restored, given = (average(rows, protocol, which).psnr if rows else None for which in ("restored", "input"))
+            found[protocol] = {"psnr": restored - given if rows else None, "faces": len(rows)}
+        return found
 
     def write_json(self, path: Path, about: Mapping[str, Any]) -> None:
         """Writes scores.json: the means, and what `about` says of the evaluation. An infinite PSNR becomes null."""
         report = {"faces": len(self.rows),
                   "protocols": {p: {which: scores._asdict() for which, scores in table.items()}
                                 for p, table in self.protocols.items()},
-                  "crop_border": {p.name: p.crop for p in self.scored}, "identical": self.identical(),
+                  "gain": self.gains(), "crop_border": {p.name: p.crop for p in self.scored},
+                  "identical": self.identical(),
                   "worse": self.worse(),
                   "priors": self.priors, **self.summary, **about}
         write_file(path, strict_json.dumps(report, indent=1) + "\n")

@@ -14,7 +14,7 @@ from utils.option_types import tool_parser
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- written by tools/readme_results.py -->\n", "<!-- end -->\n"
-HEAD = """| scored | protocol | PSNR / SSIM | bicubic | gain |
+HEAD = """| scored | protocol | PSNR / SSIM | input | gain |
 |---|---|---|---|---|
 """
 
@@ -26,8 +26,13 @@ def rows(report):
     for protocol, scores in report["protocols"].items():
         sr, low = (scores.get(name, scores.get(before)) for name, before in (("restored", "sr"), ("input", "bicubic")))
         yield (f"| {what} | {protocol} | {sr['psnr']:.2f} / {sr['ssim']:.4f} | {low['psnr']:.2f} / {low['ssim']:.4f} "
-               f"| {sr['psnr'] - low['psnr']:+.2f} dB |\n")
+               f"| {gain_of(report, protocol, sr, low):+.2f} dB |\n")
         what = '"'
+
+
+def gain_of(report, protocol, sr, low):
+    """Returns the mean gain in dB; reports of commits before 'gain' have the same faces in both means."""
+    return report["gain"][protocol]["psnr"] if "gain" in report else sr["psnr"] - low["psnr"]
 
 
 def commands(report):
@@ -38,7 +43,9 @@ def commands(report):
 
 def results_text():
     """Returns the text between README.md's markers BEGIN and END."""
-    files = sorted((ROOT / "docs" / "results").glob("*.json"))
+    folder = ROOT / "docs" / "results"
+    files = sorted([*folder.glob("*.json"), *(folder / "restoration").glob("face*_own.json"),
+                    *(folder / "restoration").glob("face*_pairs.json")])
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     table = "".join(line for report in reports for line in rows(report))
     return f"{HEAD}{table}\n{''.join(commands(report) for report in reports)}"

@@ -211,13 +211,19 @@ def test_faces_identical_to_their_references_are_named_and_averages_stay_finite(
         assert told["psnr"] == pytest.approx(np.mean([float(row[f"{p}_input_psnr"]) for row in rows[1:]]))
         assert told["ssim"] == pytest.approx(np.mean([float(row[f"{p}_input_ssim"]) for row in rows]))
         assert report["identical"][p] == {"input": ["000.png"]}
+        gains = [float(row[f"{p}_restored_psnr"]) - float(row[f"{p}_input_psnr"]) for row in rows[1:]]
+        assert report["gain"][p] == {"psnr": pytest.approx(np.mean(gains)), "faces": 2}  # of the same faces
     out = capsys.readouterr().out
+    gain = f"{report['gain']['sparnet']['psnr']:+.4f}"
+    assert f"(protocol sparnet); gain of the 2 faces that have both: {gain} dB\n" in out
+    assert re.search(rf"^gain in dB +{re.escape(gain)} ", out, re.M)
     assert ("bicubic, protocol sparnet: identical to the reference, PSNR infinite, left out of the mean PSNR: 000.png\n"
             in out)
     # All faces are identical to their references: there is no mean PSNR and no gain.
     restore(tmp_path, weights[0], "--dataroot", faces, "--gtroot", faces)
     report = json.loads((folder / "scores.json").read_text(), parse_constant=constant)
     assert report["protocols"]["rgb"]["input"] == {"psnr": None, "ssim": pytest.approx(1)}
+    assert report["gain"]["rgb"] == {"psnr": None, "faces": 0}
     out = capsys.readouterr().out
     assert re.search(r"^gain in dB +none +none +none *$", out, re.M) and not re.search(r"\b(inf|nan)\b", out)
 
