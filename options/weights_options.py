@@ -47,7 +47,7 @@ def add_weights(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--pretrained", default=None,
                        help="weights that ship with the project, in place of --pth_path: "
                             + ", ".join(pretrained_names()) + f"; or, for newtest.py, {AUTO}: those that were trained "
-                            "on sizes like those in --dataroot; default: none")
+                            "on sizes like most of those in --dataroot, one set for all; default: none")
     group.add_argument("--dataset_name", default="celeba",
                        help="which faces are found below --gtroot, which square of an image is the face, and which "
                             "priors belong to it: celeba, ffhq, celebamask, helen, landmarks68, builtin, seg2face, or "
