@@ -161,7 +161,8 @@ class Jobs:
         if job.state == WAITING:
             self._queue.remove(job)
             self._end(job, CANCELLED, refusal=Refusal("cancelled"))
-        self._forget(job)
+        else:
+            self._forget(job)
 
     def _forget(self, job):
         del self._jobs[job.id]
@@ -175,12 +176,15 @@ class Jobs:
             for job in [job for job in self._jobs.values() if job.state not in ENDS]:
                 if job.watched and now - job.asked > limits.abandoned_seconds:
                     self._cancel(job)
-            ended = deque(job for job in self._jobs.values() if job.state in ENDS)
-            for job in [job for job in ended if now - job.asked > limits.kept_seconds]:
-                ended.remove(job)
-                self._forget(job)
-            while len(ended) > limits.kept or (self._kept_bytes > limits.kept_bytes and len(ended) > 1):
-                self._forget(ended.popleft())
+            for job in [job for job in self._jobs.values() if job.state in ENDS]:
+                if now - job.asked > limits.kept_seconds:
+                    self._forget(job)
+            self._forget_oldest()
+
+    def _forget_oldest(self):
+        ended = deque(job for job in self._jobs.values() if job.state in ENDS)
+        while len(ended) > self.limits.kept or (self._kept_bytes > self.limits.kept_bytes and len(ended) > 1):
+            self._forget(ended.popleft())
 
     def counts(self) -> dict[str, int]:
         """Returns how many photos there are, and the bytes that they take, for tests and measurements."""
@@ -234,8 +238,6 @@ class Jobs:
                 result, refusal = None, Refusal("cancelled")
             state = DONE if result else CANCELLED if refusal.code == "cancelled" else FAILED
             self._end(job, state, result, refusal)
-            if state == CANCELLED:
-                self._forget(job)
 
     def _enter(self, job, stage):
         with self._changed:
@@ -250,5 +252,8 @@ class Jobs:
         self._waiting_bytes -= job.size
         if result:
             self._kept_bytes += result.size
+        if state == CANCELLED:
+            self._forget(job)
+        self._forget_oldest()  # before anybody is answered: the limits hold at every moment
         if not job.finished.done():
             job.finished.set_result(None)
