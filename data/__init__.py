@@ -58,6 +58,15 @@ def find_degradation(name, degradation=None):
     return importlib.import_module("data.pairs").DEGRADATION_BY_NAME[degradation]
 
 
+def trained_side(name, degradation, size, scale_factor):
+    """Returns the side in pixels of the faces that the dataset called `name` makes, if all have the same, else None.
+
+    size: side of the network's input, to which they are enlarged.
+    """
+    found = find_degradation(name, degradation)
+    return size // scale_factor if found and found.reads_scale_factor else None
+
+
 def input_reader(name, degradation=None):
     """Returns the dataset class that reads a folder of such inputs as the dataset called `name` makes."""
     found = find_degradation(name, degradation)

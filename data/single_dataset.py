@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.face_folder import FaceFolder
 from utils.errors import UserError
-from utils.images import BadImage, centre_square, full_size, read_rgb, resize
+from utils.images import BadImage, centre_square, full_size, read_rgb, resize, to_trained_side
 from utils.names import normalised, printable
 
 SCALE_SUFFIX = re.compile(r"[_-]?x(2|3|4|8|16|32)$")  # of small images in the published sets: 0801x8.png
@@ -19,6 +19,8 @@ class SingleDataset(FaceFolder):
 
     PIL BICUBIC resizes the centred square of each image to load_size; an image of that size is unchanged.
     Raises UserError if a face has no reference or several; see match_names.
+    trained_side: of the network, see utils/images.py: to_trained_side. 'lr' is then made of what that gives; samples
+    also have 'given', which is 'lr' without it: the user's image, to be shown and scored.
     Samples also have `side`, the shorter side of the image on disk, and `unscored`: whether the reference cannot be
     read. Its note then says why, and 'hr' is black.
     """
@@ -26,12 +28,16 @@ class SingleDataset(FaceFolder):
     trains = False
     enlarges = True
 
-    def __init__(self, paths, load_size, references=None, **folder_options):
+    def __init__(self, paths, load_size, references=None, trained_side=None, **folder_options):
         super().__init__(paths, load_size, **folder_options)
+        self.trained_side = trained_side
         self.references = match_names(paths, references) if references else None
 
     def make_sample(self, image, rng, path):
-        sample = {"lr": self.to_input(image, self.load_size), "side": min(full_size(image)), "unscored": False}
+        taken = to_trained_side(image, self.trained_side, self.load_size)
+        sample = {"lr": self.to_input(taken, self.load_size), "side": min(full_size(image)), "unscored": False}
+        if self.trained_side:
+            sample["given"] = self.to_input(image, self.load_size)
         if self.references:
             try:
                 sample["hr"] = square(read_rgb(self.references[path], self.load_size), self.load_size)

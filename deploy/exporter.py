@@ -232,9 +232,11 @@ class Exporter:
         reader = input_reader(self.description.task, self.description.degradation).input_dataset
         found = described | {
             "input_name": INPUT, "output_name": OUTPUT, "layout": "float32 NCHW", "value_range": "-1 to 1",
-            "colour_order": "RGB", "input_kind": reader, "precision": precision, "name": self.options.name,
-            "network": type(self.restorer.network).__name__, "parameters": str(self.restorer.parameters),
-            "weights_sha256": self.weights_sha256, "exported_by": f"{VERSION} {commit()}".strip()}
+            "colour_order": "RGB", "input_kind": reader,
+            "trained_side": json.dumps(self.description.trained_side()), "precision": precision,
+            "name": self.options.name, "network": type(self.restorer.network).__name__,
+            "parameters": str(self.restorer.parameters), "weights_sha256": self.weights_sha256,
+            "exported_by": f"{VERSION} {commit()}".strip()}
         return found | ({"palette": json.dumps(PALETTE.tolist())} if reader == "map_inputs" else {})
 
 

@@ -124,7 +124,7 @@ def inputs_of(folder: str | os.PathLike, option: str, described: Description, co
     paths = reader.list_faces(folder, option)
     paired = find_dataset(described.task).list_faces(references, "--gtroot") if references else None
     found = FolderFaces(reader(paths.at(evenly(count, len(paths))), load_size=described.input_size, references=paired,
-                               on_bad_image="stop"), bool(paired), skipped)
+                               trained_side=described.trained_side(), on_bad_image="stop"), bool(paired), skipped)
     _check_number(len(found), fewest, option, folder, "faces that can be read")
     return found
 

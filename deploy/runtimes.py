@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
-from utils.images import centre_square, resize
+from utils.images import centre_square, resize, to_trained_side
 from utils.onnx_file import RUNTIMES, OnnxNetwork
 
 BATCH_SIZE = 16
@@ -47,6 +47,8 @@ class DeployedRestorer:
         try:
             self.size = json.loads(network.metadata["input"])["size"]
             self._kind = network.metadata["input_kind"]
+            side = json.loads(network.metadata.get("trained_side", "null"))  # absent from older files
+            self._trained_side = None if side is None else int(side)
             self._palette = np.array(json.loads(network.metadata.get("palette", "[]")), np.uint8)
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{network.path}: its metadata does not describe a restoring network. Export it with "
@@ -55,10 +57,10 @@ class DeployedRestorer:
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the restored faces, uint8 [size, size, 3], RGB, one per image and in their order.
 
-        images: uint8 [height, width, 3], RGB, of any sizes: the centred square of each is resized by PIL BICUBIC. A
-        colorization network takes the colour away; one that makes faces of maps also takes uint8 [height, width], class
-        indices, and resizes by the nearest pixel. Raises UserError, naming the image by its place in the list, for
-        anything else.
+        images: uint8 [height, width, 3], RGB, of any sizes: the centred square of each is resized by PIL BICUBIC, first
+        to the size of the training's faces if all had the same (utils/images.py: to_trained_side). A colorization
+        network takes the colour away; one that makes faces of maps also takes uint8 [height, width], class indices, and
+        resizes by the nearest pixel. Raises UserError, naming the image by its place in the list, for anything else.
         """
         inputs = [self._input(image, f"image {place}") for place, image in enumerate(images)]
         restored: list[np.ndarray] = []
@@ -81,7 +83,7 @@ class DeployedRestorer:
             raise UserError(f"{name}: its shape is {image.shape}; an image [height, width, 3] is needed.")
         if maps:
             return nearest_square(image, self.size)
-        picture = Image.fromarray(image)
+        picture = to_trained_side(Image.fromarray(image), self._trained_side, self.size)
         square = np.asarray(resize(picture, self.size, centre_square(picture.size)))
         return grey(square) if self._kind == "grey_inputs" else square
 

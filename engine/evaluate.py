@@ -20,7 +20,7 @@ class RestoredFaces:
     """The restored faces of a batch. Faces that stand in for damaged files are restored too, but are not among these.
 
     indices     places of the faces in their dataset
-    inputs      uint8 [N, S, S, 3], RGB: what was restored
+    inputs      uint8 [N, S, S, 3], RGB: what was given to be restored, also where the network got a smaller copy
     restored    float32 [N, 3, S, S] on the CPU, RGB about [-1, 1]
     estimated   float32 [N, C, S / 2, S / 2] on the CPU, about [-1, 1]: prior maps that the recipe estimates, or None
     references  uint8 [N, S, S, 3], RGB: what the faces should look like, or None
@@ -61,7 +61,8 @@ def _without_replaced(batch: Mapping[str, Any], restored: torch.Tensor,
 
     def of(name):
         return np.asarray(batch[name])[kept] if name in batch else None
-    return RestoredFaces([batch["index"][place] for place in kept], of("lr"), restored[kept],
+    inputs = of("given" if "given" in batch else "lr")
+    return RestoredFaces([batch["index"][place] for place in kept], inputs, restored[kept],
                          None if estimated is None else estimated[kept], of("hr"), of("priors"), batch)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from data import accepted, find_dataset, input_reader
+from data import accepted, find_dataset, input_reader, trained_side
 from data.face_folder import FaceFolder
 from engine.results_folder import output_folders
 from metrics.prior_maps import PriorMetrics
@@ -44,7 +44,8 @@ def choose_faces(options: argparse.Namespace, prior_maps: tuple[int, int] | None
     if o.dataroot:
         reader = input_reader(o.dataset_name, o.degradation)
         paths = reader.list_faces(o.dataroot, "--dataroot", leave_out=leave_out)
-        faces = reader(paths[:o.max_images], references=references, **common)
+        side = trained_side(o.dataset_name, o.degradation, o.load_size, o.scale_factor)
+        faces = reader(paths[:o.max_images], references=references, trained_side=side, **common)
         why = "they are measured on --gtroot alone, without --dataroot." if references and prior_maps else None
         return EvaluationSet(faces, absent=[ABSENT + why] if why else [])
     if not dataset.trains:

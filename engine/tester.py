@@ -227,7 +227,7 @@ class Tester:
         rows = []
         for name in shown:
             sample = self.dataset[0, self.names.index(name)]
-            rows.append([sample["lr"], np.asarray(read_rgb(files[name])), sample["hr"]])
+            rows.append([sample.get("given", sample["lr"]), np.asarray(read_rgb(files[name])), sample["hr"]])
         save_image(grid(rows, titles=["LR", "SR", "HR"]), self.folder / "worst.png")
 
     def _fid_references(self) -> FaceFolder | None:

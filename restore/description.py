@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from safetensors import SafetensorError, safe_open
 
-from data import find_degradation, prior_counts
+from data import find_degradation, prior_counts, trained_side
 from models import find_recipe_options
 from utils import onnx_file
 from utils.errors import UserError, first_line, shown
@@ -68,10 +68,15 @@ class Description:
 
     def trained_sides(self) -> tuple[int, int]:
         """Returns the (smallest, largest) side in pixels of the training's inputs, before they were enlarged."""
+        only = self.trained_side()
+        if only is not None:
+            return only, only
         degradation = find_degradation(self.task, self.degradation)
-        if degradation is not None and degradation.reads_scale_factor:
-            return (self.input_size // self.scale_factor,) * 2
         return (degradation.smallest_input if degradation else 0), self.input_size
+
+    def trained_side(self) -> int | None:
+        """Returns the side in pixels of the training's inputs before they were enlarged; None if it had several."""
+        return trained_side(self.task, self.degradation, self.input_size, self.scale_factor)
 
     def other_task(self) -> str | None:
         """Returns the task or degradation if the network does something else than restore degraded faces, else None."""

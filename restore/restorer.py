@@ -22,7 +22,7 @@ from restore.deployed import DeployedNetwork, check_same_network, deployed_recip
 from restore.description import OPTIONS_FILE, Description, read_description, read_metadata
 from utils import amp
 from utils.errors import UserError, nearest
-from utils.images import BadImage, quantize, to_tensor_range
+from utils.images import BadImage, quantize, to_tensor_range, to_trained_side
 from utils.onnx_file import RUNTIMES, SUFFIX
 from utils.pretrained import find_pretrained, pretrained_names
 
@@ -163,7 +163,8 @@ class Restorer:
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the network's inputs, uint8 [N, input_size, input_size, 3], RGB, as newtest.py makes them of files.
 
-        Each image's centred square is resized to input_size by PIL BICUBIC. Colorization takes the colour away.
+        Each image's centred square is resized to input_size by PIL BICUBIC; if all faces of the training had the same
+        size, to that first (utils/images.py: to_trained_side). Colorization takes the colour away.
         Seg2face also takes maps of class indices, uint8 [height, width], and resizes by the nearest pixel.
         """
         size = self.input_size
@@ -180,7 +181,9 @@ class Restorer:
         if not image.size:
             raise UserError(f"{name}: it is empty, its shape is {image.shape}.")
         try:
-            return self._reader.to_input(self._reader.from_array(image, name), self.input_size)
+            picture = to_trained_side(self._reader.from_array(image, name), self._described().trained_side(),
+                                      self.input_size)
+            return self._reader.to_input(picture, self.input_size)
         except BadImage as error:
             raise UserError(f"{error}.") from None
 
@@ -203,7 +206,7 @@ class Restorer:
             return None
         note = f"the network was trained on faces of {smallest} pixels, its result has {size}"
         if others:
-            note += f"; {_named_sizes(others)}: faces of other sizes are restored badly"
+            note += f"; {_named_sizes(others)}: resized to {smallest} pixels first, larger ones lose detail"
         if enlarged:
             note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {smallest} pixels; sharp ones are "
                      f"restored badly")

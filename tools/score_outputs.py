@@ -71,7 +71,8 @@ def score(options, faces, names, files, skipped):
         except BadImage as error:
             skipped.add(error)
             continue
-        low, high = (np.asarray(sample[key]) if key in sample else None for key in ("lr", "hr"))
+        low = np.asarray(sample.get("given", sample["lr"]))  # not a smaller copy that the network got
+        high = np.asarray(sample["hr"]) if "hr" in sample else None
         image = quantize(restored, "round")[0]
         require_folder(Path(options.target))
         save_image(image, Path(options.target) / "restored" / f"{name}.png")

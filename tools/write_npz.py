@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import input_reader
+from data import input_reader, trained_side
 from data.face_folder import Place
 from engine.evaluation_set import choose_faces
 from tools.targets import check_apart, check_new
@@ -37,16 +37,20 @@ def clean_faces(folder, target, load_size, dataset_name, degradation=None, scale
         None).faces
 
 
-def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, form="npz", faces=None):
+def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, form="npz", faces=None,
+                 degradation=None, scale_factor=8):
     """Writes the files and their list; returns their number. Images that cannot be read go to `skipped`.
 
-    faces: a dataset whose samples have an input `lr`; default: the images of `folder` are the inputs.
+    faces: a dataset whose samples have an input `lr`; default: the images of `folder` are the inputs. degradation,
+    scale_factor: of the training; if it made all faces equally small, others are taken to that size first.
     """
     skipped = skipped or Skipped()
     check_apart(folder, target)
     check_new(target)
     target = Path(target)
-    faces = faces or input_reader(dataset_name)(list_images(folder, "FACES"), load_size, on_bad_image="stop")
+    faces = faces or input_reader(dataset_name)(
+        list_images(folder, "FACES"), load_size, on_bad_image="stop",
+        trained_side=trained_side(dataset_name, degradation, load_size, scale_factor))
     paths = faces.paths
     written = []
     for i, name in enumerate(output_names(paths, folder, f".{form}")):
@@ -77,15 +81,17 @@ def main():
                         help="task: colorization converts images to grey, seg2face converts index maps to colours, any "
                              "other task keeps the images (default: blind)")
     parser.add_argument("--clean", action="store_true", help="FACES are clean: degrades them as in training")
-    parser.add_argument("--degradation", type=text, default=None, help="of --clean (default: the dataset's own)")
+    parser.add_argument("--degradation", type=text, default=None, help="of the training (default: the dataset's own)")
     parser.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,
-                        help="of --clean: factor by which faces are made smaller (default: 8)")
+                        help="factor by which the training made faces smaller; only tasks with small faces, as celeba, "
+                             "read it (default: 8)")
     parser.add_argument("--format", choices=list(WRITERS), default="npz", help="kind of file (default: npz)")
     a = parser.parse_args()
     skipped = Skipped()
     made_of = (a.faces, a.target, a.load_size, a.dataset_name, a.degradation, a.scale_factor)
     faces = clean_faces(*made_of) if a.clean else None
-    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name, skipped, a.format, faces)
+    count = write_inputs(a.faces, a.target, a.load_size, a.dataset_name, skipped, a.format, faces, a.degradation,
+                         a.scale_factor)
     key = f"key {KEY}, " if a.format == "npz" else ""
     print(f"{a.target}: {count} files, listed in {LIST}; {key}float32 1x3x{a.load_size}x{a.load_size}, RGB, -1 to 1")
     return skipped.exit_status()

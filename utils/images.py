@@ -231,6 +231,18 @@ def resize(image, side, box=None):
     return image.resize((side, side), Image.Resampling.BICUBIC, box=box)
 
 
+def to_trained_side(image, trained, size):
+    """Returns a PIL image for a network that was trained on faces of `trained` pixels, enlarged to `size`.
+
+    That is its centred square, resized to `trained` pixels: a network wrecks faces with finer detail than it knows. An
+    image of `trained` pixels, or of `size`, which is taken as enlarged already, is returned unchanged. trained: None
+    for a network that was trained on several sizes; then every image is.
+    """
+    if trained is None or min(image.size) in (trained, size):
+        return image
+    return resize(image, trained, centre_square(image.size))
+
+
 def degrade(image, scale):
     """Returns the benchmark's low-resolution input: PIL BICUBIC down by `scale`, then up again, both in uint8.
 

@@ -10,7 +10,7 @@ from data.face_folder import Place
 from data.single_dataset import SingleDataset, match_names
 from tests.helpers.faces import write_faces
 from utils.errors import UserError
-from utils.images import list_images
+from utils.images import centre_square, list_images, resize
 
 
 def test_single_enlarges_by_bicubic_and_finds_references(tmp_path):
@@ -25,6 +25,20 @@ def test_single_enlarges_by_bicubic_and_finds_references(tmp_path):
     assert "hr" not in SingleDataset(lr_paths, 128)[Place(0, 1)]
     with pytest.raises(UserError, match=r"--gtroot: one reference named 001\.\* is needed.*there is none"):
         SingleDataset(lr_paths, 128, references=hr_paths[:1])
+
+
+@pytest.mark.parametrize("size", [(24, 20), (12, 12), (16, 16), (128, 130)])
+def test_an_image_is_taken_to_the_size_of_the_training(tmp_path, size):
+    write_faces(tmp_path, 1, size=size)
+    paths = list_images(str(tmp_path), "")
+    sample = SingleDataset(paths, 128, trained_side=16)[Place(0, 0)]
+    with Image.open(paths[0]) as image:
+        square, given = centre_square(size), resize(image, 128, centre_square(size))
+        taken = given if min(size) in (16, 128) else resize(resize(image, 16, square), 128)
+    assert np.array_equal(sample["lr"], np.asarray(taken)) and np.array_equal(sample["given"], np.asarray(given))
+    assert sample["side"] == min(size)
+    plain = SingleDataset(paths, 128)[Place(0, 0)]
+    assert np.array_equal(plain["lr"], sample["given"]) and "given" not in plain
 
 
 def pairs(tmp_path, inputs, references):

@@ -62,7 +62,8 @@ def test_all_formats_and_precisions(tmp_path):
     torch.export.load(tmp_path / "out" / "net_fp16.pt2", extra_files=extra)
     assert json.loads(extra[METADATA_FILE]) == found
     expected = {"input_name": "input", "output_name": "output", "layout": "float32 NCHW", "value_range": "-1 to 1",
-                "colour_order": "RGB", "input_kind": "single", "precision": "fp16", "network": "GPEN", "model": "gpen",
+                "colour_order": "RGB", "input_kind": "single", "trained_side": "null",
+                "precision": "fp16", "network": "GPEN", "model": "gpen",
                 "licence": "any use", "commit": "abc", "data": "faces"}
     assert expected.items() <= found.items() and len(found["weights_sha256"]) == 64
     described = Restorer.load(tmp_path / "out" / "net_fp16.onnx").description

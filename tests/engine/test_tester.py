@@ -334,10 +334,30 @@ def test_faces_of_another_size_are_reported_in_one_line(tmp_path, weights, capsy
     restore(tmp_path, weights[0], "--dataroot", faces)
     assert re.findall("^warning: .*", capsys.readouterr().out, re.M) == [
         "warning: the network was trained on faces of 4 pixels, its result has 32; 3 images (2 of 64 pixels, 1 of 40 "
-        "pixels): faces of other sizes are restored badly; 1 images (1 of 32 pixels): taken as enlarged from 4 pixels; "
-        "sharp ones are restored badly."]
+        "pixels): resized to 4 pixels first, larger ones lose detail; 1 images (1 of 32 pixels): taken as enlarged "
+        "from 4 pixels; sharp ones are restored badly."]
     restore(tmp_path, weights[0], "--dataroot", faces / "4")
     assert "warning" not in capsys.readouterr().out
+
+
+def test_faces_of_another_size_are_taken_to_that_of_the_training_and_scored_as_they_were_given(tmp_path, weights):
+    """The network is trained on faces of 4 pixels, enlarged to 32; 2 and 7 become 4, and 32 are taken as enlarged."""
+    for folder, side in (("given", 7), ("given", 2), ("given", 4), ("given", 32)):
+        write_faces(tmp_path / folder / str(side), 2, size=(side + 1, side))
+        write_faces(tmp_path / "hr" / str(side), 2, size=(32, 32), first_seed=5)
+        for path in (tmp_path / folder / str(side)).iterdir():
+            image = Image.open(path)
+            taken = image if side in (4, 32) else resize(image, 4, centre_square(image.size))
+            save_image(np.asarray(taken), tmp_path / "taken" / str(side) / path.name)
+    ends = [restore(tmp_path / name, weights[0], "--dataroot", tmp_path / name, "--gtroot", tmp_path / "hr", "--report")
+            for name in ("given", "taken")]
+    names = [path.relative_to(ends[0]) for path in sorted(ends[0].glob("restored/*/*.png"))]
+    assert len(names) == 8 and all((ends[0] / name).read_bytes() == (ends[1] / name).read_bytes() for name in names)
+    rows = list(csv.DictReader((ends[0] / "faces.csv").read_text().splitlines()))
+    for row in rows:
+        given, high = (Image.open(tmp_path / folder / row["file"]) for folder in ("given", "hr"))
+        told = psnr(np.asarray(resize(given, 32, centre_square(given.size))), np.asarray(high), PROTOCOLS["rgb"])
+        assert float(row["rgb_input_psnr"]) == pytest.approx(told, abs=1e-3)
 
 
 def test_a_folder_whose_path_is_no_utf8_is_restored(tmp_path, weights, capsys):

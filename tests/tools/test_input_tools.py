@@ -16,7 +16,7 @@ from data.single_dataset import SingleDataset
 from tests.helpers.faces import write_faces
 from tools import grey_copies, pack_faces, show_degradations, show_priors, write_npz
 from utils.errors import UserError
-from utils.images import to_tensor_range
+from utils.images import resize, to_tensor_range
 
 
 @pytest.fixture
@@ -86,6 +86,17 @@ def test_npz_files_hold_what_the_network_gets(tmp_path, nested, monkeypatch, cap
     picture = SingleDataset([str(nested / "deep" / "001.png")], 48)[0, 0]["lr"]
     assert array.dtype == np.float32 and array.shape == (1, 3, 48, 48) and array.flags.c_contiguous
     assert np.array_equal(array, to_tensor_range(torch.from_numpy(picture.copy())[None]).numpy())
+
+
+def test_npz_files_of_a_network_for_faces_of_one_size_hold_them_at_that_size(tmp_path):
+    faces = write_faces(tmp_path / "faces", 1, size=(20, 20))
+    write_npz.write_inputs(faces, tmp_path / "npz", 32, "celeba", scale_factor=4)
+    write_npz.write_inputs(faces, tmp_path / "any", 32, "celeba", degradation="face128", scale_factor=4)
+    with Image.open(faces / "000.png") as face:
+        sizes = [resize(resize(face, 8), 32), resize(face, 32)]
+    for folder, wanted in zip(("npz", "any"), sizes, strict=True):
+        array = np.load(tmp_path / folder / "000.npz")["input"]
+        assert np.array_equal(array, to_tensor_range(torch.from_numpy(np.array(wanted))[None]).numpy())
 
 
 def test_npz_inputs_are_those_of_the_task(tmp_path, nested):
