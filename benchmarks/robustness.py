@@ -7,6 +7,7 @@
 crops: aligned faces of 178x218 pixels are cropped to squares that start at several rows (8: upper part, 20: centre),
 then restored from 16 to 128 pixels (PIL BICUBIC).
 conditions: the centred square at --side pixels is reduced, blurred, made noisy, JPEG-compressed, or all of these.
+A network that was trained on one size gets its inputs at that size, as in newtest.py (utils/images.py).
 Reports PSNR of Y in dB (protocol sparnet), mean over the faces, of the input and of each network's output, and with
 --identity_path the similarity of both to the true face (metrics/identity.py).
 """
@@ -25,8 +26,9 @@ from metrics.psnr_ssim import mean, mean_psnr, psnr, to_uint8
 from models import build_recipe
 from models.weights import load_weights
 from options.test_options import parse_test
+from restore.description import describe
 from utils.errors import run_main
-from utils.images import centre_square, degrade, read_rgb, resize, to_tensor_range
+from utils.images import centre_square, read_rgb, resize, to_tensor_range, to_trained_side
 from utils.option_types import SIZE, at_least, tool_parser
 
 SIDE, SCALE, BATCH, PROTOCOL = 128, 8, 10, "sparnet"
@@ -36,7 +38,7 @@ CONDITIONS = {"clean": (), "blur": ("blur",), "noise": ("noise",), "jpeg": ("jpe
 
 
 def spoil(face, size, parts, rng):
-    """Reduces a uint8 HWC RGB `face` to `size` pixels, applies the degradations `parts`, enlarges it by PIL BICUBIC.
+    """Returns a uint8 HWC RGB `face` as a PIL image of `size` pixels with the degradations `parts`.
 
     The blur's sigma lies between one pixel of the full-size face and one of the small face (data/face128_chain.py).
     """
@@ -48,23 +50,28 @@ def spoil(face, size, parts, rng):
         low = gaussian_noise(low, NOISE, True, rng)
     if "jpeg" in parts:
         low = jpeg(low, QUALITY)
-    return np.asarray(resize(Image.fromarray(low), side))
+    return Image.fromarray(low)
 
 
 def crop_cases(images, rows):
-    """Yields ({"first row": row}, inputs, true faces) per first row; images are uint8 HWC RGB arrays."""
+    """Yields ({"first row": row}, small faces, true ones) per first row: PIL images, uint8 HWC RGB arrays."""
     for row in rows:
         faces = [resize(image, SIDE, (0, row, image.width, row + image.width)) for image in images]
-        yield {"first row": row}, [np.asarray(degrade(f, SCALE)) for f in faces], list(map(np.asarray, faces))
+        yield {"first row": row}, [resize(f, SIDE // SCALE) for f in faces], list(map(np.asarray, faces))
 
 
 def condition_cases(images, sizes, side=SIDE):
-    """Yields ({"size", "condition"}, inputs, true faces of `side` pixels) per size and condition, like crop_cases."""
+    """Yields ({"size", "condition"}, small faces, true ones of `side` pixels) per size and condition, as crop_cases."""
     faces = [np.asarray(resize(image, side, centre_square(image.size))) for image in images]
     for size in sizes:
         for name, parts in CONDITIONS.items():
             low = [spoil(f, size, parts, np.random.default_rng([size, i])) for i, f in enumerate(faces)]
             yield {"size": size, "condition": name}, low, faces
+
+
+def enlarged(images, side, trained=None):
+    """Returns PIL images as a network's inputs, uint8 [side, side, 3]; trained: see to_trained_side."""
+    return [np.asarray(resize(to_trained_side(image, trained, side), side)) for image in images]
 
 
 @torch.no_grad()
@@ -78,10 +85,14 @@ def restored(net, inputs, device):
 
 
 def load_network(path, device):
-    """Returns the generator of the weights file `path`, built from the options.yml beside it, in eval mode."""
+    """Returns (generator of the weights file `path`, in eval mode, size of its training's faces or None).
+
+    The file's metadata describes it, or the options.yml beside it.
+    """
     options = parse_test(["--pth_path", path, "--dataroot", "unused"])
     net = load_weights(build_recipe(options).networks["G"], path)
-    return net.to(device, memory_format=utils.device.memory_format(device)).eval()
+    net = net.to(device, memory_format=utils.device.memory_format(device)).eval()
+    return net, describe(vars(options)).trained_side()
 
 
 def main():
@@ -108,9 +119,11 @@ def main():
     networks = [load_network(path, device) for path in a.weights]
     rows = []
     cases = crop_cases(images, a.rows) if a.what == "crops" else condition_cases(images, a.sizes, a.side)
-    for row, inputs, faces in cases:
+    for row, small, faces in cases:
+        side = faces[0].shape[0]
+        inputs = enlarged(small, side)
         row["input"] = mean_psnr(psnr(low, face, PROTOCOL) for low, face in zip(inputs, faces, strict=True))
-        outputs = [restored(net, inputs, device) for net in networks]
+        outputs = [restored(net, enlarged(small, side, trained), device) for net, trained in networks]
         for number, found in enumerate(outputs, 1):
             row[f"weights {number}"] = mean_psnr(psnr(sr, f, PROTOCOL) for sr, f in zip(found, faces, strict=True))
         if identity:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.robustness import condition_cases, crop_cases, main, spoil
+from benchmarks.robustness import condition_cases, crop_cases, enlarged, main, spoil
 from data.drawn.builtin_faces import write_faces as draw_faces
 from metrics.identity import IdentitySimilarity
 from tests.conftest import write_faces
@@ -20,19 +20,23 @@ def test_crops_begin_at_their_row_and_conditions_at_the_centre():
     (case, inputs, faces), = crop_cases([image], [20])
     assert case == {"first row": 20}
     assert np.array_equal(faces[0], np.asarray(resize(image, 128, (0, 20, 178, 198))))
-    assert np.array_equal(inputs[0], np.asarray(degrade(Image.fromarray(faces[0]), 8)))
+    assert np.array_equal(*enlarged(inputs, 128), np.asarray(degrade(Image.fromarray(faces[0]), 8)))
     whole = {case["condition"]: (low[0], true[0]) for case, low, true in condition_cases([image], [128])}
-    assert np.array_equal(whole["clean"][1], faces[0]) and np.array_equal(*whole["clean"])
+    assert np.array_equal(whole["clean"][1], faces[0]) and np.array_equal(*map(np.asarray, whole["clean"]))
     assert whole.keys() == {"clean", "blur", "noise", "jpeg", "all"}
-    assert all(not np.array_equal(*pair) for name, pair in whole.items() if name != "clean")
+    assert all(not np.array_equal(*map(np.asarray, pair)) for name, pair in whole.items() if name != "clean")
     case, inputs, faces = next(condition_cases([image], [32], side=64))
     assert case == {"size": 32, "condition": "clean"}
-    assert np.array_equal(inputs[0], np.asarray(degrade(Image.fromarray(faces[0]), 2))) and faces[0].shape[0] == 64
+    assert np.array_equal(*enlarged(inputs, 64), np.asarray(degrade(Image.fromarray(faces[0]), 2)))
+    assert faces[0].shape[0] == 64
 
 
 def test_a_small_clean_face_is_the_protocols_input():
     face = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    assert np.array_equal(spoil(face, 16, (), None), np.asarray(degrade(Image.fromarray(face), 8)))
+    small = spoil(face, 16, (), None)
+    assert np.array_equal(*enlarged([small], 128, 16), np.asarray(degrade(Image.fromarray(face), 8)))
+    larger = spoil(face, 32, (), None)  # a network for faces of 16 pixels gets it at that size
+    assert np.array_equal(*enlarged([larger], 128, 16), np.asarray(resize(resize(larger, 16), 128)))
 
 
 @pytest.mark.parametrize("what", ["crops", "conditions"])
