@@ -32,6 +32,7 @@ from utils.errors import UserError
     (5, ["--opt_level", "O2", "--loss_scale", "dynamic"], 0),
     (3, ["--opt_level", "O2", "--amp_dtype", "float16", "--accumulate", "2"], 2),
     (3, ["--opt_level", "O1", "--combine_grad", "false", "--val_count", "2"], 0),
+    (5, ["--skips", "--residual", "--pix_loss", "psnr", "--skips_lr_factor", "6", "--opt_level", "O2"], 0),
 ])
 def test_resume_is_bit_equal(train, monkeypatch, stop_after, words, workers_later):
     whole, folder = whole_and_parts(train, monkeypatch, stop_after, "--train_steps", 7, *words,
