@@ -61,10 +61,14 @@ def find_degradation(name, degradation=None):
 def trained_side(name, degradation, size, scale_factor):
     """Returns the side in pixels of the faces that the dataset called `name` makes, if all have the same, else None.
 
-    size: side of the network's input, to which they are enlarged.
+    size: side of the network's input, to which they are enlarged; UserError if it is no multiple of scale_factor.
     """
     found = find_degradation(name, degradation)
-    return size // scale_factor if found and found.reads_scale_factor else None
+    if not (found and found.reads_scale_factor):
+        return None
+    from data.pair_folder import check_scale  # not at the top: --help need not wait for OpenCV
+    check_scale(size, scale_factor)
+    return size // scale_factor
 
 
 def input_reader(name, degradation=None):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from restore.alignment import crop_matrix, crop_scale, cut_face
 from restore.background import Background
@@ -17,6 +18,7 @@ from restore.description import Description
 from restore.face_finder import SMALLEST_FACE, TRUST, Face, FaceFinder
 from restore.paste_back import RestoredCrop, paste_back
 from restore.restorer import Restorer
+from utils.images import resize
 
 ALIGNMENT = "celeba"  # of weights that do not say how their faces were aligned
 COARSEST = 0.75  # crop pixels per photo pixel: a coarser crop would replace a sharper face by a smaller one
@@ -158,8 +160,12 @@ class PhotoRestorer:
         if found.skipped:
             return found
         matrix = self._matrix(found.face, found.weights)
-        aligned = cut_face(pixels, matrix, self._described[found.weights].input_size)
-        return found._replace(crop=RestoredCrop(matrix, aligned, aligned))
+        described = self._described[found.weights]
+        aligned = given = cut_face(pixels, matrix, described.input_size)
+        trained = described.trained_side()
+        if trained and found.side > trained:  # the crop has more detail than the network knows
+            given = np.asarray(resize(resize(Image.fromarray(aligned), trained), described.input_size))
+        return found._replace(crop=RestoredCrop(matrix, aligned, given))
 
     def _matrix(self, face, name):
         described = self._described[name]

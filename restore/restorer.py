@@ -200,13 +200,14 @@ class Restorer:
                      f"{_named_sizes(smaller)}: smaller than the faces of the training, of {smallest} pixels or more; "
                      f"restored badly" if smaller else ""]
             return f"{'; '.join(filter(None, notes))}." if any(notes) else None
-        enlarged = sides.get(size, 0)
+        enlarged = sides.get(size, 0) if size > smallest else 0
         others = {side: count for side, count in sides.items() if side not in (smallest, size)}
         if not others and not enlarged:
             return None
         note = f"the network was trained on faces of {smallest} pixels, its result has {size}"
         if others:
-            note += f"; {_named_sizes(others)}: resized to {smallest} pixels first, larger ones lose detail"
+            lose = ", larger ones lose detail" if max(others) > smallest else ""
+            note += f"; {_named_sizes(others)}: resized to {smallest} pixels first{lose}"
         if enlarged:
             note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {smallest} pixels; sharp ones are "
                      f"restored badly")

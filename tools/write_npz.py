@@ -48,7 +48,7 @@ def write_inputs(folder, target, load_size, dataset_name="blind", skipped=None, 
     check_apart(folder, target)
     check_new(target)
     target = Path(target)
-    faces = faces or input_reader(dataset_name)(
+    faces = faces or input_reader(dataset_name, degradation)(
         list_images(folder, "FACES"), load_size, on_bad_image="stop",
         trained_side=trained_side(dataset_name, degradation, load_size, scale_factor))
     paths = faces.paths
@@ -78,8 +78,9 @@ def main():
     parser.add_argument("--load_size", type=at_least(16, largest=SIZE), default=512,
                         help="side of the network's square input, in pixels (default: 512)")
     parser.add_argument("--dataset_name", default="blind",
-                        help="task: colorization converts images to grey, seg2face converts index maps to colours, any "
-                             "other task keeps the images (default: blind)")
+                        help="task of the training: colorization converts images to grey, seg2face index maps to "
+                             "colours, celeba takes images to load_size / scale_factor first, as newtest.py does; "
+                             "blind keeps them (default: blind)")
     parser.add_argument("--clean", action="store_true", help="FACES are clean: degrades them as in training")
     parser.add_argument("--degradation", type=text, default=None, help="of the training (default: the dataset's own)")
     parser.add_argument("--scale_factor", type=at_least(1, largest=SIZE), default=8,

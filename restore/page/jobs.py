@@ -76,7 +76,7 @@ class Jobs:
                  ) -> None:
         self.limits, self._clock = limits, clock
         self._changed = threading.Condition()
-        self._jobs: dict[str, Job] = {}  # in the order of their arrival
+        self._jobs: dict[str, Job] = {}  # those that have ended in the order in which they did
         self._queue: deque[Job] = deque()
         self._places = self._waiting_bytes = self._kept_bytes = 0
         self._closed = False
@@ -170,7 +170,7 @@ class Jobs:
             self._kept_bytes -= job.result.size
 
     def tidy(self) -> None:
-        """Forgets results beyond the limits, the oldest first, and cancels what no page asks for any more."""
+        """Forgets results that nobody asks for any more, and cancels such photos of pages."""
         now, limits = self._clock(), self.limits
         with self._changed:
             for job in [job for job in self._jobs.values() if job.state not in ENDS]:
@@ -179,9 +179,9 @@ class Jobs:
             for job in [job for job in self._jobs.values() if job.state in ENDS]:
                 if now - job.asked > limits.kept_seconds:
                     self._forget(job)
-            self._forget_oldest()
 
     def _forget_oldest(self):
+        """Forgets results beyond the limits."""
         ended = deque(job for job in self._jobs.values() if job.state in ENDS)
         while len(ended) > self.limits.kept or (self._kept_bytes > self.limits.kept_bytes and len(ended) > 1):
             self._forget(ended.popleft())
@@ -252,6 +252,7 @@ class Jobs:
         self._waiting_bytes -= job.size
         if result:
             self._kept_bytes += result.size
+        self._jobs[job.id] = self._jobs.pop(job.id)
         if state == CANCELLED:
             self._forget(job)
         self._forget_oldest()  # before anybody is answered: the limits hold at every moment

@@ -338,6 +338,11 @@ def test_faces_of_another_size_are_reported_in_one_line(tmp_path, weights, capsy
         "from 4 pixels; sharp ones are restored badly."]
     restore(tmp_path, weights[0], "--dataroot", faces / "4")
     assert "warning" not in capsys.readouterr().out
+    write_faces(faces / "2", 1, size=(2, 2))
+    restore(tmp_path, weights[0], "--dataroot", faces / "2")
+    assert "1 images (1 of 2 pixels): resized to 4 pixels first.\n" in capsys.readouterr().out
+    restore(tmp_path, weights[0], "--dataroot", faces / "32", "--scale_factor", 1)  # trained on whole faces
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_faces_of_another_size_are_taken_to_that_of_the_training_and_scored_as_they_were_given(tmp_path, weights):

@@ -76,7 +76,8 @@ class Network:
 
     def __init__(self, change=lambda face: face):
         self.change, self.restored = change, 0
-        self.description = SimpleNamespace(input_size=64, alignment="celeba", trained_sides=lambda: (12, 64))
+        self.description = SimpleNamespace(input_size=64, alignment="celeba", trained_sides=lambda: (12, 64),
+                                           trained_side=lambda: None)
 
     def prepare(self, faces):
         return list(faces)

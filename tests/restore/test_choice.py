@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from options.export_options import parse_export
 from options.photo_options import photo_parser
@@ -20,7 +21,7 @@ from restore.restorer import Restorer
 from tests.helpers.paths import ROOT
 from utils import pretrained
 from utils.errors import UserError
-from utils.images import save_image
+from utils.images import resize, save_image
 from utils.pretrained import find_pretrained
 
 KNOWN = {"small": Description(input_size=128, scale_factor=8),
@@ -70,8 +71,26 @@ def test_a_face_gets_the_weights_trained_on_its_side_as_they_cut_it(side, limits
     celeba = PhotoRestorer({"face128": both["face128"]}).judge(face).side
     found = PhotoRestorer(both, **limits).judge(face._replace(points=face.points * side / celeba), kept)
     assert (found.weights, found.skipped) == (name, skipped)
+@pytest.mark.parametrize("side, taken", [(17, True), (100, True), (16, False), (12, False)])
+def test_a_face_with_more_detail_than_the_network_knows_is_taken_to_the_size_of_its_training(side, taken):
+    photo = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    face = Face(np.array([(0.34, 0.46), (0.66, 0.46), (0.5, 0.64), (0.37, 0.82), (0.63, 0.82)]) * 100,
+                (0, 0, 100, 100), 1.0, 1.0, 0.0)
+    both = {name: PhotoRestorer({name: Restorer.load(name, "cpu")}, min_face=1, max_face=900)
+            for name in ("sparnet", "face128")}
+    face = face._replace(points=face.points * (side - 0.01) / both["sparnet"].judge(face).side)
+    for name, restore in both.items():
+        crop = restore.cut(photo, restore.judge(face)).crop
+        small = np.asarray(resize(resize(Image.fromarray(crop.aligned), 16), 128))
+        assert np.array_equal(crop.restored, small if taken and name == "sparnet" else crop.aligned)
+
+
 def test_the_sizes_of_the_training():
     assert [known.trained_sides() for known in KNOWN.values()] == [(16, 16), (12, 128), (0, 512)]
+    assert [known.trained_side() for known in KNOWN.values()] == [16, None, None]
+    for factor in (3, 200):
+        with pytest.raises(UserError, match=f"--load_size 128 is not a multiple of --scale_factor {factor}"):
+            Description(scale_factor=factor).trained_side()
 
 
 def write(folder, *sizes):

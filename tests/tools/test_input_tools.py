@@ -104,6 +104,8 @@ def test_npz_inputs_are_those_of_the_task(tmp_path, nested):
     write_npz.write_inputs(nested, tmp_path / "grey", 32, "colorization")
     array = np.load(tmp_path / "grey" / "deep" / "001.npz")["input"]
     assert not np.ptp(array, axis=1).any() and array.std() > 0.1
+    write_npz.write_inputs(nested, tmp_path / "also grey", 32, "ffhq", degradation="grey")
+    assert np.array_equal(np.load(tmp_path / "also grey" / "deep" / "001.npz")["input"], array)
     (tmp_path / "maps").mkdir()
     parsing = draw_face(0, 32).parsing
     Image.fromarray(parsing).save(tmp_path / "maps" / "a.png")

@@ -9,11 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from metrics.psnr_ssim import psnr
 from restore.restorer import Restorer
 from tests.helpers.faces import write_faces
 from tests.helpers.runs import restore
 from tools import score_outputs, write_npz
 from utils.errors import UserError
+from utils.images import read_rgb, resize
 
 SIZE = ["--load_size", "32"]
 
@@ -58,6 +60,22 @@ def test_outputs_are_scored_as_newtest_scores_the_network(tmp_path, call, output
     (tmp_path / "scored" / "mine.txt").touch()
     assert call(score_outputs, folder, tmp_path / "scored", "--gtroot", faces, "--dataset_name", "celeba", *SIZE) == 0
     assert (tmp_path / "scored.previous" / "mine.txt").exists()
+
+
+def test_inputs_of_other_sizes_are_scored_as_they_were_given(tmp_path, call, outputs):
+    """The network was trained on 4 pixels; the inputs have 20."""
+    faces, weights, folder = outputs
+    inputs = write_faces(tmp_path / "small", 3, size=(20, 20))
+    words = ["--gtroot", faces, "--dataroot", inputs]
+    assert call(score_outputs, folder, tmp_path / "scored", *words, "--dataset_name", "celeba", *SIZE) == 0
+    results = restore(tmp_path, weights, *words)
+    expected, found = (json.loads((path / "scores.json").read_text(encoding="utf-8"))["protocols"]
+                       for path in (results, tmp_path / "scored"))
+    assert all(found[protocol]["input"] == rows["input"] for protocol, rows in expected.items())
+    given = [np.asarray(resize(read_rgb(path), 32)) for path in sorted(inputs.iterdir())]
+    true = [np.asarray(resize(read_rgb(path), 32)) for path in sorted(faces.iterdir())]
+    mean = np.mean([psnr(*pair, "rgb") for pair in zip(given, true, strict=True)])
+    assert found["rgb"]["input"]["psnr"] == pytest.approx(mean, abs=1e-3)
 
 
 def test_small_faces_are_scored_by_the_protocols_that_fit(tmp_path, call):

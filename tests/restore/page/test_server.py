@@ -3,6 +3,7 @@
 import gc
 import io
 import re
+import time
 import weakref
 
 import cv2
@@ -139,6 +140,27 @@ def test_bytes_of_results_are_bounded():
     for _ in range(12):
         assert send(page, photo_file()).status_code == 200
     assert 0 < jobs.counts()["kept_bytes"] <= 4 * size and jobs.counts()["known"] < 5
+
+
+def test_the_result_that_came_first_goes_first():
+    """Two devices: the photo that arrived first is done last, and is kept."""
+    gate = Gate()
+    jobs = Jobs([gate, stub], Limits(kept=2))
+    started.append(jobs)
+    page = TestClient(Server(jobs, "127.0.0.1").app, base_url=ADDRESS)
+    ids = []
+
+    def done(number):
+        return page.get("/jobs", params={"id": number}).json()[number]["state"] == "done"
+    while not gate.entered.acquire(blocking=False):  # the other device may take some before
+        ids.append(send(page, photo_file(), "/jobs").json()["id"])
+        time.sleep(0.01)
+    slow, = [number for number in ids if page.get("/jobs", params={"id": number}).json()[number]["state"] == "finding"]
+    later = [send(page, photo_file(), "/jobs").json()["id"] for _ in range(2)]
+    until(lambda: all(map(done, later)))
+    gate.open.set()
+    until(lambda: done(slow))
+    assert not done(later[0]) and done(later[1])
 
 
 @pytest.mark.parametrize("options, sentence", [
