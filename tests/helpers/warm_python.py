@@ -38,7 +38,7 @@ PRELOADED = ("torch", "torch._dynamo", "torch.distributed.nn.functional", "torch
              "safetensors.torch", "skimage.transform._geometric", "filelock")
 
 CLIENT = """
-import json, os, signal, socket, sys
+import contextlib, json, os, signal, socket, sys
 python, path, *words = sys.argv[1:]
 rest = [word for word in words if word not in ("-u", "-B")]
 if not rest or rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
@@ -50,8 +50,11 @@ ignored = [n for n in passed_on if signal.getsignal(n) == signal.SIG_IGN]
 request = json.dumps({"words": words, "cwd": os.getcwd(), "env": dict(os.environ), "ignored": ignored}).encode()
 socket.send_fds(link, [len(request).to_bytes(8, "big")], [0, 1, 2])
 link.sendall(request)
+def pass_on(number, frame):
+    with contextlib.suppress(OSError):  # the fork has ended
+        link.send(bytes([number]))
 for number in set(passed_on) - set(ignored):
-    signal.signal(number, lambda number, frame: link.send(bytes([number])))
+    signal.signal(number, pass_on)
 status = link.recv(4)
 if not status:
     sys.exit("the server of tests/helpers/warm_python.py has ended")
@@ -115,7 +118,11 @@ def serve(folder, owner):
         for key, _ in selector.select(5):
             if key.fileobj is listener:
                 link = listener.accept()[0]
-                pid, note = start(link, folder)
+                try:
+                    pid, note = start(link, folder)
+                except ConnectionError:  # the client was killed
+                    link.close()
+                    continue
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, link, note))
                 selector.register(link, selectors.EVENT_READ, pid)
             elif isinstance(key.data, tuple):  # a fork has ended
@@ -129,7 +136,7 @@ def serve(folder, owner):
                 with contextlib.suppress(KeyError):
                     selector.unregister(link)
                 link.close()
-            else:
+            elif key.fileobj.fileno() >= 0:  # else its fork has ended among these events, and closed it
                 numbers = receive(key.fileobj)
                 for number in numbers or [signal.SIGKILL]:
                     with contextlib.suppress(ProcessLookupError):
@@ -163,11 +170,18 @@ def receive(link):
 
 
 def start(link, folder):
-    """Forks the program that the client of `link` requests; returns the fork's pid and the file that contains it."""
-    size, streams, _, _ = socket.recv_fds(link, 8, 3)
-    size, text = int.from_bytes(size, "big"), b""
-    while len(text) < size:
-        text += link.recv(size - len(text))
+    """Forks the program that the client of `link` requests; returns the fork's pid and the file that contains it.
+
+    Raises ConnectionError if the client ends before it has sent its request.
+    """
+    head, streams, _, _ = socket.recv_fds(link, 8, 3)
+    size, text = int.from_bytes(head, "big"), b""
+    while part := head and link.recv(size - len(text)):
+        text += part
+    if not head or len(text) < size:
+        for stream in streams:
+            os.close(stream)
+        raise ConnectionError
     request = json.loads(text)
     client, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     pid = os.fork()
