@@ -91,12 +91,12 @@ def test_the_lock_ends_with_a_run_that_is_refused_or_fails(train):
 # -- waits and signals ----------------------------------------------------------------------------------------------
 
 def test_a_stopped_worker_ends_the_run_in_order(tmp_path, faces):
-    process = start(tmp_path, faces, "--workers", "1", "--data_timeout", "2")
+    process = start(tmp_path, faces, "--workers", "1", "--data_timeout", "6")
     os.kill(workers_of(process)[0], signal.SIGSTOP)
     _, err = process.communicate(timeout=HUNG)
     assert process.returncode == 1
     step = state(tmp_path / "run")["progress"]["step"]
-    assert re.fullmatch(rf"error: no batch came within 2 s \(--data_timeout\) from the 1 worker .*"
+    assert re.fullmatch(rf"error: no batch came within 6 s \(--data_timeout\) from the 1 worker .*"
                         rf"Saved after step {step}: go on with --continue_train\.\n", err)
 
 

@@ -72,7 +72,7 @@ def test_a_large_upload_is_refused_before_it_is_sent():
 
 
 def test_a_slow_upload_is_cut_off_and_others_go_on():
-    with serving(limits=Limits(idle_seconds=1, upload_seconds=2)) as (address, jobs):
+    with serving(limits=Limits(idle_seconds=4, upload_seconds=6)) as (address, jobs):
         with connected(address) as silent, connected(address) as slow:
             for link in (silent, slow):
                 link.sendall(HEAD % b"content-length: 5000" + PART)
