@@ -155,6 +155,7 @@ def test_the_result_that_came_first_goes_first():
     while not gate.entered.acquire(blocking=False):  # the other device may take some before
         ids.append(send(page, photo_file(), "/jobs").json()["id"])
         time.sleep(0.01)
+    until(lambda: jobs.counts()["queue"] == 1)
     slow, = [number for number in ids if page.get("/jobs", params={"id": number}).json()[number]["state"] == "finding"]
     later = [send(page, photo_file(), "/jobs").json()["id"] for _ in range(2)]
     until(lambda: all(map(done, later)))
