@@ -37,7 +37,7 @@ class SingleDataset(FaceFolder):
         taken = to_trained_side(image, self.trained_side, self.load_size)
         sample = {"lr": self.to_input(taken, self.load_size), "side": min(full_size(image)), "unscored": False}
         if self.trained_side:
-            sample["given"] = self.to_input(image, self.load_size)
+            sample["given"] = sample["lr"] if taken is image else self.to_input(image, self.load_size)
         if self.references:
             try:
                 sample["hr"] = square(read_rgb(self.references[path], self.load_size), self.load_size)
