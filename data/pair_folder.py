@@ -29,9 +29,12 @@ class PairFolder(FaceFolder):
             cv2.setNumThreads(1)  # the loader runs several workers in parallel
 
     def pair(self, face, rng):
-        """Returns {'lr', 'hr'}, uint8 [load_size, load_size, 3], RGB, of a face, uint8 [face_size, face_size, 3]."""
-        hr, lr = self.degradation.make(face, rng, self.load_size, self.scale_factor)
-        return {"lr": lr, "hr": hr}
+        """Returns {'lr', 'hr'}, uint8 [load_size, load_size, 3], RGB, and 'drawn', of data/pairs.py: Degradation.
+
+        face: uint8 [face_size, face_size, 3].
+        """
+        hr, lr, drawn = self.degradation.make(face, rng, self.load_size, self.scale_factor)
+        return {"lr": lr, "hr": hr, "drawn": drawn}
 
 
 def check_scale(load_size, scale_factor):

@@ -33,8 +33,9 @@ def area(image, side, box=None):
 class Degradation(NamedTuple):
     """One way to make a pair from a clean face.
 
-    make: function of (face, rng, load_size, scale_factor); returns (hr, lr), both uint8 [load_size, load_size, 3], RGB.
-    The face is uint8 [S, S, 3], RGB; S is load_size, at least smallest_face.
+    make: function of (face, rng, load_size, scale_factor); returns (hr, lr, drawn): both pictures uint8 [load_size,
+    load_size, 3], RGB; drawn: {name: value} of the random steps (data/face128_chain.py: record). The face is uint8
+    [S, S, 3], RGB; S is load_size, at least smallest_face.
     to_side: function that resizes square images to the face's size before `make`: bicubic or area.
     smallest_face: smallest side of the face in pixels, for chains whose ranges are in pixels of a larger face.
     reads_scale_factor: whether `make` uses scale_factor.
@@ -54,7 +55,7 @@ class Degradation(NamedTuple):
 
 def bicubic_pair(face, rng, load_size, scale_factor):
     """lr: the face reduced by scale_factor and enlarged again, PIL BICUBIC in uint8, as in x8 face benchmarks."""
-    return face, np.asarray(degrade(Image.fromarray(face), scale_factor))
+    return face, np.asarray(degrade(Image.fromarray(face), scale_factor)), {}
 
 
 def sparnethd_pair(face, rng, load_size, scale_factor):
@@ -62,7 +63,7 @@ def sparnethd_pair(face, rng, load_size, scale_factor):
     hr, lr, drawn = degrade_ffhq(bicubic(face, FACE_SIZE), rng)
     if load_size > FACE_SIZE:  # a target that went through 512 pixels would lack detail
         hr = grey(face) if drawn.get("grey") else face
-    return bicubic(hr, load_size), bicubic(lr, load_size)
+    return bicubic(hr, load_size), bicubic(lr, load_size), drawn
 
 
 def gpen_pair(face, rng, load_size, scale_factor):
@@ -76,32 +77,30 @@ def gpen_hard_pair(face, rng, load_size, scale_factor):
 
 
 def _by_chain(chain, face, rng, load_size):
-    hr, lr, _ = chain(face, rng)
-    return area(hr, load_size), area(lr, load_size)
+    hr, lr, drawn = chain(face, rng)
+    return area(hr, load_size), area(lr, load_size), drawn
 
 
 def face128_pair(face, rng, load_size, scale_factor):
     """lr: a chain for faces of 128 pixels, applied at load_size: low resolution, noise, blur, JPEG, or clean."""
-    hr, lr, _ = degrade_face128(face, rng)
-    return hr, lr
+    return degrade_face128(face, rng)
 
 
 def face256_pair(face, rng, load_size, scale_factor):
     """lr: the same chain, without the smallest faces."""
-    hr, lr, _ = degrade_face128(face, rng, SMALLEST_256)
-    return hr, lr
+    return degrade_face128(face, rng, SMALLEST_256)
 
 
 def grey_pair(face, rng, load_size, scale_factor):
     """lr: the face in grey (ITU-R 601 luma), three equal channels, for GPEN's colourization."""
-    return face, grey(face)
+    return face, grey(face), {}
 
 
 def holes_pair(face, rng, load_size, scale_factor):
     """lr: the face with white holes, for GPEN's inpainting."""
     lr = face.copy()
     lr[random_holes(load_size, rng)] = HOLE
-    return face, lr
+    return face, lr, {}
 
 
 DEGRADATION_BY_NAME = {

@@ -19,8 +19,8 @@ class SingleDataset(FaceFolder):
 
     PIL BICUBIC resizes the centred square of each image to load_size; an image of that size is unchanged.
     Raises UserError if a face has no reference or several; see match_names.
-    trained_side: of the network, see utils/images.py: to_trained_side. 'lr' is then made of what that gives; samples
-    also have 'given', which is 'lr' without it: the user's image, to be shown and scored.
+    trained_side: size of the training's faces, or None (utils/images.py: to_trained_side). With it, 'lr' is what the
+    network gets, and samples also have 'given': the user's image at load_size, to be shown and scored.
     Samples also have `side`, the shorter side of the image on disk, and `unscored`: whether the reference cannot be
     read. Its note then says why, and 'hr' is black.
     """

@@ -1,5 +1,5 @@
 # Copyright (c) 2026, the authors. SPDX-License-Identifier: BSD-3-Clause
-"""The scores of an evaluation by groups of faces: report.md, and a part of scores.json (newtest.py --report)."""
+"""The scores of an evaluation by groups of faces: report.md (newtest.py --report)."""
 from __future__ import annotations
 
 import math
@@ -13,7 +13,8 @@ ABOUT = """# Scores by groups of faces
 
 Groups follow from the reference pictures (metrics/face_groups.py): skin tone is the typology angle of the cheeks,
 which the light of the photo changes, too; pose follows from the nose between the eyes; cut is the distance of the eyes
-in sides of the picture. Size is the shorter side of the restored picture on disk.
+in sides of the picture. Size is the shorter side of the restored picture on disk, or of the small face that newtest.py
+made of the reference; degradation is what it drew for this face beside the size.
 
 """
 FEW = 30  # faces: with fewer the mean of a group says little

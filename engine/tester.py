@@ -23,7 +23,7 @@ from engine.evaluate import RestoredFaces, restore_all, score_faces, to_device
 from engine.evaluation_set import choose_faces
 from engine.precision import choose_precision
 from engine.score_report import ScoreReport
-from metrics.face_groups import FaceGroups, size_group
+from metrics.face_groups import FaceGroups, fault_groups, size_group
 from metrics.perceptual import PerceptualMetrics
 from metrics.protocols import choose_protocols
 from restore.description import describe
@@ -193,9 +193,11 @@ class Tester:
     def _groups(self, faces: RestoredFaces) -> list[dict[str, dict[str, str]]]:
         """Returns [{'groups': {kind: group}}], one per face."""
         found = self.face_groups(faces.references)
-        sides = faces.batch.get("side") or [None] * len(found)
-        return [{"groups": groups if side is None else groups | {"size": size_group(side)}}
-                for groups, side in zip(found, sides, strict=True)]
+        if "side" in faces.batch:
+            inputs = [{"size": size_group(side)} for side in faces.batch["side"]]
+        else:
+            inputs = map(fault_groups, faces.batch.get("drawn") or [{}] * len(found))
+        return [{"groups": groups | of_input} for groups, of_input in zip(found, inputs, strict=True)]
 
     def _write_pictures(self, faces: RestoredFaces, restored: np.ndarray
                         ) -> tuple[dict[int, list[np.ndarray]], dict[int, str]]:

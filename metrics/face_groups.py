@@ -7,7 +7,9 @@ All follow from the reference picture and its five points (restore/face_finder.p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from skimage.color import rgb2lab
@@ -24,6 +26,7 @@ SMALLEST_CHEEK = 2  # pixels
 LEAST_CHROMA = 3.0  # of the cheeks, in CIE Lab: below it the picture is black and white
 GREY = "without colour"
 NONE = "no face found"
+STEPS = {"blur": "blur", "noise": "noise", "quality": "JPEG"}  # of a degradation's record: its name
 SIZES = (12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # pixels: the last size of each group
 
 
@@ -59,7 +62,21 @@ def size_group(side: int) -> str:
     return f"{SIZES[place - 1] + 1} to {SIZES[place]} pixels" if place else f"up to {SIZES[0]} pixels"
 
 
+def fault_groups(drawn: Mapping[str, Any]) -> dict[str, str]:
+    """Returns {kind: group} of what a chain drew for a face (data/face128_chain.py: record); {} without `low_size`."""
+    if "low_size" not in drawn:
+        return {}
+    steps = [name for step, name in STEPS.items() if step in drawn]
+    return {"size": size_group(drawn["low_size"]), "degradation": _together(steps)}
+
+
+def _together(steps):
+    return ", ".join(steps) or "none"
+
+
 ORDER = {"size": [size_group(side) for side in (*SIZES, SIZES[-1] + 1)],  # of a table's lines
+         "degradation": [_together(steps) for count in range(len(STEPS) + 1)
+                         for steps in combinations(STEPS.values(), count)],
          "skin tone": [*(name for _, name in TONES), GREY, NONE],
          "pose": [*(name for _, name in POSES), NONE],
          "cut": [*(name for _, name in CUTS), NONE]}

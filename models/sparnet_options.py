@@ -47,7 +47,7 @@ class SPARNetOptions(RecipeOptions):
                            help="learning rate of what --skips adds, as a multiple of --lr: useful if the other "
                                 "parts are trained already (--pretrain_model_path)")
         group.add_argument("--lambda_id", type=at_least(0, float), default=0.0,
-                           help="weight of the identity loss, of faces aligned like FFHQ's; 0 leaves it out")
+                           help="weight of the identity loss, which expects faces aligned like FFHQ's; 0 leaves it out")
         group.add_argument("--arcface_path", default=None,
                            help="weights file of a face embedding for the identity loss: a MobileFaceNet, or IR-SE50 "
                                 f"from {IR_SE50_ADDRESS}; default: none, --lambda_id 0 does without")

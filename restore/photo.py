@@ -91,10 +91,19 @@ class PhotoRestorer:
         faces = list(faces)
         for name, restorer in self.restorers.items():
             places = [place for place, face in enumerate(faces) if face.crop and face.weights == name]
-            restored = restorer.restore_inputs(restorer.prepare([faces[place].crop.aligned for place in places]))
+            restored = restorer.restore_inputs(restorer.prepare([self._seen(faces[place]) for place in places]))
             for place, image in zip(places, restored, strict=True):
                 faces[place] = faces[place]._replace(crop=faces[place].crop._replace(restored=image))
         return faces
+
+    def _seen(self, found):
+        """Returns what the network gets of a face, uint8 [S, S, 3], RGB: its crop, or the crop at the size of the
+        training's faces (utils/images.py: to_trained_side) if the photo has more detail than those had.
+        """
+        trained = self._described[found.weights].trained_side()
+        if trained is None or found.side <= trained:
+            return found.crop.aligned
+        return np.asarray(resize(Image.fromarray(found.crop.aligned), trained))
 
     def paste_faces(self, pixels: np.ndarray, faces: Sequence[FoundFace],
                     progress: Callable[[int, int], None] | None = None) -> np.ndarray:
@@ -160,12 +169,8 @@ class PhotoRestorer:
         if found.skipped:
             return found
         matrix = self._matrix(found.face, found.weights)
-        described = self._described[found.weights]
-        aligned = given = cut_face(pixels, matrix, described.input_size)
-        trained = described.trained_side()
-        if trained and found.side > trained:  # the crop has more detail than the network knows
-            given = np.asarray(resize(resize(Image.fromarray(aligned), trained), described.input_size))
-        return found._replace(crop=RestoredCrop(matrix, aligned, given))
+        aligned = cut_face(pixels, matrix, self._described[found.weights].input_size)
+        return found._replace(crop=RestoredCrop(matrix, aligned, aligned))
 
     def _matrix(self, face, name):
         described = self._described[name]

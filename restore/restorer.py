@@ -206,8 +206,8 @@ class Restorer:
             return None
         note = f"the network was trained on faces of {smallest} pixels, its result has {size}"
         if others:
-            lose = ", larger ones lose detail" if max(others) > smallest else ""
-            note += f"; {_named_sizes(others)}: resized to {smallest} pixels first{lose}"
+            loss_note = ", larger ones lose detail" if max(others) > smallest else ""
+            note += f"; {_named_sizes(others)}: resized to {smallest} pixels first{loss_note}"
         if enlarged:
             note += (f"; {_named_sizes({size: enlarged})}: taken as enlarged from {smallest} pixels; sharp ones are "
                      f"restored badly")

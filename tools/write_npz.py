@@ -79,7 +79,8 @@ def main():
                         help="side of the network's square input, in pixels (default: 512)")
     parser.add_argument("--dataset_name", default="blind",
                         help="task of the training: colorization converts images to grey, seg2face index maps to "
-                             "colours, celeba takes images to load_size / scale_factor first, as newtest.py does; "
+                             "colours, celeba resizes images to load_size / scale_factor pixels first, as newtest.py "
+                             "does; "
                              "blind keeps them (default: blind)")
     parser.add_argument("--clean", action="store_true", help="FACES are clean: degrades them as in training")
     parser.add_argument("--degradation", type=text, default=None, help="of the training (default: the dataset's own)")

@@ -234,9 +234,9 @@ def resize(image, side, box=None):
 def to_trained_side(image, trained, size):
     """Returns a PIL image for a network that was trained on faces of `trained` pixels, enlarged to `size`.
 
-    That is its centred square, resized to `trained` pixels: a network wrecks faces with finer detail than it knows. An
+    Returns the centred square, resized to `trained` pixels: a network wrecks faces with finer detail than it knows. An
     image of `trained` pixels, or of `size`, which is taken as enlarged already, is returned unchanged. trained: None
-    for a network that was trained on several sizes; then every image is.
+    for a network that was trained on several sizes; every image is then returned unchanged.
     """
     if trained is None or min(image.size) in (trained, size):
         return image

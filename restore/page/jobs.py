@@ -170,7 +170,7 @@ class Jobs:
             self._kept_bytes -= job.result.size
 
     def tidy(self) -> None:
-        """Forgets results that nobody asks for any more, and cancels such photos of pages."""
+        """Forgets results that nobody asks for any more, and cancels photos whose page no longer asks for them."""
         now, limits = self._clock(), self.limits
         with self._changed:
             for job in [job for job in self._jobs.values() if job.state not in ENDS]:
@@ -181,7 +181,7 @@ class Jobs:
                     self._forget(job)
 
     def _forget_oldest(self):
-        """Forgets results beyond the limits."""
+        """Forgets results beyond the limits, the oldest first. The lock is held."""
         ended = deque(job for job in self._jobs.values() if job.state in ENDS)
         while len(ended) > self.limits.kept or (self._kept_bytes > self.limits.kept_bytes and len(ended) > 1):
             self._forget(ended.popleft())

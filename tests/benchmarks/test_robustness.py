@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import robustness
 from benchmarks.robustness import condition_cases, crop_cases, enlarged, main, spoil
 from data.drawn.builtin_faces import write_faces as draw_faces
 from metrics.identity import IdentitySimilarity
@@ -51,6 +52,20 @@ def test_tables(what, train, tmp_path, monkeypatch, capsys):
     assert len(rows) == (2 if what == "crops" else 5)
     assert all(row["weights 1"] == row["weights 2"] and 5 < row["input"] < 60 for row in rows)
     assert "2 faces of" in capsys.readouterr().out
+
+
+def test_a_network_gets_faces_of_other_sizes_as_in_newtest(train, tmp_path, monkeypatch):
+    """The network was trained on faces of 16 pixels, an eighth of 128."""
+    _, run = train("--train_steps", 1, "--load_size", 128, "--min_feat_size", 32)
+    faces = write_faces(tmp_path / "aligned", 1, size=(128, 128))
+    seen = []
+    monkeypatch.setattr(robustness, "restored", lambda net, inputs, device: seen.append(inputs) or inputs)
+    monkeypatch.setattr(sys, "argv", ["robustness.py", "conditions", str(faces), "--weights",
+                                      str(run / "latest_net_G.pth"), "--sizes", "16", "32", "128"])
+    main()
+    face = read_rgb(next(faces.iterdir()))
+    clean = [resize(resize(face, 16), 128), resize(resize(resize(face, 32), 16), 128), face]
+    assert all(np.array_equal(*got, np.asarray(wanted)) for got, wanted in zip(seen[::5], clean, strict=True))
 
 
 def test_identity_is_that_of_newtest(train, tmp_path, monkeypatch, embedding):

@@ -50,7 +50,7 @@ def test_face256_reduces_faces_of_256_pixels_to_32_or_more():
     sizes = np.array([random_size(256, rng, degradation.smallest_input) for _ in range(2000)])
     assert (sizes.min(), sizes.max()) == (32, 256)
     face = np.full((256, 256, 3), 90, np.uint8)
-    hr, lr = degradation.make(face, np.random.default_rng(1), 256, 8)
+    hr, lr, _ = degradation.make(face, np.random.default_rng(1), 256, 8)
     assert np.array_equal(hr, face) and lr.shape == (256, 256, 3)
 
 

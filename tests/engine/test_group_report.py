@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 
+from data import find_dataset
 from data.drawn.builtin_faces import write_faces as draw_faces
+from data.face_folder import Place
 from engine.group_report import grouped, markdown
-from metrics.face_groups import FaceGroups
+from metrics.face_groups import FaceGroups, size_group
 from metrics.psnr_ssim import Score
 from tests.helpers.runs import restore
 from utils.errors import UserError
-from utils.images import grid, read_rgb, resize, save_image
+from utils.images import grid, list_images, read_rgb, resize, save_image
 
 
 def row(before, after, **groups):
@@ -29,6 +31,23 @@ def test_means_are_over_faces_that_have_both_values():
     assert (turned.faces, turned.input, turned.restored, turned.worse) == (3, 21.0, 22.0, 2)
     assert "| pose | turned | 3 (few) | 21.00 | 22.00 | +1.00 | 2 |\n" in markdown([turned])
     assert "| pose | half turned | 1 (few) |  |  |  | 0 |\n" in markdown([half])
+
+
+def test_faces_that_newtest_degrades_are_grouped_by_what_it_drew(tmp_path, weights):
+    draw_faces(tmp_path / "faces", 12, 0, size=64)
+    faces = tmp_path / "faces" / "images"
+    options = ["--gtroot", faces, "--report", "--protocols", "rgb"]
+    report = (restore(tmp_path, weights[0], *options, "--dataset_name", "face128") / "report.md").read_text()
+    dataset = find_dataset("face128")(list_images(str(faces), ""), load_size=32, augmentation="none")
+    drawn = [dataset[Place(0, index)]["drawn"] for index in range(12)]
+    for kind, names in {"size": [size_group(values["low_size"]) for values in drawn], "degradation": [
+            ", ".join(name for step, name in (("blur", "blur"), ("noise", "noise"), ("quality", "JPEG"))
+                      if step in values) or "none" for values in drawn]}.items():
+        assert len(set(names)) > 1 and report.count(f"| {kind} |") == len(set(names))
+        for name in set(names):
+            assert f"| {kind} | {name} | {names.count(name)} (few) |" in report
+    plain = (restore(tmp_path, weights[0], *options) / "report.md").read_text()  # one size, and nothing is drawn
+    assert "| degradation |" not in plain and "| size |" not in plain
 
 
 def test_newtest_reports_groups_and_faces_that_came_out_worse(tmp_path, weights, capsys):

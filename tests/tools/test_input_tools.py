@@ -88,10 +88,12 @@ def test_npz_files_hold_what_the_network_gets(tmp_path, nested, monkeypatch, cap
     assert np.array_equal(array, to_tensor_range(torch.from_numpy(picture.copy())[None]).numpy())
 
 
-def test_npz_files_of_a_network_for_faces_of_one_size_hold_them_at_that_size(tmp_path):
+def test_npz_files_of_a_network_for_faces_of_one_size_hold_them_at_that_size(tmp_path, monkeypatch):
     faces = write_faces(tmp_path / "faces", 1, size=(20, 20))
-    write_npz.write_inputs(faces, tmp_path / "npz", 32, "celeba", scale_factor=4)
-    write_npz.write_inputs(faces, tmp_path / "any", 32, "celeba", degradation="face128", scale_factor=4)
+    for folder, words in (("npz", []), ("any", ["--degradation", "face128"])):
+        monkeypatch.setattr(sys, "argv", ["write_npz", str(faces), str(tmp_path / folder), "--load_size", "32",
+                                          "--dataset_name", "celeba", "--scale_factor", "4", *words])
+        assert write_npz.main() == 0
     with Image.open(faces / "000.png") as face:
         sizes = [resize(resize(face, 8), 32), resize(face, 32)]
     for folder, wanted in zip(("npz", "any"), sizes, strict=True):
